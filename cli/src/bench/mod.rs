@@ -1,0 +1,8 @@
+//! Measuring Longbow's parts on data sets with known answers.
+
+pub mod ann;
+mod dataset;
+mod measure;
+mod npy;
+mod npz;
+mod report;

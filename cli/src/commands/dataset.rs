@@ -1,0 +1,403 @@
+//! `longbow dataset …`: create, list, describe, drop.
+
+use anyhow::Context;
+use clap::{Args, Subcommand, ValueEnum};
+use longbow_client::{DatasetInfo, Error, ErrorCode, IdKind, Metric, Schema, SchemaBuilder, VectorElement};
+use serde_json::json;
+
+use crate::{
+    args::Global,
+    connect,
+    output::{
+        Output,
+        json::{self as to_json, kind},
+        table::{bytes, table, thousands, with_head},
+    },
+};
+
+const CREATE_EXAMPLES: &str = "\
+Examples:
+  longbow dataset create words --dimension 384
+  longbow dataset create words --dimension 384 --element f16 --metric cosine \\
+      --column pos:utf8 --column lemmas:list --column word_count:int32 --partitions 8
+  longbow dataset create users --id-kind utf8 --dimension 64 --if-not-exists
+
+Column types: bool int8 int16 int32 int64 uint8 uint16 uint32 uint64 float16 float32 float64 utf8 binary
+timestamp (microseconds, UTC) list (of utf8). A '!' after the type forbids nulls: pos:utf8!";
+const LIST_EXAMPLES: &str = "Examples:\n  longbow dataset list\n  longbow dataset list --no-counts --json";
+const DESCRIBE_EXAMPLES: &str = "Examples:\n  longbow dataset describe words";
+const DROP_EXAMPLES: &str = "Examples:\n  longbow dataset drop words --yes";
+
+/// What to do with datasets.
+#[derive(Debug, Subcommand)]
+pub enum DatasetCommand {
+    /// Create a dataset.
+    #[command(after_help = CREATE_EXAMPLES)]
+    Create(CreateArgs),
+    /// List all datasets.
+    #[command(after_help = LIST_EXAMPLES)]
+    List {
+        /// Leave out rows and size, for which the shards are asked.
+        #[arg(long)]
+        no_counts: bool,
+    },
+    /// Show columns and counts of one dataset.
+    #[command(after_help = DESCRIBE_EXAMPLES)]
+    Describe {
+        /// Name of the dataset.
+        dataset: String,
+    },
+    /// Drop a dataset and all its rows.
+    #[command(after_help = DROP_EXAMPLES)]
+    Drop {
+        /// Name of the dataset.
+        dataset: String,
+        /// Yes, drop it: there is no way back.
+        #[arg(long, required = true)]
+        yes: bool,
+    },
+}
+
+/// Arguments of `longbow dataset create`.
+#[derive(Debug, Args)]
+pub struct CreateArgs {
+    /// Name of the dataset.
+    pub dataset: String,
+    /// Number of elements of a vector.
+    #[arg(long)]
+    pub dimension: usize,
+    /// Distance between vectors.
+    #[arg(long, value_enum, default_value_t = MetricArg::Cosine)]
+    pub metric: MetricArg,
+    /// How vector elements are kept.
+    #[arg(long, value_enum, default_value_t = ElementArg::F32)]
+    pub element: ElementArg,
+    /// Name of the id column.
+    #[arg(long, default_value = "id", value_name = "NAME")]
+    pub id_column: String,
+    /// Kind of the ids.
+    #[arg(long, value_enum, default_value_t = IdKindArg::U64)]
+    pub id_kind: IdKindArg,
+    /// Name of the vector column.
+    #[arg(long, default_value = "vector", value_name = "NAME")]
+    pub vector_column: String,
+    /// A further column; may be given many times.
+    #[arg(long = "column", value_name = "NAME:TYPE")]
+    pub columns: Vec<String>,
+    /// How it is spread.
+    #[command(flatten)]
+    pub spread: Spread,
+    /// Succeed if a dataset of this name with the same schema is there.
+    #[arg(long)]
+    pub if_not_exists: bool,
+}
+
+/// How a new dataset is spread over the shards.
+#[derive(Debug, Clone, Default, Args)]
+pub struct Spread {
+    /// Number of partitions of a new dataset; 0: the cluster's default.
+    #[arg(long, default_value_t = 0, value_name = "N")]
+    pub partitions: u32,
+    /// Copies of each partition of a new dataset; 0: two where there are two shards.
+    #[arg(long, default_value_t = 0, value_name = "N")]
+    pub replication_factor: u32,
+}
+
+/// A metric as typed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum MetricArg {
+    /// 1 - cosine similarity.
+    Cosine,
+    /// Squared Euclidean distance.
+    L2,
+    /// Negative inner product.
+    Dot,
+}
+
+impl From<MetricArg> for Metric {
+    fn from(metric: MetricArg) -> Self {
+        match metric {
+            MetricArg::Cosine => Metric::Cosine,
+            MetricArg::L2 => Metric::L2,
+            MetricArg::Dot => Metric::Dot,
+        }
+    }
+}
+
+/// An element type as typed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum ElementArg {
+    /// 16-bit floats: half the memory, nearly the same answers.
+    F16,
+    /// 32-bit floats.
+    F32,
+    /// 64-bit floats.
+    F64,
+}
+
+impl From<ElementArg> for VectorElement {
+    fn from(element: ElementArg) -> Self {
+        match element {
+            ElementArg::F16 => VectorElement::F16,
+            ElementArg::F32 => VectorElement::F32,
+            ElementArg::F64 => VectorElement::F64,
+        }
+    }
+}
+
+/// A kind of ids as typed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum IdKindArg {
+    /// Unsigned 64-bit.
+    U64,
+    /// Signed 64-bit.
+    I64,
+    /// Text.
+    Utf8,
+}
+
+impl From<IdKindArg> for IdKind {
+    fn from(kind: IdKindArg) -> Self {
+        match kind {
+            IdKindArg::U64 => IdKind::U64,
+            IdKindArg::I64 => IdKind::I64,
+            IdKindArg::Utf8 => IdKind::Utf8,
+        }
+    }
+}
+
+/// Runs the command.
+pub async fn run(command: &DatasetCommand, global: &Global) -> anyhow::Result<()> {
+    let client = connect::client(global)?;
+    let output = Output { json: global.json };
+    match command {
+        DatasetCommand::Create(args) => {
+            let mut create = client
+                .dataset(&args.dataset)
+                .create(&schema(args)?)
+                .partitions(args.spread.partitions)
+                .replication_factor(args.spread.replication_factor);
+            if args.if_not_exists {
+                create = create.if_not_exists();
+            }
+            let made = create
+                .await
+                .with_context(|| format!("creating {}", args.dataset))?;
+            let value = json!({
+                "created": made.created,
+                "token": made.token.to_string(),
+                "dataset": to_json::dataset(&made.dataset),
+            });
+            output.result(&value, || {
+                let verb = if made.created {
+                    "created"
+                } else {
+                    "was already there:"
+                };
+                let info = &made.dataset;
+                format!(
+                    "{verb} {}: {} partitions, {} copies of each",
+                    info.name, info.partitions, info.replication_factor
+                )
+            })?;
+        }
+        DatasetCommand::List { no_counts } => {
+            let all = client.list_datasets(!no_counts).await?;
+            let value = json!({ "datasets": all.iter().map(to_json::dataset).collect::<Vec<_>>() });
+            output.result(&value, || list(&all, !no_counts))?;
+        }
+        DatasetCommand::Describe { dataset } => {
+            let info = client.dataset(dataset).describe().await?;
+            output.result(&to_json::dataset(&info), || describe(&info))?;
+        }
+        DatasetCommand::Drop { dataset, .. } => {
+            let token = client.dataset(dataset).drop().await?;
+            let value = json!({ "dropped": dataset, "token": token.to_string() });
+            output.result(&value, || format!("dropped {dataset}"))?;
+        }
+    }
+    Ok(())
+}
+
+fn list(all: &[DatasetInfo], counts: bool) -> String {
+    if all.is_empty() {
+        return "no datasets; `longbow import FILE --dataset NAME --create` makes one".to_owned();
+    }
+    let mut head = vec!["dataset", "vectors", "metric", "partitions", "copies"];
+    if counts {
+        head.extend(["rows", "size"]);
+    }
+    let mut out = with_head(&head, &["partitions", "copies", "rows", "size"]);
+    // Counts that were asked for are missing where a partition had nobody to count it.
+    let unknown = || "unknown".to_owned();
+    for info in all {
+        let vector = info.schema.vector();
+        let mut cells = vec![
+            info.name.clone(),
+            format!("{}[{}]", vector.element.as_str(), vector.dimension),
+            vector.metric.to_string(),
+            info.partitions.to_string(),
+            info.replication_factor.to_string(),
+        ];
+        if counts {
+            cells.extend([
+                info.rows.map_or_else(unknown, thousands),
+                info.bytes.map_or_else(unknown, bytes),
+            ]);
+        }
+        out.add_row(cells);
+    }
+    out.to_string()
+}
+
+fn describe(info: &DatasetInfo) -> String {
+    let mut columns = table(["column", "type", "nulls", "use"], &[]);
+    for (position, field) in info.schema.arrow().fields().iter().enumerate() {
+        let role = if position == info.schema.id_position() {
+            "id".to_owned()
+        } else if position == info.schema.vector().position {
+            format!("vector, {} distance", info.schema.vector().metric)
+        } else {
+            String::new()
+        };
+        let nulls = if field.is_nullable() { "yes" } else { "no" };
+        columns.add_row([field.name(), &kind(&info.schema, position), nulls, &role]);
+    }
+    format!(
+        "{}: dataset {}, schema version {}, {} partitions, {} copies of each, {} rows, {}\n{columns}",
+        info.name,
+        info.id,
+        info.schema_version,
+        info.partitions,
+        info.replication_factor,
+        info.rows.map_or_else(|| "unknown".to_owned(), thousands),
+        info.bytes.map(bytes).unwrap_or_default(),
+    )
+}
+
+fn schema(args: &CreateArgs) -> Result<Schema, Error> {
+    let mut builder = SchemaBuilder::new()
+        .id(&args.id_column, args.id_kind.into())
+        .vector(
+            &args.vector_column,
+            args.dimension,
+            args.element.into(),
+            args.metric.into(),
+        );
+    for text in &args.columns {
+        builder = add_column(builder, text)?;
+    }
+    builder.build()
+}
+
+/// Adds a column given as `NAME:TYPE` or `NAME:TYPE!`.
+fn add_column(builder: SchemaBuilder, text: &str) -> Result<SchemaBuilder, Error> {
+    use arrow_schema::DataType as T;
+    let wrong = |why: String| {
+        Error::new(ErrorCode::InvalidSchema, why)
+            .field("column")
+            .limit("NAME:TYPE, see `longbow dataset create --help`")
+    };
+    let (name, kind) = text
+        .rsplit_once(':')
+        .ok_or_else(|| wrong(format!("{text:?} has no type")))?;
+    let (kind, not_null) = match kind.strip_suffix('!') {
+        Some(kind) => (kind, true),
+        None => (kind, false),
+    };
+    let scalar = match kind {
+        "bool" => T::Boolean,
+        "int8" => T::Int8,
+        "int16" => T::Int16,
+        "int32" => T::Int32,
+        "int64" => T::Int64,
+        "uint8" => T::UInt8,
+        "uint16" => T::UInt16,
+        "uint32" => T::UInt32,
+        "uint64" => T::UInt64,
+        "float16" => T::Float16,
+        "float32" => T::Float32,
+        "float64" => T::Float64,
+        "utf8" => T::Utf8,
+        "binary" => T::Binary,
+        "timestamp" => return Ok(nulls(builder.timestamp_micros(name), not_null)),
+        "list" => return Ok(nulls(builder.utf8_list(name), not_null)),
+        other => return Err(wrong(format!("there is no column type {other:?}"))),
+    };
+    Ok(nulls(builder.column(name, scalar), not_null))
+}
+
+fn nulls(builder: SchemaBuilder, not_null: bool) -> SchemaBuilder {
+    if not_null { builder.not_null() } else { builder }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::Parser;
+
+    fn created(line: &[&str]) -> Result<Schema, Error> {
+        let whole = [&["longbow", "dataset", "create", "words"], line].concat();
+        let cli = crate::args::Cli::try_parse_from(whole).unwrap();
+        let crate::args::Command::Dataset(DatasetCommand::Create(args)) = cli.command else {
+            panic!("not a create");
+        };
+        schema(&args)
+    }
+
+    #[test]
+    fn columns_are_read() {
+        let schema = created(&[
+            "--dimension=4",
+            "--element=f16",
+            "--metric=l2",
+            "--id-kind=utf8",
+            "--column=pos:utf8!",
+            "--column=a:b:list",
+            "--column=at:timestamp",
+        ])
+        .unwrap();
+        assert_eq!(schema.id_kind(), IdKind::Utf8);
+        assert_eq!(schema.vector().metric, Metric::L2);
+        assert!(!schema.arrow().field(2).is_nullable());
+        assert_eq!(schema.arrow().field(3).name(), "a:b");
+        for bad in [
+            "--column=x",
+            "--column=x:date",
+            "--column=_x:utf8",
+            "--column=id:utf8",
+        ] {
+            assert!(created(&["--dimension=4", bad]).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn dropping_needs_a_yes() {
+        assert!(crate::args::Cli::try_parse_from(["longbow", "dataset", "drop", "x"]).is_err());
+    }
+
+    #[test]
+    fn descriptions_hold_the_columns() {
+        let schema = created(&["--dimension=4", "--column=pos:utf8"]).unwrap();
+        let info = DatasetInfo {
+            name: "words".into(),
+            id: longbow_types::DatasetId(3),
+            schema_version: 1,
+            schema,
+            partitions: 4,
+            replication_factor: 2,
+            rows: Some(5_000),
+            bytes: None,
+        };
+        let text = describe(&info);
+        for part in ["float32[4]", "cosine", "5 000", "pos"] {
+            assert!(text.contains(part), "{part} in {text}");
+        }
+        let counted = list(std::slice::from_ref(&info), true);
+        for part in ["words", "rows", "5 000", "unknown"] {
+            assert!(counted.contains(part), "{part} in {counted}");
+        }
+        assert!(!list(&[info], false).contains("rows"));
+        assert!(list(&[], true).contains("import"));
+    }
+}

@@ -1,0 +1,110 @@
+//! `longbow get`: rows by id.
+
+use anyhow::Context;
+use clap::Args;
+use longbow_client::{Consistency, Found, Rows};
+use serde_json::json;
+
+use crate::{
+    args::Global,
+    commands::search::{cell, consistency, names_of, vector_cell},
+    connect,
+    output::{
+        Output, json as to_json,
+        table::{room, with_head},
+    },
+};
+
+const EXAMPLES: &str = "\
+Examples:
+  longbow get words 10734 10966
+  longbow get words 10734 --columns lemmas --include-vector --json";
+
+/// Arguments of `longbow get`.
+#[derive(Debug, Args)]
+#[command(after_help = EXAMPLES)]
+pub struct GetArgs {
+    /// Name of the dataset.
+    pub dataset: String,
+    /// Ids of the rows.
+    #[arg(required = true, allow_negative_numbers = true)]
+    pub ids: Vec<String>,
+    /// Columns to show, separated by commas; * for all but the vector.
+    #[arg(long, value_delimiter = ',', value_name = "NAMES", default_value = "*")]
+    pub columns: Vec<String>,
+    /// Also show the vectors.
+    #[arg(long)]
+    pub include_vector: bool,
+    /// How fresh the answer must be: fresh, strict, any, or a token.
+    #[arg(long, value_parser = consistency, default_value = "fresh", value_name = "LEVEL")]
+    pub consistency: Consistency,
+}
+
+/// Runs the command. Fails if none of the rows is there.
+pub async fn run(args: &GetArgs, global: &Global) -> anyhow::Result<()> {
+    let client = connect::client(global)?;
+    let ids = connect::row_ids(&client, &args.dataset, &args.ids).await?;
+    let mut get = client
+        .dataset(&args.dataset)
+        .get(&ids)
+        .columns(args.columns.iter().filter(|name| !name.is_empty()))
+        .consistency(args.consistency.clone());
+    if args.include_vector {
+        get = get.include_vector();
+    }
+    let found = get.await.with_context(|| format!("reading {}", args.dataset))?;
+    let missing: Vec<_> = ids
+        .iter()
+        .filter(|id| !found.rows.iter().any(|row| row.id == **id))
+        .collect();
+    let value = json!({
+        "rows": found.rows.iter().map(row_json).collect::<Vec<_>>(),
+        "missing": missing.iter().map(|id| to_json::id(id)).collect::<Vec<_>>(),
+        "token": found.token.to_string(),
+        "degraded": found.degraded,
+    });
+    let output = Output { json: global.json };
+    if global.json || !found.rows.is_empty() {
+        output.result(&value, || as_text(&found))?;
+    }
+    for id in &missing {
+        eprintln!("not there: {id}");
+    }
+    if found.rows.is_empty() {
+        anyhow::bail!("{} holds none of these rows", args.dataset);
+    }
+    Ok(())
+}
+
+fn as_text(found: &Rows) -> String {
+    let names = names_of(found.rows.iter().map(|row| &row.columns));
+    let with_vector = found.rows.iter().any(|row| row.vector.is_some());
+    let mut head = vec!["id"];
+    head.extend(&names);
+    if with_vector {
+        head.push("vector");
+    }
+    let mut table = with_head(&head, &[]);
+    let room = room(names.len(), if with_vector { 60 } else { 15 });
+    for row in &found.rows {
+        let mut cells = vec![row.id.to_string()];
+        cells.extend(names.iter().map(|name| cell(&row.columns, name, room)));
+        if with_vector {
+            cells.push(vector_cell(row.vector.as_deref()));
+        }
+        table.add_row(cells);
+    }
+    table.to_string()
+}
+
+fn row_json(row: &Found) -> serde_json::Value {
+    let mut out = json!({
+        "id": to_json::id(&row.id),
+        "row_version": row.row_version,
+        "columns": to_json::columns(&row.columns),
+    });
+    if let Some(vector) = &row.vector {
+        out["vector"] = json!(vector);
+    }
+    out
+}

@@ -1,0 +1,67 @@
+//! `longbow latch …`: act on the cluster-wide "stop accepting writes" state.
+
+use clap::Subcommand;
+use longbow_client::LatchStatus;
+use serde_json::json;
+
+use crate::{
+    args::Global,
+    commands::status::{latch_json, latch_line},
+    connect,
+    output::Output,
+};
+
+const RESET_EXAMPLES: &str = "\
+Examples:
+  longbow status            names the disk that failed
+  longbow latch reset       after it was repaired or replaced";
+
+/// What to do with the latch.
+#[derive(Debug, Subcommand)]
+pub enum LatchCommand {
+    /// Accept writes again, after a keeper has proved that its disk can be written and synced.
+    #[command(after_help = RESET_EXAMPLES)]
+    Reset,
+}
+
+/// Runs the command.
+pub async fn run(command: &LatchCommand, global: &Global) -> anyhow::Result<()> {
+    let client = connect::client(global)?;
+    match command {
+        LatchCommand::Reset => {
+            // Only to tell whether there was anything to reset; a reset must not depend on it.
+            let before = client.status().await.ok().map(|status| status.latch);
+            let latch = client.reset_latch().await?;
+            let idle = before.is_some_and(|before| was_idle(&before, &latch));
+            let output = Output { json: global.json };
+            output.result(&json!({ "latch": latch_json(&latch), "reset": !idle }), || {
+                let note = if idle { "nothing was tripped; " } else { "" };
+                format!("{note}{}", latch_line(&latch))
+            })?;
+        }
+    }
+    Ok(())
+}
+
+/// Whether there was nothing to reset. A reset of a tripped latch raises the epoch, which a router may hear of late.
+fn was_idle(before: &LatchStatus, after: &LatchStatus) -> bool {
+    !before.tripped && before.epoch == after.epoch
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_reset_that_changed_nothing_is_known() {
+        let latch = |tripped, epoch| LatchStatus {
+            tripped,
+            epoch,
+            cause: String::new(),
+        };
+        assert!(was_idle(&latch(false, 0), &latch(false, 0)));
+        assert!(!was_idle(&latch(true, 1), &latch(false, 2)));
+        // The router had not heard that it was tripped.
+        assert!(!was_idle(&latch(false, 0), &latch(false, 2)));
+    }
+}

@@ -1,0 +1,260 @@
+//! `longbow search`: the rows nearest to a vector or to a row.
+
+use std::collections::BTreeMap;
+
+use anyhow::Context;
+use clap::{ArgGroup, Args};
+use longbow_client::{Consistency, Error, ErrorCode, Hit, Search, SearchResults, Token, Value};
+use serde_json::json;
+
+use crate::{
+    args::Global,
+    connect, filter_text,
+    output::{
+        Output, json as to_json,
+        table::{cut_to, room, with_head},
+    },
+    vector_text,
+};
+
+const EXAMPLES: &str = "\
+Examples:
+  longbow search words --id 10734
+  longbow search words --id 10734 -k 5 --columns lemmas,gloss --filter \"pos = 'noun' and word_count >= 2\"
+  longbow search words --vector 0.1,0.2,0.3 --exact
+  longbow search words --vector @query.json --json | jq '.hits[].id'
+
+Filters: = (or ==) != (or <>) < <= > >=, in ('a', 'b'), is null, is not null, and, or, not, parentheses. Text stands
+in single quotes; a time is written timestamp '2020-01-02' or timestamp '2020-01-02T03:04:05Z' (UTC unless it names an
+offset), or in microseconds. Consistency: fresh (sees every acknowledged write), strict (fresh, or an error), any, or the token that a
+write printed.";
+
+/// Arguments of `longbow search`.
+#[derive(Debug, Args)]
+#[command(after_help = EXAMPLES)]
+#[command(group = ArgGroup::new("query").required(true).args(["id", "vector"]))]
+pub struct SearchArgs {
+    /// Name of the dataset.
+    pub dataset: String,
+    /// Near the vector of this row, which itself is left out.
+    #[arg(long, allow_negative_numbers = true)]
+    pub id: Option<String>,
+    /// Near this vector: numbers separated by commas, @FILE, or - for stdin.
+    #[arg(long, allow_hyphen_values = true)]
+    pub vector: Option<String>,
+    /// Number of rows wanted.
+    #[arg(short, long, default_value_t = 10)]
+    pub k: u32,
+    /// Width of the graph search; 0: chosen from k.
+    #[arg(long, default_value_t = 0)]
+    pub ef: u32,
+    /// Only rows for which this is true.
+    #[arg(long, value_name = "EXPRESSION")]
+    pub filter: Option<String>,
+    /// Columns to show, separated by commas; * for all but the vector.
+    #[arg(long, value_delimiter = ',', value_name = "NAMES", default_value = "*")]
+    pub columns: Vec<String>,
+    /// Also show the vectors.
+    #[arg(long)]
+    pub include_vector: bool,
+    /// How fresh the answer must be: fresh, strict, any, or a token.
+    #[arg(long, value_parser = consistency, default_value = "fresh", value_name = "LEVEL")]
+    pub consistency: Consistency,
+    /// Compare with every row: slow, and exactly right.
+    #[arg(long)]
+    pub exact: bool,
+}
+
+/// Reads `fresh`, `strict`, `any` or a token.
+pub fn consistency(text: &str) -> Result<Consistency, String> {
+    match text {
+        "fresh" => Ok(Consistency::Fresh),
+        "strict" => Ok(Consistency::FreshStrict),
+        "any" => Ok(Consistency::Any),
+        token => token
+            .parse::<Token>()
+            .map(Consistency::AtLeast)
+            .map_err(|_| "expected fresh, strict, any, or a token that a write printed".to_owned()),
+    }
+}
+
+/// Runs the command.
+pub async fn run(args: &SearchArgs, global: &Global) -> anyhow::Result<()> {
+    let client = connect::client(global)?;
+    let mut search: Search = client
+        .dataset(&args.dataset)
+        .search()
+        .k(args.k)
+        .ef(args.ef)
+        .columns(args.columns.iter().filter(|name| !name.is_empty()))
+        .consistency(args.consistency.clone());
+    if let Some(text) = &args.id {
+        let ids = connect::row_ids(&client, &args.dataset, std::slice::from_ref(text)).await?;
+        let id = ids.into_iter().next().ok_or_else(nothing_to_search)?;
+        search = search.near_row(id);
+    } else if let Some(text) = &args.vector {
+        search = search.near(vector_text::read(text)?);
+    }
+    if let Some(text) = &args.filter {
+        search = search.filter(filter_text::parse(text)?);
+    }
+    if args.include_vector {
+        search = search.include_vector();
+    }
+    if args.exact {
+        search = search.exact();
+    }
+    let found = search
+        .await
+        .with_context(|| format!("searching {}", args.dataset))?;
+    let output = Output { json: global.json };
+    output.result(&as_json(&found), || as_text(&found))?;
+    Ok(())
+}
+
+fn nothing_to_search() -> Error {
+    Error::new(ErrorCode::MissingField, "there is no id to search near").field("id")
+}
+
+fn as_text(found: &SearchResults) -> String {
+    let mut out = if found.hits.is_empty() {
+        "no rows match".to_owned()
+    } else {
+        hits_table(&found.hits, None)
+    };
+    if found.degraded {
+        out.push_str("\nwarning: no keeper leads, so the newest reachable state answered; it may be behind");
+    }
+    out
+}
+
+/// Hits as a table. Shows the named columns, or all that came.
+pub fn hits_table(hits: &[Hit], only: Option<&[&str]>) -> String {
+    let names = match only {
+        Some(names) => names.to_vec(),
+        None => names_of(hits.iter().map(|hit| &hit.columns)),
+    };
+    let with_vector = only.is_none() && hits.iter().any(|hit| hit.vector.is_some());
+    let mut head = vec!["#", "id", "score"];
+    head.extend(&names);
+    if with_vector {
+        head.push("vector");
+    }
+    let mut table = with_head(&head, &["#", "score"]);
+    // Rank, id and score, and a vector if there is one.
+    let room = room(names.len(), if with_vector { 70 } else { 32 });
+    for (rank, hit) in hits.iter().enumerate() {
+        let mut cells = vec![
+            (rank + 1).to_string(),
+            hit.id.to_string(),
+            format!("{:.4}", hit.score),
+        ];
+        cells.extend(names.iter().map(|name| cell(&hit.columns, name, room)));
+        if with_vector {
+            cells.push(vector_cell(hit.vector.as_deref()));
+        }
+        table.add_row(cells);
+    }
+    table.to_string()
+}
+
+/// All column names that occur, sorted.
+pub fn names_of<'a>(rows: impl Iterator<Item = &'a BTreeMap<String, Value>>) -> Vec<&'a str> {
+    let mut names: Vec<&str> = rows
+        .flat_map(|columns| columns.keys().map(String::as_str))
+        .collect();
+    names.sort_unstable();
+    names.dedup();
+    names
+}
+
+/// A column's value, cut to fit.
+pub fn cell(columns: &BTreeMap<String, Value>, name: &str, room: usize) -> String {
+    columns
+        .get(name)
+        .map(|value| cut_to(&value.to_string(), room))
+        .unwrap_or_default()
+}
+
+/// The first elements of a vector.
+pub fn vector_cell(vector: Option<&[f32]>) -> String {
+    let Some(vector) = vector else {
+        return String::new();
+    };
+    let first: Vec<String> = vector.iter().take(4).map(|x| format!("{x:.3}")).collect();
+    let more = if vector.len() > 4 { ", …" } else { "" };
+    format!("[{}{more}]", first.join(", "))
+}
+
+fn as_json(found: &SearchResults) -> serde_json::Value {
+    let hits: Vec<_> = found.hits.iter().map(hit_json).collect();
+    json!({ "hits": hits, "token": found.token.to_string(), "degraded": found.degraded })
+}
+
+/// A hit as JSON.
+pub fn hit_json(hit: &Hit) -> serde_json::Value {
+    let mut out = json!({
+        "id": to_json::id(&hit.id),
+        "distance": hit.distance,
+        "score": hit.score,
+        "row_version": hit.row_version,
+        "columns": to_json::columns(&hit.columns),
+    });
+    if let Some(vector) = &hit.vector {
+        out["vector"] = json!(vector);
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::Parser;
+    use longbow_client::RowId;
+
+    #[test]
+    fn a_search_needs_one_query() {
+        let parse = |line: &[&str]| {
+            let whole = [&["longbow", "search", "words"], line].concat();
+            crate::args::Cli::try_parse_from(whole).is_ok()
+        };
+        assert!(parse(&["--id", "1"]));
+        assert!(parse(&["--id", "-5"]));
+        assert!(!parse(&["--id", "--exact"]));
+        assert!(parse(&["--vector", "-0.5,1"]));
+        assert!(!parse(&[]));
+        assert!(!parse(&["--id", "1", "--vector", "1"]));
+        assert!(!parse(&["--id", "1", "--consistency", "sometimes"]));
+    }
+
+    #[test]
+    fn consistency_is_a_word_or_a_token() {
+        let token: Token = "AQAAAAABAAAAAgEAAAAAAAA".parse().unwrap();
+        assert_eq!(consistency(&token.to_string()), Ok(Consistency::AtLeast(token)));
+        assert_eq!(consistency("strict"), Ok(Consistency::FreshStrict));
+    }
+
+    #[test]
+    fn answers_are_shown_whole() {
+        let hit = Hit {
+            id: RowId::U64(10_734),
+            distance: 0.25,
+            score: 0.75,
+            columns: [("gloss".to_owned(), Value::from("a dog\nis"))].into(),
+            vector: Some(vec![0.5; 9]),
+            row_version: 7,
+        };
+        let found = SearchResults {
+            hits: vec![hit],
+            token: Token::default(),
+            degraded: true,
+        };
+        let text = as_text(&found);
+        for part in ["10734", "0.7500", "a dog is", "0.500, …", "may be behind"] {
+            assert!(text.contains(part), "{part} in {text}");
+        }
+        let json = as_json(&found);
+        assert_eq!(json["hits"][0]["columns"]["gloss"], "a dog\nis");
+        assert_eq!(json["hits"][0]["vector"].as_array().unwrap().len(), 9);
+    }
+}

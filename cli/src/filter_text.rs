@@ -1,0 +1,331 @@
+//! Filters as people type them: `pos = 'noun' and (word_count >= 2 or not lexname in ('noun.animal'))`.
+//!
+//! ```text
+//! any        = all { "or" all }
+//! all        = part { "and" part }
+//! part       = "not" part | "(" any ")" | comparison
+//! comparison = column ( op value | "in" "(" value { "," value } ")" | "is" [ "not" ] "null" )
+//! op         = "=" | "==" | "!=" | "<>" | "<" | "<=" | ">" | ">="
+//! value      = 'text' | number | true | false | "timestamp" 'time'
+//! column     = word | "any text"
+//! ```
+//! Keywords may be in any case; a quote inside a text is doubled. What a time looks like: `time_text`.
+
+use longbow_client::{Error, ErrorCode, Filter, Value, all, any, col};
+
+use crate::time_text;
+
+/// Nesting that the server would refuse anyway.
+const DEPTH_MAX: usize = 32;
+
+/// Reads a filter.
+pub fn parse(text: &str) -> Result<Filter, Error> {
+    let tokens = tokens(text)?;
+    let mut parser = Parser { tokens, at: 0 };
+    let filter = parser.any(0)?;
+    match parser.next() {
+        None => Ok(filter),
+        Some(token) => Err(wrong(format!("{token} stands after the end of the filter"))),
+    }
+}
+
+fn wrong(message: String) -> Error {
+    Error::new(ErrorCode::InvalidValue, message)
+        .field("filter")
+        .limit("for example: pos = 'noun' and word_count >= 2")
+}
+
+#[derive(Debug, Clone, PartialEq)]
+enum Token {
+    /// A bare word: a keyword or a column.
+    Word(String),
+    /// A column in double quotes.
+    Column(String),
+    /// A literal.
+    Value(Value),
+    /// An operator, a parenthesis or a comma.
+    Mark(&'static str),
+}
+
+impl std::fmt::Display for Token {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Token::Word(word) => write!(f, "{word}"),
+            Token::Column(name) => write!(f, "{name:?}"),
+            Token::Value(value) => write!(f, "'{value}'"),
+            Token::Mark(mark) => write!(f, "'{mark}'"),
+        }
+    }
+}
+
+/// Longest first, so that `<=` is not read as `<`.
+const MARKS: [&str; 11] = ["==", "!=", "<>", "<=", ">=", "=", "<", ">", "(", ")", ","];
+
+fn tokens(text: &str) -> Result<Vec<Token>, Error> {
+    let mut tokens = Vec::new();
+    let mut rest = text.trim_start();
+    while let Some(first) = rest.chars().next() {
+        let taken = if first == '\'' || first == '"' {
+            let (inner, taken) = quoted(rest, first)?;
+            tokens.push(if first == '"' {
+                Token::Column(inner)
+            } else {
+                Token::Value(Value::Utf8(inner))
+            });
+            taken
+        } else if let Some(mark) = MARKS.iter().find(|mark| rest.starts_with(**mark)) {
+            tokens.push(Token::Mark(mark));
+            mark.len()
+        } else {
+            let ends = |c: char| c.is_whitespace() || "'\"=!<>(),".contains(c);
+            let end = rest.find(ends).unwrap_or(rest.len());
+            if end == 0 {
+                return Err(wrong(format!("{first:?} means nothing here")));
+            }
+            tokens.push(word(&rest[..end]));
+            end
+        };
+        rest = rest[taken..].trim_start();
+    }
+    Ok(tokens)
+}
+
+/// The text inside quotes, and how many bytes it took with them.
+fn quoted(rest: &str, quote: char) -> Result<(String, usize), Error> {
+    let mut inner = String::new();
+    let mut chars = rest.char_indices().skip(1).peekable();
+    while let Some((at, c)) = chars.next() {
+        if c != quote {
+            inner.push(c);
+        } else if chars.next_if(|(_, next)| *next == quote).is_some() {
+            inner.push(quote);
+        } else {
+            return Ok((inner, at + 1));
+        }
+    }
+    Err(wrong(format!("the text that begins at {rest:.20} has no end")))
+}
+
+fn word(text: &str) -> Token {
+    if let Ok(number) = text.parse::<i64>() {
+        return Token::Value(Value::I64(number));
+    }
+    if let Ok(number) = text.parse::<u64>() {
+        return Token::Value(Value::U64(number));
+    }
+    let numeric = text.starts_with(|c: char| c.is_ascii_digit() || "+-.".contains(c));
+    if numeric && let Ok(number) = text.parse::<f64>() {
+        return Token::Value(Value::F64(number));
+    }
+    match text.to_ascii_lowercase().as_str() {
+        "true" => Token::Value(Value::Bool(true)),
+        "false" => Token::Value(Value::Bool(false)),
+        _ => Token::Word(text.to_owned()),
+    }
+}
+
+struct Parser {
+    tokens: Vec<Token>,
+    at: usize,
+}
+
+impl Parser {
+    fn next(&mut self) -> Option<Token> {
+        let token = self.tokens.get(self.at).cloned();
+        self.at += 1;
+        token
+    }
+
+    fn need(&mut self, what: &str) -> Result<Token, Error> {
+        self.next()
+            .ok_or_else(|| wrong(format!("the filter ends where {what} should be")))
+    }
+
+    fn take_word(&mut self, keyword: &str) -> bool {
+        let found =
+            matches!(self.tokens.get(self.at), Some(Token::Word(word)) if word.eq_ignore_ascii_case(keyword));
+        self.at += usize::from(found);
+        found
+    }
+
+    fn take_mark(&mut self, mark: &str) -> bool {
+        let found = matches!(self.tokens.get(self.at), Some(Token::Mark(found)) if *found == mark);
+        self.at += usize::from(found);
+        found
+    }
+
+    fn any(&mut self, depth: usize) -> Result<Filter, Error> {
+        self.joined("or", depth, any, Self::all)
+    }
+
+    fn all(&mut self, depth: usize) -> Result<Filter, Error> {
+        self.joined("and", depth, all, Self::part)
+    }
+
+    fn joined(
+        &mut self,
+        keyword: &str,
+        depth: usize,
+        join: fn(Vec<Filter>) -> Filter,
+        part: fn(&mut Self, usize) -> Result<Filter, Error>,
+    ) -> Result<Filter, Error> {
+        let mut parts = vec![part(self, depth)?];
+        while self.take_word(keyword) {
+            parts.push(part(self, depth)?);
+        }
+        match <[Filter; 1]>::try_from(parts) {
+            Ok([one]) => Ok(one),
+            Err(parts) => Ok(join(parts)),
+        }
+    }
+
+    fn part(&mut self, depth: usize) -> Result<Filter, Error> {
+        if depth >= DEPTH_MAX {
+            return Err(wrong(format!("the filter is nested more than {DEPTH_MAX} deep")));
+        }
+        if self.take_word("not") {
+            return Ok(!self.part(depth + 1)?);
+        }
+        if self.take_mark("(") {
+            let inner = self.any(depth + 1)?;
+            if !self.take_mark(")") {
+                return Err(wrong("a parenthesis is not closed".to_owned()));
+            }
+            return Ok(inner);
+        }
+        let column = match self.need("a column")? {
+            Token::Word(name) | Token::Column(name) => col(name),
+            other => return Err(wrong(format!("{other} stands where a column should be"))),
+        };
+        if self.take_word("in") {
+            return Ok(column.is_in(self.values()?));
+        }
+        if self.take_word("is") {
+            let not = self.take_word("not");
+            if !self.take_word("null") {
+                return Err(wrong("after 'is' comes 'null' or 'not null'".to_owned()));
+            }
+            return Ok(if not { !column.is_null() } else { column.is_null() });
+        }
+        let op = match self.need("an operator")? {
+            Token::Mark(op) if !matches!(op, "(" | ")" | ",") => op,
+            other => return Err(wrong(format!("{other} stands where an operator should be"))),
+        };
+        let value = self.value()?;
+        Ok(match op {
+            "=" | "==" => column.eq(value),
+            "!=" | "<>" => column.ne(value),
+            "<" => column.lt(value),
+            "<=" => column.le(value),
+            ">" => column.gt(value),
+            _ => column.ge(value),
+        })
+    }
+
+    fn values(&mut self) -> Result<Vec<Value>, Error> {
+        if !self.take_mark("(") {
+            return Err(wrong("after 'in' comes a list: ('a', 'b')".to_owned()));
+        }
+        let mut values = vec![self.value()?];
+        while self.take_mark(",") {
+            values.push(self.value()?);
+        }
+        if !self.take_mark(")") {
+            return Err(wrong("the list after 'in' is not closed".to_owned()));
+        }
+        Ok(values)
+    }
+
+    fn value(&mut self) -> Result<Value, Error> {
+        match self.need("a value")? {
+            Token::Value(value) => Ok(value),
+            Token::Word(word) if word.eq_ignore_ascii_case("timestamp") => self.time(),
+            Token::Word(word) => Err(wrong(format!("text must be quoted: '{word}'"))),
+            other => Err(wrong(format!("{other} stands where a value should be"))),
+        }
+    }
+
+    /// What comes after the word `timestamp`.
+    fn time(&mut self) -> Result<Value, Error> {
+        match self.need("a time")? {
+            Token::Value(Value::Utf8(text)) => time_text::micros(&text).map(Value::I64).map_err(wrong),
+            other => Err(wrong(format!(
+                "after 'timestamp' comes a time in quotes, not {other}"
+            ))),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::proptest;
+
+    use super::*;
+
+    #[test]
+    fn filters_mean_what_they_say() {
+        let noun = || col("pos").eq("noun");
+        let cases = [
+            ("pos = 'noun'", noun()),
+            ("pos=='noun'", noun()),
+            ("\"pos\" = 'noun'", noun()),
+            ("n != -3", col("n").ne(-3)),
+            ("n <> 1.5", col("n").ne(1.5)),
+            ("n<=18446744073709551615", col("n").le(u64::MAX)),
+            ("b = TRUE", col("b").eq(true)),
+            ("t = 'it''s'", col("t").eq("it's")),
+            ("n in (1, 2)", col("n").is_in([1_i64, 2])),
+            ("at < timestamp '1970-01-02'", col("at").lt(86_400_000_000_i64)),
+            (
+                "at in (TIMESTAMP '1970-01-01T00:00:01Z', 2)",
+                col("at").is_in([1_000_000_i64, 2]),
+            ),
+            ("timestamp = 1", col("timestamp").eq(1)),
+            ("t IS NULL", col("t").is_null()),
+            ("t is not null", !col("t").is_null()),
+            ("not n > 1", !col("n").gt(1)),
+            (
+                "pos = 'noun' and n >= 2 or n < 0",
+                any([all([noun(), col("n").ge(2)]), col("n").lt(0)]),
+            ),
+            (
+                "pos = 'noun' AND (n >= 2 OR n < 0)",
+                all([noun(), any([col("n").ge(2), col("n").lt(0)])]),
+            ),
+        ];
+        for (text, filter) in cases {
+            assert_eq!(parse(text).unwrap(), filter, "{text}");
+        }
+    }
+
+    #[test]
+    fn faults_are_told() {
+        for (text, say) in [
+            ("", "ends"),
+            ("pos", "ends"),
+            ("pos = noun", "quoted"),
+            ("pos = 'noun", "no end"),
+            ("pos = 'noun' n", "after the end"),
+            ("(a = 1", "not closed"),
+            ("a in 1", "list"),
+            ("a is 1", "null"),
+            ("a ! 1", "means nothing"),
+            ("a < timestamp", "ends"),
+            ("a < timestamp 3", "a time in quotes"),
+            ("a < timestamp 'soon'", "no time"),
+            ("= 1", "where a column"),
+            (&"(".repeat(40), "nested"),
+        ] {
+            let error = parse(text).unwrap_err();
+            assert!(error.message.contains(say), "{text}: {error}");
+            assert_eq!(error.field.as_deref(), Some("filter"));
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn nothing_panics(text in ".{0,60}") {
+            let _ = parse(&text);
+        }
+    }
+}

@@ -1,0 +1,59 @@
+//! What a file holds: its columns, the number of its rows, and the rows in batches.
+
+use std::path::Path;
+
+use anyhow::bail;
+use arrow::record_batch::RecordBatch;
+use arrow_schema::SchemaRef;
+
+use super::{ImportArgs, npy, parquet};
+
+/// Batches of rows, read as they are asked for.
+pub type Batches = Box<dyn Iterator<Item = anyhow::Result<RecordBatch>> + Send>;
+
+/// An opened file.
+pub struct Source {
+    /// Its columns.
+    pub schema: SchemaRef,
+    /// Length of the first list in the vector column, for files whose type does not fix it.
+    pub list_length: Option<usize>,
+    /// Number of rows that will come.
+    pub rows: u64,
+    /// The rows.
+    pub batches: Batches,
+}
+
+/// Opens the file by its ending.
+pub fn open(args: &ImportArgs) -> anyhow::Result<Source> {
+    let ending = args.file.extension().and_then(|ending| ending.to_str());
+    let mut source = match ending {
+        Some("parquet") => parquet::open(&args.file, args)?,
+        Some("npy") => npy::open(&args.file, args)?,
+        _ => bail!("files end in .parquet or .npy; this one does not"),
+    };
+    if args.limit > 0 && args.limit < source.rows {
+        source.rows = args.limit;
+        source.batches = Box::new(limited(source.batches, args.limit));
+    }
+    Ok(source)
+}
+
+/// The first `limit` rows.
+fn limited(batches: Batches, limit: u64) -> impl Iterator<Item = anyhow::Result<RecordBatch>> + Send {
+    let mut left = usize::try_from(limit).unwrap_or(usize::MAX);
+    batches.map_while(move |batch| {
+        if left == 0 {
+            return None;
+        }
+        Some(batch.map(|batch| {
+            let taken = batch.num_rows().min(left);
+            left -= taken;
+            batch.slice(0, taken)
+        }))
+    })
+}
+
+/// Opens a file for reading, with its name in the error.
+pub fn file(path: &Path) -> anyhow::Result<std::fs::File> {
+    Ok(std::fs::File::open(path)?)
+}

@@ -1,0 +1,177 @@
+//! Imports into a whole cluster in this process.
+
+use std::{
+    net::{IpAddr, Ipv4Addr},
+    path::Path,
+    sync::Arc,
+    time::Duration,
+};
+
+use arrow::{
+    array::{ArrayRef, FixedSizeListArray, TimestampMicrosecondArray, UInt64Array},
+    datatypes::Float32Type,
+    record_batch::RecordBatch,
+};
+use clap::Parser;
+use longbow_client::{Error, RowId, col};
+
+use super::*;
+use crate::{
+    args::{Cli, Command},
+    demo::cluster::Cluster,
+    filter_text,
+    up::{
+        identity::DataDir,
+        layout::{self, Common, Shape},
+        ports::Ports,
+    },
+};
+
+async fn cluster(dir: &Path) -> (Cluster, String) {
+    let shape = Shape {
+        keepers: 1,
+        shards: 1,
+        routers: 1,
+    };
+    let mut ports = Ports::random(IpAddr::V4(Ipv4Addr::LOCALHOST));
+    let dir = DataDir::open(dir).unwrap();
+    let plans = layout::plan(shape, &dir, &mut ports, None, &Common::default()).unwrap();
+    drop(ports);
+    let cluster = Cluster::start(plans).await.unwrap();
+    cluster.ready(Duration::from_secs(60)).await.unwrap();
+    let endpoint = format!("http://{}", cluster.router().unwrap().0);
+    (cluster, endpoint)
+}
+
+/// Writes a file with one row for each vector, a day apart from the first of January 1970.
+fn write(path: &Path, vectors: &[[f32; 2]]) {
+    const DAY: i64 = 86_400_000_000;
+    let days = (0..vectors.len() as i64).map(|row| row * DAY);
+    let lists = vectors.iter().map(|vector| Some(vector.map(Some)));
+    let columns: Vec<(&str, ArrayRef)> = vec![
+        (
+            "id",
+            Arc::new(UInt64Array::from_iter_values(0..vectors.len() as u64)),
+        ),
+        (
+            "vector",
+            Arc::new(FixedSizeListArray::from_iter_primitive::<Float32Type, _, _>(
+                lists, 2,
+            )),
+        ),
+        (
+            "at",
+            Arc::new(TimestampMicrosecondArray::from_iter_values(days).with_timezone("UTC")),
+        ),
+    ];
+    let batch = RecordBatch::try_from_iter(columns).unwrap();
+    let file = std::fs::File::create(path).unwrap();
+    let mut writer = ::parquet::arrow::ArrowWriter::try_new(file, batch.schema(), None).unwrap();
+    writer.write(&batch).unwrap();
+    writer.close().unwrap();
+}
+
+async fn import(endpoint: &str, path: &Path, more: &[&str]) -> anyhow::Result<()> {
+    let path = path.display().to_string();
+    let line = [
+        "longbow",
+        "import",
+        &path,
+        "--json",
+        "--endpoint",
+        endpoint,
+        "-d",
+        "words",
+    ];
+    let cli = Cli::try_parse_from([&line, more].concat()).unwrap();
+    let Command::Import(args) = cli.command else {
+        panic!("not an import")
+    };
+    run(&args, &cli.global).await
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn rows_that_cannot_be_written_leave_no_empty_dataset_and_no_false_hope() {
+    let dir = tempfile::tempdir().unwrap();
+    let (cluster, endpoint) = cluster(&dir.path().join("data")).await;
+    let client = Client::lazy(
+        std::slice::from_ref(&endpoint),
+        longbow_client::Options::default(),
+    )
+    .unwrap();
+    let file = dir.path().join("rows.parquet");
+
+    // Zero has no direction, and what is not a number has no distance.
+    for bad in [[0.0, 0.0], [f32::NAN, 1.0]] {
+        write(&file, &[[1.0, 0.0], bad]);
+        let told = format!("{:#}", import(&endpoint, &file, &["--create"]).await.unwrap_err());
+        assert!(
+            told.contains("dropped again") && !told.contains("go on"),
+            "{told}"
+        );
+        assert!(client.list_datasets(true).await.unwrap().is_empty());
+    }
+
+    // What an earlier batch brought stays, and so does its dataset.
+    write(&file, &[[1.0, 0.0], [0.0, 1.0], [1.0, 1.0], [0.0, 0.0]]);
+    let more = ["--create", "--batch-rows=2", "--ack=applied"];
+    let told = format!("{:#}", import(&endpoint, &file, &more).await.unwrap_err());
+    assert!(told.contains("after 2 rows") && !told.contains("go on"), "{told}");
+    assert_eq!(client.list_datasets(true).await.unwrap()[0].rows, Some(2));
+
+    // A dataset that was there before is not this import's to drop.
+    client
+        .dataset("words")
+        .delete(&[RowId::U64(0), RowId::U64(1)])
+        .await
+        .unwrap();
+    write(&file, &[[0.0, 0.0]]);
+    let told = format!("{:#}", import(&endpoint, &file, &["--create"]).await.unwrap_err());
+    assert!(!told.contains("dropped"), "{told}");
+    assert_eq!(client.list_datasets(false).await.unwrap().len(), 1);
+
+    // Times can be asked for as people write them.
+    write(&file, &[[1.0, 0.0], [0.0, 1.0], [1.0, 1.0]]);
+    import(&endpoint, &file, &[]).await.unwrap();
+    let filter = filter_text::parse("at >= timestamp '1970-01-02' and at < timestamp '1970-01-03T00:00:00Z'");
+    let found = client
+        .dataset("words")
+        .search()
+        .near([1.0_f32, 0.0])
+        .filter(filter.unwrap())
+        .await
+        .unwrap();
+    let ids: Vec<_> = found.hits.iter().map(|hit| hit.id.clone()).collect();
+    assert_eq!(ids, [RowId::U64(1)]);
+    let text = client.dataset("words").search().near([1.0_f32, 0.0]);
+    let error = text.filter(col("at").lt("1970-01-02")).await.unwrap_err();
+    assert_eq!(error.code, ErrorCode::TypeMismatch);
+
+    cluster.stop().await.unwrap();
+}
+
+#[test]
+fn only_what_may_pass_is_worth_another_try() {
+    let again = |code| may_pass(&anyhow::Error::from(Error::new(code, "x")).context("y"));
+    for code in [
+        ErrorCode::NoLeader,
+        ErrorCode::Unreachable,
+        ErrorCode::DeadlineExceeded,
+        ErrorCode::Overloaded,
+        ErrorCode::SchemaVersionStale,
+        ErrorCode::LatchTripped,
+    ] {
+        assert!(again(code), "{code}");
+    }
+    for code in [
+        ErrorCode::InvalidVector,
+        ErrorCode::NullNotAllowed,
+        ErrorCode::DimensionMismatch,
+        ErrorCode::TypeMismatch,
+        ErrorCode::TooLarge,
+        ErrorCode::Unauthenticated,
+    ] {
+        assert!(!again(code), "{code}");
+    }
+    assert!(!may_pass(&anyhow::anyhow!("the file ends early")));
+}

@@ -1,0 +1,122 @@
+//! Rows and values as JSON.
+
+use std::collections::BTreeMap;
+
+use base64::{Engine, engine::general_purpose::STANDARD};
+use longbow_client::{DatasetInfo, RowId, Schema, Value};
+use serde_json::{Value as Json, json};
+
+/// A row id: a number or a string.
+pub fn id(id: &RowId) -> Json {
+    match id {
+        RowId::U64(id) => json!(id),
+        RowId::I64(id) => json!(id),
+        RowId::Utf8(id) => json!(id),
+    }
+}
+
+/// A value; bytes become base64, numbers that JSON cannot write become strings.
+pub fn value(value: &Value) -> Json {
+    match value {
+        Value::Null => Json::Null,
+        Value::Bool(value) => json!(value),
+        Value::I64(value) => json!(value),
+        Value::U64(value) => json!(value),
+        Value::F64(value) if value.is_finite() => json!(value),
+        Value::F64(value) => json!(value.to_string()),
+        Value::Utf8(value) => json!(value),
+        Value::Binary(value) => json!(STANDARD.encode(value)),
+        Value::Utf8List(values) => json!(values),
+    }
+}
+
+/// Columns by name.
+pub fn columns(columns: &BTreeMap<String, Value>) -> Json {
+    columns
+        .iter()
+        .map(|(name, entry)| (name.clone(), value(entry)))
+        .collect()
+}
+
+/// A dataset.
+pub fn dataset(info: &DatasetInfo) -> Json {
+    json!({
+        "name": info.name,
+        "dataset_id": info.id.0,
+        "schema_version": info.schema_version,
+        "partitions": info.partitions,
+        "replication_factor": info.replication_factor,
+        "rows": info.rows,
+        "bytes": info.bytes,
+        "schema": schema(&info.schema),
+    })
+}
+
+/// A schema.
+pub fn schema(schema: &Schema) -> Json {
+    let vector = schema.vector();
+    let columns = schema
+        .arrow()
+        .fields()
+        .iter()
+        .enumerate()
+        .map(|(position, field)| {
+            let mut column = json!({
+                "name": field.name(),
+                "type": kind(schema, position),
+                "nullable": field.is_nullable(),
+            });
+            if position == vector.position {
+                column["dimension"] = json!(vector.dimension);
+                column["metric"] = json!(vector.metric.as_str());
+                column["element"] = json!(vector.element.as_str());
+            }
+            column
+        });
+    json!({ "id_column": schema.id_name(), "columns": columns.collect::<Vec<_>>() })
+}
+
+/// The type of a column in one word.
+pub fn kind(schema: &Schema, position: usize) -> String {
+    use arrow_schema::DataType as T;
+    let vector = schema.vector();
+    if position == vector.position {
+        return format!("{}[{}]", vector.element.as_str(), vector.dimension);
+    }
+    match schema.arrow().field(position).data_type() {
+        T::Boolean => "bool".to_owned(),
+        T::Timestamp(..) => "timestamp_micros".to_owned(),
+        T::List(_) => "list<utf8>".to_owned(),
+        other => other.to_string().to_lowercase(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use longbow_client::{IdKind, Metric, SchemaBuilder, VectorElement};
+
+    #[test]
+    fn values_become_json() {
+        assert_eq!(value(&Value::from(vec![1_u8, 2])), json!("AQI="));
+        assert_eq!(value(&Value::F64(f64::NAN)), json!("NaN"));
+        assert_eq!(value(&Value::U64(u64::MAX)), json!(u64::MAX));
+        assert_eq!(value(&Value::from(vec!["a"])), json!(["a"]));
+        assert_eq!(id(&RowId::I64(-1)), json!(-1));
+    }
+
+    #[test]
+    fn schemas_become_json() {
+        let made = SchemaBuilder::new()
+            .id("id", IdKind::U64)
+            .vector("v", 3, VectorElement::F16, Metric::L2)
+            .utf8_list("tags")
+            .timestamp_micros("at")
+            .build()
+            .unwrap();
+        let out = schema(&made);
+        assert_eq!(out["columns"][1]["metric"], "l2");
+        let kinds: Vec<_> = (0..4).map(|at| kind(&made, at)).collect();
+        assert_eq!(kinds, ["uint64", "float16[3]", "list<utf8>", "timestamp_micros"]);
+    }
+}

@@ -1,0 +1,150 @@
+//! Whether and when a failed call is sent again: a pure decision.
+
+use std::time::Duration;
+
+use longbow_types::{Error, ErrorCode, error::ErrorKind};
+
+use crate::options::RetryPolicy;
+
+/// Whether a call may reach the cluster twice.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Repeat {
+    /// Twice is as good as once.
+    Harmless,
+    /// Only when it surely did not happen the first time.
+    OnlyIfNotSent,
+}
+
+/// One failed attempt.
+#[derive(Debug, Clone)]
+pub(crate) struct Failure {
+    /// What the attempt ended with.
+    pub error: Error,
+    /// Whether the request surely never left this process.
+    pub not_sent: bool,
+}
+
+/// The pause before the next attempt, or `None` to give up.
+///
+/// `retries` counts those made so far, `left` is the time until the deadline, `random` is uniform in 0..1.
+pub(crate) fn pause_after(
+    failure: &Failure,
+    repeat: Repeat,
+    retries: u32,
+    left: Duration,
+    policy: &RetryPolicy,
+    random: f64,
+) -> Option<Duration> {
+    let error = &failure.error;
+    let allowed = match repeat {
+        Repeat::Harmless => true,
+        // A refusal because the world had changed wrote nothing.
+        Repeat::OnlyIfNotSent => failure.not_sent || error.code.kind() == ErrorKind::Aborted,
+    };
+    if !allowed || retries >= policy.retries_max || !can_help(error) {
+        return None;
+    }
+    let longest = policy
+        .pause_min
+        .saturating_mul(1 << retries.min(20))
+        .min(policy.pause_max);
+    let own = longest.mul_f64(0.5 + 0.5 * random.clamp(0.0, 1.0));
+    let pause = error.retry_after.map_or(own, |asked| asked.max(own));
+    (pause < left).then_some(pause)
+}
+
+/// Whether the same call may succeed later.
+fn can_help(error: &Error) -> bool {
+    // Nobody but an operator ends these.
+    if matches!(error.code, ErrorCode::ReplicaStopped | ErrorCode::StorageFailed) {
+        return error.retry_after.is_some();
+    }
+    matches!(error.code.kind(), ErrorKind::Unavailable | ErrorKind::Aborted) || error.retry_after.is_some()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LONG: Duration = Duration::from_secs(60);
+
+    fn failed(code: ErrorCode) -> Failure {
+        Failure {
+            error: Error::new(code, "x"),
+            not_sent: false,
+        }
+    }
+
+    fn pause(failure: &Failure, repeat: Repeat, retries: u32, left: Duration) -> Option<Duration> {
+        pause_after(failure, repeat, retries, left, &RetryPolicy::default(), 1.0)
+    }
+
+    #[test]
+    fn only_what_may_pass_is_sent_again() {
+        for (code, again) in [
+            (ErrorCode::NoLeader, true),
+            (ErrorCode::Unreachable, true),
+            (ErrorCode::MapEpochStale, true),
+            (ErrorCode::DimensionMismatch, false),
+            (ErrorCode::DatasetNotFound, false),
+            (ErrorCode::LatchTripped, false),
+            (ErrorCode::Overloaded, false),
+            (ErrorCode::DeadlineExceeded, false),
+        ] {
+            assert_eq!(
+                pause(&failed(code), Repeat::Harmless, 0, LONG).is_some(),
+                again,
+                "{code}"
+            );
+        }
+    }
+
+    #[test]
+    fn calls_that_may_not_happen_twice_need_proof() {
+        let mut failure = failed(ErrorCode::NoLeader);
+        assert_eq!(pause(&failure, Repeat::OnlyIfNotSent, 0, LONG), None);
+        failure.not_sent = true;
+        assert!(pause(&failure, Repeat::OnlyIfNotSent, 0, LONG).is_some());
+        assert!(
+            pause(
+                &failed(ErrorCode::SchemaVersionStale),
+                Repeat::OnlyIfNotSent,
+                0,
+                LONG
+            )
+            .is_some()
+        );
+    }
+
+    #[test]
+    fn pauses_grow_to_a_bound_and_end() {
+        let failure = failed(ErrorCode::NoLeader);
+        let policy = RetryPolicy::default();
+        let all: Vec<_> = (0..12)
+            .map(|n| pause(&failure, Repeat::Harmless, n, LONG))
+            .collect();
+        assert_eq!(all[0], Some(policy.pause_min));
+        assert_eq!(all[1], Some(policy.pause_min * 2));
+        assert_eq!(all[9], Some(policy.pause_max));
+        assert_eq!(all[10], None);
+    }
+
+    #[test]
+    fn a_server_that_says_when_is_obeyed() {
+        let mut failure = failed(ErrorCode::Overloaded);
+        failure.error = failure.error.retry_after(Duration::from_secs(7));
+        assert_eq!(
+            pause(&failure, Repeat::Harmless, 0, LONG),
+            Some(Duration::from_secs(7))
+        );
+    }
+
+    #[test]
+    fn no_retry_starts_after_the_deadline() {
+        let failure = failed(ErrorCode::NoLeader);
+        assert_eq!(
+            pause(&failure, Repeat::Harmless, 3, Duration::from_millis(10)),
+            None
+        );
+    }
+}

@@ -1,0 +1,170 @@
+//! Schemas, built in code.
+
+use std::sync::Arc;
+
+use arrow_schema::{DataType, Field, TimeUnit};
+use longbow_types::{
+    Error, ErrorCode, IdKind, Metric, Result, Schema, VectorElement,
+    limits::DIMENSION_MAX,
+    schema::{utf8_item, vector_type},
+};
+
+/// Builds the schema of a dataset. Columns keep the order in which they are named.
+///
+/// ```
+/// use longbow_client::{IdKind, Metric, SchemaBuilder, VectorElement};
+///
+/// let schema = SchemaBuilder::new()
+///     .id("id", IdKind::U64)
+///     .vector("vector", 384, VectorElement::F16, Metric::Cosine)
+///     .utf8("pos")
+///     .int32("word_count")
+///     .build()?;
+/// assert_eq!(schema.vector().dimension, 384);
+/// # Ok::<(), longbow_client::Error>(())
+/// ```
+#[derive(Debug, Default)]
+pub struct SchemaBuilder {
+    fields: Vec<Field>,
+    id: Option<String>,
+    metric: Option<Metric>,
+    fault: Option<Error>,
+}
+
+macro_rules! scalars {
+    ($($(#[$doc:meta])* $name:ident => $data_type:expr;)*) => {
+        $(
+            $(#[$doc])*
+            #[must_use]
+            pub fn $name(self, name: impl Into<String>) -> Self {
+                self.column(name, $data_type)
+            }
+        )*
+    };
+}
+
+impl SchemaBuilder {
+    /// A schema without columns.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Adds the id column.
+    #[must_use]
+    pub fn id(mut self, name: impl Into<String>, kind: IdKind) -> Self {
+        let name = name.into();
+        let data_type = match kind {
+            IdKind::U64 => DataType::UInt64,
+            IdKind::I64 => DataType::Int64,
+            IdKind::Utf8 => DataType::Utf8,
+        };
+        self.fields.push(Field::new(&name, data_type, false));
+        self.id = Some(name);
+        self
+    }
+
+    /// Adds the vector column.
+    #[must_use]
+    pub fn vector(
+        mut self,
+        name: impl Into<String>,
+        dimension: usize,
+        element: VectorElement,
+        metric: Metric,
+    ) -> Self {
+        let name = name.into();
+        if !(1..=DIMENSION_MAX).contains(&dimension) {
+            let error = Error::new(
+                ErrorCode::InvalidSchema,
+                format!("a vector of {dimension} elements"),
+            );
+            self.fault = Some(error.field(name).limit(format_args!("1 to {DIMENSION_MAX}")));
+            return self;
+        }
+        self.fields
+            .push(Field::new(name, vector_type(element, dimension), false));
+        self.metric = Some(metric);
+        self
+    }
+
+    scalars! {
+        /// Adds a column of booleans, which may be null.
+        bool => DataType::Boolean;
+        /// Adds a column of 32-bit signed integers, which may be null.
+        int32 => DataType::Int32;
+        /// Adds a column of 64-bit signed integers, which may be null.
+        int64 => DataType::Int64;
+        /// Adds a column of 64-bit unsigned integers, which may be null.
+        uint64 => DataType::UInt64;
+        /// Adds a column of 32-bit floats, which may be null.
+        float32 => DataType::Float32;
+        /// Adds a column of 64-bit floats, which may be null.
+        float64 => DataType::Float64;
+        /// Adds a column of text, which may be null.
+        utf8 => DataType::Utf8;
+        /// Adds a column of lists of text, which may be null.
+        utf8_list => DataType::List(utf8_item());
+        /// Adds a column of bytes, which may be null.
+        binary => DataType::Binary;
+        /// Adds a column of instants: microseconds since the Unix epoch, UTC, which may be null.
+        timestamp_micros => DataType::Timestamp(TimeUnit::Microsecond, Some(Arc::from("UTC")));
+    }
+
+    /// Adds a column of any supported Arrow type, which may be null.
+    #[must_use]
+    pub fn column(mut self, name: impl Into<String>, data_type: DataType) -> Self {
+        self.fields.push(Field::new(name, data_type, true));
+        self
+    }
+
+    /// Makes the column added last refuse nulls.
+    #[must_use]
+    pub fn not_null(mut self) -> Self {
+        if let Some(field) = self.fields.pop() {
+            self.fields.push(field.with_nullable(false));
+        }
+        self
+    }
+
+    /// Checks the schema.
+    pub fn build(self) -> Result<Schema> {
+        if let Some(fault) = self.fault {
+            return Err(fault);
+        }
+        let id = self.id.unwrap_or_default();
+        Schema::new(self.fields, &id, self.metric.unwrap_or(Metric::Cosine))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn faults_are_named() {
+        let no_id = SchemaBuilder::new().vector("v", 2, VectorElement::F32, Metric::L2);
+        assert_eq!(no_id.build().unwrap_err().code, ErrorCode::InvalidSchema);
+        let too_wide = SchemaBuilder::new().id("id", IdKind::Utf8).vector(
+            "v",
+            DIMENSION_MAX + 1,
+            VectorElement::F32,
+            Metric::L2,
+        );
+        assert_eq!(too_wide.build().unwrap_err().field.as_deref(), Some("v"));
+    }
+
+    #[test]
+    fn not_null_is_for_the_last_column() {
+        let schema = SchemaBuilder::new()
+            .id("id", IdKind::U64)
+            .vector("v", 2, VectorElement::F16, Metric::Dot)
+            .utf8("a")
+            .utf8("b")
+            .not_null()
+            .build()
+            .unwrap();
+        assert!(schema.arrow().field(2).is_nullable());
+        assert!(!schema.arrow().field(3).is_nullable());
+        assert_eq!(schema.vector().metric, Metric::Dot);
+    }
+}

@@ -1,0 +1,144 @@
+//! One value of a column.
+
+use std::fmt;
+
+use bytes::Bytes;
+use longbow_wire::v1::{self, value::Kind};
+
+/// One value of a column. Numbers must fit the column's width.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Value {
+    /// No value.
+    Null,
+    /// A boolean.
+    Bool(bool),
+    /// A signed integer. Timestamps are microseconds since the Unix epoch.
+    I64(i64),
+    /// An unsigned integer.
+    U64(u64),
+    /// A floating-point number.
+    F64(f64),
+    /// Text.
+    Utf8(String),
+    /// Raw bytes.
+    Binary(Bytes),
+    /// A list of text.
+    Utf8List(Vec<String>),
+}
+
+impl Value {
+    /// The text, if it is text.
+    pub fn as_str(&self) -> Option<&str> {
+        match self {
+            Value::Utf8(text) => Some(text),
+            _ => None,
+        }
+    }
+
+    pub(crate) fn into_proto(self) -> v1::Value {
+        let kind = match self {
+            Value::Null => Kind::Null(v1::NullValue::Unspecified as i32),
+            Value::Bool(value) => Kind::Bool(value),
+            Value::I64(value) => Kind::I64(value),
+            Value::U64(value) => Kind::U64(value),
+            Value::F64(value) => Kind::F64(value),
+            Value::Utf8(value) => Kind::Utf8(value),
+            Value::Binary(value) => Kind::Binary(value),
+            Value::Utf8List(values) => Kind::Utf8List(v1::Utf8List { values }),
+        };
+        v1::Value { kind: Some(kind) }
+    }
+
+    pub(crate) fn from_proto(value: v1::Value) -> Self {
+        match value.kind {
+            None | Some(Kind::Null(_)) => Value::Null,
+            Some(Kind::Bool(value)) => Value::Bool(value),
+            Some(Kind::I64(value)) => Value::I64(value),
+            Some(Kind::U64(value)) => Value::U64(value),
+            Some(Kind::F64(value)) => Value::F64(value),
+            Some(Kind::Utf8(value)) => Value::Utf8(value),
+            Some(Kind::Binary(value)) => Value::Binary(value),
+            Some(Kind::Utf8List(list)) => Value::Utf8List(list.values),
+        }
+    }
+}
+
+/// As a person would write it; lists are joined by commas, bytes are hexadecimal.
+impl fmt::Display for Value {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Value::Null => f.write_str("null"),
+            Value::Bool(value) => value.fmt(f),
+            Value::I64(value) => value.fmt(f),
+            Value::U64(value) => value.fmt(f),
+            Value::F64(value) => value.fmt(f),
+            Value::Utf8(value) => f.write_str(value),
+            Value::Binary(value) => value.iter().try_for_each(|byte| write!(f, "{byte:02x}")),
+            Value::Utf8List(values) => f.write_str(&values.join(", ")),
+        }
+    }
+}
+
+macro_rules! from {
+    ($($source:ty => |$value:ident| $make:expr;)*) => {
+        $(impl From<$source> for Value {
+            fn from($value: $source) -> Self {
+                $make
+            }
+        })*
+    };
+}
+
+from! {
+    bool => |v| Value::Bool(v);
+    i8 => |v| Value::I64(v.into());
+    i16 => |v| Value::I64(v.into());
+    i32 => |v| Value::I64(v.into());
+    i64 => |v| Value::I64(v);
+    u8 => |v| Value::U64(v.into());
+    u16 => |v| Value::U64(v.into());
+    u32 => |v| Value::U64(v.into());
+    u64 => |v| Value::U64(v);
+    f32 => |v| Value::F64(v.into());
+    f64 => |v| Value::F64(v);
+    &str => |v| Value::Utf8(v.to_owned());
+    String => |v| Value::Utf8(v);
+    Bytes => |v| Value::Binary(v);
+    Vec<u8> => |v| Value::Binary(v.into());
+    Vec<String> => |v| Value::Utf8List(v);
+    Vec<&str> => |v| Value::Utf8List(v.into_iter().map(str::to_owned).collect());
+}
+
+impl<T: Into<Value>> From<Option<T>> for Value {
+    fn from(value: Option<T>) -> Self {
+        value.map_or(Value::Null, Into::into)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_kind_survives_the_wire() {
+        for value in [
+            Value::Null,
+            Value::from(true),
+            Value::from(-3_i8),
+            Value::from(3_u32),
+            Value::from(0.5_f32),
+            Value::from("x"),
+            Value::from(vec![0_u8, 255]),
+            Value::from(vec!["a", "b"]),
+            Value::from(None::<i32>),
+        ] {
+            assert_eq!(Value::from_proto(value.clone().into_proto()), value);
+        }
+    }
+
+    #[test]
+    fn values_read_as_written_by_people() {
+        assert_eq!(Value::from(vec!["dog", "hound"]).to_string(), "dog, hound");
+        assert_eq!(Value::from(vec![1_u8, 171]).to_string(), "01ab");
+    }
+}

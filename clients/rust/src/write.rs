@@ -1,0 +1,292 @@
+//! Writes: upsert and delete.
+
+use std::future::IntoFuture;
+
+use arrow::record_batch::RecordBatch;
+use longbow_types::{Error, ErrorCode, Result, RowId, Token, limits::WRITE_ROWS_MAX};
+use longbow_wire::v1::{self, AckLevel, upsert_request::Payload};
+
+use crate::{
+    arrow_ipc::{MESSAGE_BYTES, pieces},
+    client::{read_token, writes},
+    dataset::{Answer, DatasetHandle},
+    retry::Repeat,
+    row::{Row, id_to_proto},
+};
+
+/// What must have happened to a write before it is acknowledged. Each level includes those before it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
+pub enum Ack {
+    /// On a quorum of disks: never lost from here on.
+    #[default]
+    Logged,
+    /// Visible to searches.
+    Applied,
+    /// Linked into the graph.
+    Indexed,
+}
+
+impl Ack {
+    fn to_proto(self) -> i32 {
+        let level = match self {
+            Ack::Logged => AckLevel::Logged,
+            Ack::Applied => AckLevel::Applied,
+            Ack::Indexed => AckLevel::Indexed,
+        };
+        level as i32
+    }
+
+    fn from_proto(level: AckLevel) -> Self {
+        match level {
+            AckLevel::Unspecified | AckLevel::Logged => Ack::Logged,
+            AckLevel::Applied => Ack::Applied,
+            AckLevel::Indexed => Ack::Indexed,
+        }
+    }
+}
+
+/// An acknowledged write.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Written {
+    /// A read given this sees the write.
+    pub token: Token,
+    /// What has happened to all of it: at least what was asked for.
+    pub ack: Ack,
+    /// Rows written, after duplicates inside one message were folded. 0 for deletes.
+    pub rows: u64,
+}
+
+impl Written {
+    fn nothing(ack: Ack) -> Self {
+        Self {
+            token: Token::default(),
+            ack,
+            rows: 0,
+        }
+    }
+
+    fn add(&mut self, token: &str, ack: AckLevel, rows: u64) -> Result<()> {
+        self.token.join(&read_token(token)?);
+        self.ack = self.ack.min(Ack::from_proto(ack));
+        self.rows += rows;
+        Ok(())
+    }
+}
+
+/// Rows to be written; await it.
+///
+/// Large sets go in several messages, in order. Each message is validated whole before anything of it is written; the
+/// set as a whole is not atomic. Rows are whole, so the call is retried after a lost answer; if another writer changes
+/// the same row meanwhile, the retry may come after it.
+#[derive(Debug)]
+#[must_use = "nothing happens until it is awaited"]
+pub struct Upsert {
+    dataset: DatasetHandle,
+    rows: Vec<Row>,
+    ack: Ack,
+}
+
+impl Upsert {
+    pub(crate) fn new(dataset: DatasetHandle, rows: Vec<Row>) -> Self {
+        let ack = Ack::default();
+        Self { dataset, rows, ack }
+    }
+
+    /// What must have happened before the answer comes; without it [`Ack::Logged`].
+    pub fn ack(mut self, ack: Ack) -> Self {
+        self.ack = ack;
+        self
+    }
+}
+
+impl IntoFuture for Upsert {
+    type Output = Result<Written>;
+    type IntoFuture = Answer<Written>;
+
+    fn into_future(self) -> Self::IntoFuture {
+        Box::pin(async move {
+            let mut written = Written::nothing(Ack::Indexed);
+            for rows in messages(self.rows)? {
+                let rows = rows.into_iter().map(Row::into_proto).collect();
+                let payload = Payload::Rows(v1::Rows { rows });
+                send(&self.dataset, payload, self.ack, &mut written).await?;
+            }
+            Ok(written)
+        })
+    }
+}
+
+/// Arrow batches to be written; await it. What [`Upsert`] says about size and retries holds here.
+#[derive(Debug)]
+#[must_use = "nothing happens until it is awaited"]
+pub struct UpsertBatches {
+    dataset: DatasetHandle,
+    batches: Vec<RecordBatch>,
+    ack: Ack,
+}
+
+impl UpsertBatches {
+    pub(crate) fn new(dataset: DatasetHandle, batches: Vec<RecordBatch>) -> Self {
+        let ack = Ack::default();
+        Self {
+            dataset,
+            batches,
+            ack,
+        }
+    }
+
+    /// What must have happened before the answer comes; without it [`Ack::Logged`].
+    pub fn ack(mut self, ack: Ack) -> Self {
+        self.ack = ack;
+        self
+    }
+}
+
+impl IntoFuture for UpsertBatches {
+    type Output = Result<Written>;
+    type IntoFuture = Answer<Written>;
+
+    fn into_future(self) -> Self::IntoFuture {
+        Box::pin(async move {
+            let mut written = Written::nothing(Ack::Indexed);
+            let mut any = false;
+            for piece in pieces(self.batches) {
+                any = true;
+                let payload = Payload::ArrowIpc(piece?.stream);
+                send(&self.dataset, payload, self.ack, &mut written).await?;
+            }
+            if any { Ok(written) } else { Err(no_rows("batches")) }
+        })
+    }
+}
+
+async fn send(dataset: &DatasetHandle, payload: Payload, ack: Ack, written: &mut Written) -> Result<()> {
+    let request = v1::UpsertRequest {
+        dataset: dataset.name().to_owned(),
+        ack: ack.to_proto(),
+        payload: Some(payload),
+    };
+    let answer = dataset
+        .client()
+        .pool()
+        .call(Repeat::Harmless, &request, |channel, request| async move {
+            writes(channel).upsert(request).await
+        })
+        .await?;
+    written.add(&answer.token, answer.ack(), answer.rows)?;
+    dataset.client().remember(&written.token);
+    Ok(())
+}
+
+/// Rows to be deleted; await it. Retried after a lost answer.
+#[derive(Debug)]
+#[must_use = "nothing happens until it is awaited"]
+pub struct Delete {
+    dataset: DatasetHandle,
+    ids: Vec<RowId>,
+    ack: Ack,
+}
+
+impl Delete {
+    pub(crate) fn new(dataset: DatasetHandle, ids: Vec<RowId>) -> Self {
+        let ack = Ack::default();
+        Self { dataset, ids, ack }
+    }
+
+    /// What must have happened before the answer comes; without it [`Ack::Logged`].
+    pub fn ack(mut self, ack: Ack) -> Self {
+        self.ack = ack;
+        self
+    }
+}
+
+impl IntoFuture for Delete {
+    type Output = Result<Written>;
+    type IntoFuture = Answer<Written>;
+
+    fn into_future(self) -> Self::IntoFuture {
+        Box::pin(async move {
+            if self.ids.is_empty() {
+                return Err(no_rows("ids"));
+            }
+            let mut written = Written::nothing(Ack::Indexed);
+            for ids in self.ids.chunks(WRITE_ROWS_MAX) {
+                let request = v1::DeleteRequest {
+                    dataset: self.dataset.name().to_owned(),
+                    ids: ids.iter().map(id_to_proto).collect(),
+                    ack: self.ack.to_proto(),
+                };
+                let client = self.dataset.client();
+                let answer = client
+                    .pool()
+                    .call(Repeat::Harmless, &request, |channel, request| async move {
+                        writes(channel).delete(request).await
+                    })
+                    .await?;
+                written.add(&answer.token, answer.ack(), 0)?;
+                client.remember(&written.token);
+            }
+            Ok(written)
+        })
+    }
+}
+
+/// Cuts rows into messages below the limits, in order.
+fn messages(rows: Vec<Row>) -> Result<Vec<Vec<Row>>> {
+    if rows.is_empty() {
+        return Err(no_rows("rows"));
+    }
+    let mut all: Vec<Vec<Row>> = Vec::new();
+    let mut bytes = 0;
+    for row in rows {
+        let size = row.wire_bytes();
+        match all.last_mut() {
+            Some(last) if last.len() < WRITE_ROWS_MAX && bytes + size <= MESSAGE_BYTES => {
+                last.push(row);
+                bytes += size;
+            }
+            _ => {
+                all.push(vec![row]);
+                bytes = size;
+            }
+        }
+    }
+    Ok(all)
+}
+
+fn no_rows(field: &'static str) -> Error {
+    Error::new(ErrorCode::MissingField, "there is nothing to write").field(field)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rows_are_cut_into_messages_in_order() {
+        let rows: Vec<Row> = (0..3000_u64)
+            .map(|id| Row::new(id).vector(vec![0.0; 2000]))
+            .collect();
+        let all = messages(rows.clone()).unwrap();
+        assert!(all.len() >= 3);
+        for message in &all {
+            assert!(message.iter().map(Row::wire_bytes).sum::<usize>() <= MESSAGE_BYTES);
+        }
+        assert_eq!(all.concat(), rows);
+        assert_eq!(messages(Vec::new()).unwrap_err().field.as_deref(), Some("rows"));
+    }
+
+    #[test]
+    fn one_huge_row_is_left_to_the_server() {
+        let row = Row::new(1_u64).column("text", "x".repeat(2 * MESSAGE_BYTES));
+        assert_eq!(messages(vec![row.clone(), row]).unwrap().len(), 2);
+    }
+
+    #[test]
+    fn the_lowest_ack_counts() {
+        let mut written = Written::nothing(Ack::Indexed);
+        written.add("", AckLevel::Applied, 3).unwrap();
+        written.add("", AckLevel::Indexed, 4).unwrap();
+        assert_eq!((written.ack, written.rows), (Ack::Applied, 7));
+    }
+}

@@ -1,0 +1,185 @@
+//! What raft-rs reads the log from: recent entries from memory, older ones from a reader of what is durable.
+//!
+//! Entries stay in memory at least until they are durable and applied; beyond that, as many as fit the budget.
+
+use std::{cell::RefCell, collections::VecDeque, ops::Range};
+
+use longbow_types::{Error, Result};
+use longbow_wire::internal::{RaftConfState, RaftEntry};
+use raft::{
+    GetEntriesContext, RaftState, Storage, StorageError,
+    eraftpb::{Entry, Snapshot},
+};
+
+use super::{HardState, convert};
+
+/// Reads the durable log of one group.
+pub trait LogReader: Send {
+    /// First index; 1 if there are no entries.
+    fn first_index(&self) -> u64;
+    /// Last durable index; 0 if there are no entries.
+    fn last_index(&self) -> u64;
+    /// Term of a durable entry.
+    fn term(&self, index: u64) -> Option<u64>;
+    /// Durable entries: at least one, then as many as `bytes_max` allows.
+    fn entries(&self, range: Range<u64>, bytes_max: usize) -> Result<Vec<RaftEntry>>;
+}
+
+pub(super) struct CachedStorage<R> {
+    state: RaftState,
+    /// Consecutive entries up to the last one, starting at `cache_first`.
+    cache: VecDeque<Entry>,
+    cache_first: u64,
+    cache_bytes: usize,
+    cache_bytes_max: usize,
+    persisted: u64,
+    applied: u64,
+    reader: R,
+    read_error: RefCell<Option<Error>>,
+}
+
+impl<R: LogReader> CachedStorage<R> {
+    pub fn new(hard: HardState, conf: &RaftConfState, reader: R, cache_bytes_max: usize) -> Self {
+        let last = reader.last_index();
+        let mut hard_state = raft::eraftpb::HardState::default();
+        (hard_state.term, hard_state.vote, hard_state.commit) = (hard.term, hard.vote, hard.commit);
+        Self {
+            state: RaftState::new(hard_state, convert::conf_state_from_wire(conf)),
+            cache: VecDeque::new(),
+            cache_first: last + 1,
+            cache_bytes: 0,
+            cache_bytes_max,
+            persisted: last,
+            applied: 0,
+            reader,
+            read_error: RefCell::new(None),
+        }
+    }
+
+    /// Appends entries; the first may replace what stands at its index and behind.
+    pub fn append(&mut self, entries: &[Entry]) {
+        let Some(first) = entries.first() else {
+            return;
+        };
+        if first.index < self.cache_first {
+            self.cache.clear();
+            (self.cache_first, self.cache_bytes) = (first.index, 0);
+        }
+        while self.cache_first + self.cache.len() as u64 > first.index {
+            if let Some(replaced) = self.cache.pop_back() {
+                self.cache_bytes -= replaced.data.len();
+            }
+        }
+        self.persisted = self.persisted.min(first.index - 1);
+        self.cache_bytes += entries.iter().map(|entry| entry.data.len()).sum::<usize>();
+        self.cache.extend(entries.iter().cloned());
+    }
+
+    pub fn set_hard_state(&mut self, hard: HardState) {
+        let state = &mut self.state.hard_state;
+        (state.term, state.vote, state.commit) = (hard.term, hard.vote, hard.commit);
+    }
+
+    pub fn set_persisted(&mut self, index: u64) {
+        self.persisted = index;
+        self.shrink();
+    }
+
+    pub fn set_applied(&mut self, index: u64) {
+        self.applied = index;
+        self.shrink();
+    }
+
+    pub fn take_read_error(&mut self) -> Option<Error> {
+        self.read_error.get_mut().take()
+    }
+
+    fn shrink(&mut self) {
+        let kept_from = self.persisted.min(self.applied);
+        while self.cache_bytes > self.cache_bytes_max && self.cache_first <= kept_from {
+            let Some(old) = self.cache.pop_front() else {
+                break;
+            };
+            self.cache_bytes -= old.data.len();
+            self.cache_first += 1;
+        }
+    }
+
+    fn cached(&self, index: u64) -> Option<&Entry> {
+        let at = index.checked_sub(self.cache_first)?;
+        self.cache.get(usize::try_from(at).ok()?)
+    }
+
+    /// Entries below the cache. A failure is kept for the caller of the core, raft-rs only learns that they are gone.
+    fn read(&self, range: Range<u64>, bytes_max: usize) -> raft::Result<Vec<Entry>> {
+        let read = self.reader.entries(range, bytes_max);
+        let entries = read.and_then(|entries| entries.iter().map(convert::entry_from_wire).collect());
+        entries.map_err(|error| {
+            self.read_error.borrow_mut().get_or_insert(error);
+            StorageError::Compacted.into()
+        })
+    }
+}
+
+impl<R: LogReader> Storage for CachedStorage<R> {
+    fn initial_state(&self) -> raft::Result<RaftState> {
+        Ok(self.state.clone())
+    }
+
+    fn entries(
+        &self,
+        low: u64,
+        high: u64,
+        max_size: impl Into<Option<u64>>,
+        _: GetEntriesContext,
+    ) -> raft::Result<Vec<Entry>> {
+        let budget = max_size
+            .into()
+            .map_or(usize::MAX, |bytes| usize::try_from(bytes).unwrap_or(usize::MAX));
+        let mut entries = Vec::new();
+        let mut next = low;
+        if low < self.cache_first {
+            let end = high.min(self.cache_first);
+            entries = self.read(low..end, budget)?;
+            next = low + entries.len() as u64;
+            if next < end {
+                return Ok(entries);
+            }
+        }
+        let mut bytes: usize = entries.iter().map(|entry| entry.data.len()).sum();
+        while let Some(entry) = self.cached(next).filter(|_| next < high) {
+            bytes += entry.data.len();
+            if bytes > budget && !entries.is_empty() {
+                break;
+            }
+            entries.push(entry.clone());
+            next += 1;
+        }
+        Ok(entries)
+    }
+
+    fn term(&self, index: u64) -> raft::Result<u64> {
+        if let Some(entry) = self.cached(index) {
+            return Ok(entry.term);
+        }
+        if index + 1 == self.reader.first_index() {
+            return Ok(0);
+        }
+        self.reader
+            .term(index)
+            .ok_or_else(|| StorageError::Unavailable.into())
+    }
+
+    fn first_index(&self) -> raft::Result<u64> {
+        Ok(self.reader.first_index())
+    }
+
+    fn last_index(&self) -> raft::Result<u64> {
+        Ok(self.cache_first + self.cache.len() as u64 - 1)
+    }
+
+    fn snapshot(&self, _: u64, _: u64) -> raft::Result<Snapshot> {
+        // The log is never cut in this version, so nobody needs one.
+        Err(StorageError::SnapshotTemporarilyUnavailable.into())
+    }
+}

@@ -1,0 +1,158 @@
+//! Memory for rows of one size that never moves: chunks that double, found by the slot's leading bit.
+//!
+//! Chunk `c` holds `FIRST << c` rows, so a directory of two dozen pointers covers every slot, a small index takes
+//! little, and a large one lies in a few mappings big enough for huge pages. Pages are touched on first write only.
+
+use std::sync::atomic::{AtomicPtr, Ordering};
+
+use parking_lot::Mutex;
+
+use crate::error::Error;
+
+/// Log2 of the rows in the first chunk.
+const FIRST_LOG: u32 = 8;
+const CHUNKS: usize = (33 - FIRST_LOG) as usize;
+/// Mappings of at least this size ask for huge pages.
+const HUGE_BYTES_MIN: usize = 4 << 20;
+const HUGE_PAGE: usize = 2 << 20;
+
+/// Rows of `stride` zeroed bytes.
+pub(crate) struct Arena {
+    /// Per chunk: where row 0 *would* lie if the chunk reached down to it, so that a row is one multiply away.
+    origins: [AtomicPtr<u8>; CHUNKS],
+    stride: usize,
+    owned: Mutex<Vec<Block>>,
+}
+
+impl Arena {
+    /// An arena of rows of `stride` bytes, itself a multiple of 64 or a power of two below.
+    pub(crate) fn new(stride: usize) -> Self {
+        debug_assert!(stride > 0 && (stride.is_multiple_of(64) || stride.is_power_of_two()));
+        Self {
+            origins: [const { AtomicPtr::new(std::ptr::null_mut()) }; CHUNKS],
+            stride,
+            owned: Mutex::new(Vec::new()),
+        }
+    }
+
+    /// Bytes of a row.
+    pub(crate) fn stride(&self) -> usize {
+        self.stride
+    }
+
+    /// Makes rows `0..rows` available.
+    pub(crate) fn ensure(&self, rows: usize) -> Result<(), Error> {
+        let mut owned = self.owned.lock();
+        while owned.len() < CHUNKS && (((1usize << owned.len()) - 1) << FIRST_LOG) < rows {
+            let chunk = owned.len();
+            let count = 1usize << (chunk as u32 + FIRST_LOG);
+            let first = count - (1 << FIRST_LOG);
+            let bytes = count
+                .checked_mul(self.stride)
+                .ok_or(Error::OutOfMemory { bytes: usize::MAX })?;
+            let block = Block::new(bytes)?;
+            let origin = block.start.wrapping_sub(first * self.stride);
+            self.origins[chunk].store(origin, Ordering::Release);
+            owned.push(block);
+        }
+        Ok(())
+    }
+
+    /// Address of a row that [`Arena::ensure`] has made available; valid as long as the arena.
+    #[inline(always)]
+    pub(crate) fn row(&self, row: u32) -> *mut u8 {
+        let chunk = (u64::from(row) + (1 << FIRST_LOG)).ilog2() - FIRST_LOG;
+        // SAFETY: a row number has 32 bits, so the chunk is at most 32 - FIRST_LOG = CHUNKS - 1.
+        let origin = unsafe { self.origins.get_unchecked(chunk as usize) };
+        origin
+            .load(Ordering::Acquire)
+            .wrapping_add(row as usize * self.stride)
+    }
+}
+
+/// One zeroed mapping.
+struct Block {
+    start: *mut u8,
+    #[cfg(not(miri))]
+    _map: memmap2::MmapMut,
+    #[cfg(miri)]
+    layout: std::alloc::Layout,
+}
+
+// SAFETY: a block is plain memory; who may read or write which bytes is the arena user's protocol.
+unsafe impl Send for Block {}
+
+#[cfg(not(miri))]
+impl Block {
+    fn new(bytes: usize) -> Result<Self, Error> {
+        let huge = bytes >= HUGE_BYTES_MIN;
+        let asked = if huge {
+            bytes.saturating_add(HUGE_PAGE)
+        } else {
+            bytes
+        };
+        let mut map = memmap2::MmapOptions::new()
+            .len(asked)
+            .no_reserve_swap()
+            .map_anon()
+            .map_err(|_| Error::OutOfMemory { bytes })?;
+        let mut start = map.as_mut_ptr();
+        if huge {
+            start = start.wrapping_add(start.align_offset(HUGE_PAGE));
+            // Only a hint: without huge pages everything works, slower.
+            #[cfg(target_os = "linux")]
+            let _ = map.advise(memmap2::Advice::HugePage);
+        }
+        Ok(Self { start, _map: map })
+    }
+}
+
+#[cfg(miri)]
+impl Block {
+    fn new(bytes: usize) -> Result<Self, Error> {
+        let layout =
+            std::alloc::Layout::from_size_align(bytes, 64).map_err(|_| Error::OutOfMemory { bytes })?;
+        // SAFETY: the size is not zero, because strides and counts are not.
+        let start = unsafe { std::alloc::alloc_zeroed(layout) };
+        if start.is_null() {
+            return Err(Error::OutOfMemory { bytes });
+        }
+        Ok(Self { start, layout })
+    }
+}
+
+#[cfg(miri)]
+impl Drop for Block {
+    fn drop(&mut self) {
+        // SAFETY: allocated in `new` with this layout.
+        unsafe { std::alloc::dealloc(self.start, self.layout) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rows_are_zeroed_apart_and_never_move() {
+        let arena = Arena::new(64);
+        arena.ensure(1).unwrap();
+        let first = arena.row(0);
+        let rows = 5_000u32;
+        arena.ensure(rows as usize).unwrap();
+        assert_eq!(arena.row(0), first);
+        for row in 0..rows {
+            let address = arena.row(row);
+            assert_eq!(address.align_offset(64), 0);
+            // SAFETY: the row was made available, and only this thread uses it.
+            let bytes = unsafe { std::slice::from_raw_parts_mut(address, 64) };
+            assert_eq!(bytes, [0; 64]);
+            bytes.fill(1 + (row % 250) as u8);
+        }
+        for row in 0..rows {
+            // SAFETY: as above.
+            let bytes = unsafe { std::slice::from_raw_parts(arena.row(row), 64) };
+            assert_eq!(bytes, [1 + (row % 250) as u8; 64]);
+        }
+    }
+}

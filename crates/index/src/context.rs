@@ -1,0 +1,154 @@
+//! What one search or one insertion needs besides the index, kept for the next one.
+
+use std::{
+    ptr,
+    sync::atomic::{AtomicPtr, Ordering},
+};
+
+use crate::{
+    key::Key,
+    queue::{Heaps, Sorted},
+    select::Selector,
+    space::{GROUP, Points},
+    store::Query,
+    topk::TopK,
+    visited::Visited,
+};
+
+/// Scratch memory of one traversal; grows to what is needed and then stays.
+pub(crate) struct Context<S: Points> {
+    pub(crate) query: S::Query,
+    /// The query for distances to the vectors themselves.
+    pub(crate) exact: Query<S::Element>,
+    pub(crate) visited: Visited,
+    pub(crate) sorted: Sorted,
+    pub(crate) heaps: Heaps,
+    pub(crate) top: TopK,
+    pub(crate) found: Vec<Key>,
+    pub(crate) batch: Batch,
+    pub(crate) selector: Selector<S>,
+    /// Per level of an insertion, the links chosen: (level, link).
+    pub(crate) chosen: Vec<(u32, u32)>,
+}
+
+/// Slots awaiting their distances.
+pub(crate) struct Batch {
+    pub(crate) slots: [u32; GROUP],
+    pub(crate) distances: [f32; GROUP],
+    pub(crate) keys: [Key; GROUP],
+    pub(crate) len: usize,
+}
+
+impl Default for Batch {
+    fn default() -> Self {
+        Self {
+            slots: [0; GROUP],
+            distances: [0.0; GROUP],
+            keys: [0; GROUP],
+            len: 0,
+        }
+    }
+}
+
+impl<S: Points> Default for Context<S> {
+    fn default() -> Self {
+        Self {
+            query: S::Query::default(),
+            exact: Query::default(),
+            visited: Visited::default(),
+            sorted: Sorted::default(),
+            heaps: Heaps::default(),
+            top: TopK::default(),
+            found: Vec::new(),
+            batch: Batch::default(),
+            selector: Selector::default(),
+            chosen: Vec::new(),
+        }
+    }
+}
+
+const PLACES: usize = 64;
+
+/// Contexts at rest; taking and returning one is one atomic exchange.
+pub(crate) struct Contexts<C> {
+    places: [AtomicPtr<C>; PLACES],
+}
+
+impl<C: Default> Contexts<C> {
+    pub(crate) fn new() -> Self {
+        Self {
+            places: [const { AtomicPtr::new(ptr::null_mut()) }; PLACES],
+        }
+    }
+
+    /// Runs `work` with a context of its own.
+    pub(crate) fn with<T>(&self, work: impl FnOnce(&mut C) -> T) -> T {
+        let resting = self.places.iter().find_map(|place| {
+            if place.load(Ordering::Relaxed).is_null() {
+                return None;
+            }
+            let taken = place.swap(ptr::null_mut(), Ordering::Acquire);
+            // SAFETY: pointers in `places` come from `Box::into_raw`, and the exchange took this one out.
+            (!taken.is_null()).then(|| unsafe { Box::from_raw(taken) })
+        });
+        let mut context = resting.unwrap_or_default();
+        let answer = work(&mut context);
+        let mut returned = Box::into_raw(context);
+        for place in &self.places {
+            if place.load(Ordering::Relaxed).is_null() {
+                returned = place.swap(returned, Ordering::AcqRel);
+                if returned.is_null() {
+                    return answer;
+                }
+            }
+        }
+        // SAFETY: what the last exchange gave back (or what never found a place) came from `Box::into_raw`.
+        drop(unsafe { Box::from_raw(returned) });
+        answer
+    }
+}
+
+impl<C> Drop for Contexts<C> {
+    fn drop(&mut self) {
+        for place in &mut self.places {
+            let resting = *place.get_mut();
+            if !resting.is_null() {
+                // SAFETY: it came from `Box::into_raw` and nobody else can reach it any more.
+                drop(unsafe { Box::from_raw(resting) });
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn contexts_are_reused_and_never_shared() {
+        let contexts = Contexts::<Vec<u8>>::new();
+        contexts.with(|outer| {
+            outer.push(1);
+            contexts.with(|inner| assert!(inner.is_empty()));
+        });
+        let mut lengths: Vec<usize> = Vec::new();
+        contexts.with(|a| contexts.with(|b| lengths.extend([a.len(), b.len()])));
+        lengths.sort_unstable();
+        assert_eq!(lengths, [0, 1]);
+
+        let contexts = Contexts::<Vec<u64>>::new();
+        std::thread::scope(|scope| {
+            for _ in 0..4 {
+                scope.spawn(|| {
+                    for round in 0..10_000u64 {
+                        contexts.with(|context| {
+                            context.clear();
+                            context.push(round);
+                            assert_eq!(context.as_slice(), [round]);
+                        });
+                    }
+                });
+            }
+        });
+    }
+}

@@ -1,0 +1,31 @@
+//! How appending and searching can fail.
+
+/// Why rows were not appended; nothing was changed.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Error {
+    /// The bytes are not a whole number of rows.
+    #[error("{bytes} bytes are not a whole number of rows of {row_bytes} bytes")]
+    Ragged {
+        /// Bytes given.
+        bytes: usize,
+        /// Bytes of one row.
+        row_bytes: usize,
+    },
+    /// Slots are numbered with 31 bits.
+    #[error("an index holds at most {limit} slots")]
+    Full {
+        /// Most slots of an index.
+        limit: u32,
+    },
+    /// The system refused memory.
+    #[error("the system refused {bytes} bytes of memory")]
+    OutOfMemory {
+        /// Bytes asked for.
+        bytes: usize,
+    },
+}
+
+/// The caller's cancel function said to stop.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the search was cancelled")]
+pub struct Cancelled;

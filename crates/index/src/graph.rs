@@ -1,0 +1,171 @@
+//! Where links live: inline lists of fixed stride that readers walk without locks.
+//!
+//! A link is a slot plus one; zero ends a list. Lists are arrays of atomics: a reader that meets a writer sees a mix
+//! of old and new links, all of which lead to published nodes. Writers of one node exclude each other by a lock.
+
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+
+use longbow_kernels::prefetch_lines;
+use parking_lot::{Mutex, MutexGuard};
+
+use crate::{arena::Arena, error::Error};
+
+const LOCKS: usize = 1024;
+const LEVEL_SHIFT: u32 = 27;
+/// Highest level a node may have; five bits.
+pub(crate) const LEVEL_MAX: u32 = 31;
+
+/// The links of all nodes on all levels.
+pub(crate) struct Graph {
+    base: Arena,
+    /// Per slot: its level in the top five bits, its first block in `upper` in the others.
+    nodes: Arena,
+    upper: Arena,
+    upper_len: AtomicU32,
+    /// Level and slot + 1 of the node where searches begin; 0 for an empty graph.
+    entry: AtomicU64,
+    entry_lock: Mutex<()>,
+    locks: Box<[Mutex<()>]>,
+    m: usize,
+}
+
+/// Where a search begins.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Entry {
+    pub(crate) slot: u32,
+    pub(crate) level: u32,
+}
+
+fn list_stride(links: usize) -> usize {
+    let bytes = links * size_of::<u32>();
+    if bytes < 64 {
+        bytes.next_power_of_two()
+    } else {
+        bytes.next_multiple_of(64)
+    }
+}
+
+impl Graph {
+    pub(crate) fn new(m: usize) -> Self {
+        Self {
+            base: Arena::new(list_stride(2 * m)),
+            nodes: Arena::new(size_of::<u32>()),
+            upper: Arena::new(list_stride(m)),
+            upper_len: AtomicU32::new(0),
+            entry: AtomicU64::new(0),
+            entry_lock: Mutex::new(()),
+            locks: (0..LOCKS).map(|_| Mutex::new(())).collect(),
+            m,
+        }
+    }
+
+    /// Makes room for the base lists of `slots` slots.
+    pub(crate) fn ensure(&self, slots: usize) -> Result<(), Error> {
+        self.base.ensure(slots)?;
+        self.nodes.ensure(slots)
+    }
+
+    /// Most links of a node on a level.
+    #[inline(always)]
+    pub(crate) fn capacity(&self, level: u32) -> usize {
+        if level == 0 { 2 * self.m } else { self.m }
+    }
+
+    /// Gives a slot its level and lists above the base; fewer levels if memory is refused.
+    pub(crate) fn raise(&self, slot: u32, level: u32) -> u32 {
+        if level == 0 {
+            return 0;
+        }
+        let first = self.upper_len.fetch_add(level, Ordering::Relaxed);
+        let end = first as usize + level as usize;
+        if end >= 1 << LEVEL_SHIFT || self.upper.ensure(end).is_err() {
+            return 0;
+        }
+        self.node(slot)
+            .store(level << LEVEL_SHIFT | first, Ordering::Release);
+        level
+    }
+
+    #[inline(always)]
+    fn node(&self, slot: u32) -> &AtomicU32 {
+        // SAFETY: `ensure` ran for every slot before it was published; the word is aligned, zero at first, and
+        // only ever used as this atomic.
+        unsafe { &*self.nodes.row(slot).cast::<AtomicU32>() }
+    }
+
+    /// The list of a node on a level it has.
+    #[inline(always)]
+    pub(crate) fn list(&self, level: u32, slot: u32) -> &[AtomicU32] {
+        let row = if level == 0 {
+            self.base.row(slot)
+        } else {
+            let node = self.node(slot).load(Ordering::Acquire);
+            debug_assert!(level <= node >> LEVEL_SHIFT, "slot {slot} has no level {level}");
+            self.upper.row((node & ((1 << LEVEL_SHIFT) - 1)) + level - 1)
+        };
+        // SAFETY: rows hold at least `capacity` words, zero at first, used only as atomics, as long as the arena.
+        unsafe { std::slice::from_raw_parts(row.cast::<AtomicU32>(), self.capacity(level)) }
+    }
+
+    /// Calls `visit` with the neighbours of a node.
+    #[inline(always)]
+    pub(crate) fn neighbors(&self, level: u32, slot: u32, mut visit: impl FnMut(u32)) {
+        for link in self.list(level, slot) {
+            // Acquire pairs with the release of whoever linked the neighbour: its vector and lists are visible.
+            match link.load(Ordering::Acquire) {
+                0 => break,
+                link => visit(link - 1),
+            }
+        }
+    }
+
+    /// Asks for the base list of a slot.
+    #[inline(always)]
+    pub(crate) fn prefetch(&self, slot: u32) {
+        prefetch_lines(self.base.row(slot), self.base.stride().div_ceil(64));
+    }
+
+    /// Excludes other writers of this node's lists. Never hold two.
+    pub(crate) fn lock(&self, slot: u32) -> MutexGuard<'_, ()> {
+        self.locks[slot as usize % LOCKS].lock()
+    }
+
+    /// Puts a link behind the `present` links of a list with room; the caller holds the node's lock.
+    pub(crate) fn append(&self, level: u32, slot: u32, present: usize, link: u32) {
+        self.list(level, slot)[present].store(link + 1, Ordering::Release);
+    }
+
+    /// Replaces a list; the caller holds the node's lock or is the only one who knows the node.
+    pub(crate) fn write(&self, level: u32, slot: u32, links: &[u32]) {
+        let list = self.list(level, slot);
+        debug_assert!(links.len() <= list.len());
+        for (place, &link) in list.iter().zip(links) {
+            place.store(link + 1, Ordering::Release);
+        }
+        for place in &list[links.len()..] {
+            place.store(0, Ordering::Relaxed);
+        }
+    }
+
+    /// Where searches begin.
+    #[inline(always)]
+    pub(crate) fn entry(&self) -> Option<Entry> {
+        let packed = self.entry.load(Ordering::Acquire);
+        let slot = (packed as u32).checked_sub(1)?;
+        Some(Entry {
+            slot,
+            level: (packed >> 32) as u32,
+        })
+    }
+
+    /// Makes a fully linked node the entry if it is higher than the present one; says whether it is the first.
+    pub(crate) fn offer_entry(&self, slot: u32, level: u32) -> bool {
+        let _guard = self.entry_lock.lock();
+        let present = self.entry();
+        if present.is_none_or(|entry| level > entry.level) {
+            let packed = u64::from(level) << 32 | u64::from(slot + 1);
+            self.entry.store(packed, Ordering::Release);
+        }
+        present.is_none()
+    }
+}

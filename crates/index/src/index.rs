@@ -1,0 +1,177 @@
+//! The index as its users see it, whatever the element type.
+
+use std::ops::Range;
+
+use longbow_kernels::{Bitset, Element, Stored, bf16, f16};
+
+use crate::{
+    coded::Coded,
+    error::{Cancelled, Error},
+    hnsw::Hnsw,
+    params::{Neighbor, Params, Quantization, SearchParams, Stats},
+    space::Points,
+    store::Store,
+};
+
+/// An index over the vectors of one dataset partition; see the [crate docs](crate).
+pub struct VectorIndex {
+    params: Params,
+    inner: Box<dyn Erased>,
+}
+
+impl VectorIndex {
+    /// An empty index that traverses the vectors themselves.
+    pub fn new(params: Params) -> Self {
+        Self::with_quantization(params, Quantization::None)
+    }
+
+    /// An empty index.
+    pub fn with_quantization(params: Params, quantization: Quantization) -> Self {
+        let inner = match params.element {
+            Element::F16 => erased::<f16>(params, quantization),
+            Element::BF16 => erased::<bf16>(params, quantization),
+            Element::F32 => erased::<f32>(params, quantization),
+            _ => erased::<f64>(params, quantization),
+        };
+        Self { params, inner }
+    }
+
+    /// What the index was made with.
+    pub fn params(&self) -> &Params {
+        &self.params
+    }
+
+    /// Appends rows given as native-endian bytes of the element type and returns their slots.
+    ///
+    /// Cheap: nothing is linked; searches cover the new slots at once by scanning them. One writer at a time (a
+    /// second one waits).
+    pub fn append(&self, vectors: &[u8]) -> Result<Range<u32>, Error> {
+        self.inner.append(vectors)
+    }
+
+    /// Slots appended.
+    pub fn len(&self) -> u32 {
+        self.inner.len()
+    }
+
+    /// Whether nothing was appended.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Takes up to `max` unlinked slots and links them into the graph; 0 means that nothing is left to take.
+    ///
+    /// May run on many threads at once, beside appends and searches.
+    pub fn link(&self, max: usize) -> usize {
+        self.inner.link(max)
+    }
+
+    /// Every slot below is linked (or was removed before its turn came).
+    pub fn linked(&self) -> u32 {
+        self.inner.linked()
+    }
+
+    /// Says that no search will allow this slot any more, so that nothing new is linked to it.
+    pub fn remove(&self, slot: u32) {
+        self.inner.remove(slot);
+    }
+
+    /// Appends to `out` the bytes a slot was appended with.
+    ///
+    /// # Panics
+    /// If the slot was never appended.
+    pub fn vector(&self, slot: u32, out: &mut Vec<u8>) {
+        out.extend_from_slice(self.inner.bytes(slot));
+    }
+
+    /// The allowed slots nearest to `query`, sorted by distance, then slot.
+    ///
+    /// `allow` holds the slots that may be returned: visible, live and matching; slots at or beyond its length are
+    /// not allowed. `cancel` is asked every few hops. Never fewer than `k` neighbours while `k` slots are allowed.
+    pub fn search(
+        &self,
+        query: &[f32],
+        params: &SearchParams,
+        allow: &Bitset,
+        cancel: &dyn Fn() -> bool,
+    ) -> Result<(Vec<Neighbor>, Stats), Cancelled> {
+        let mut out = Vec::with_capacity(params.k.min(self.len() as usize));
+        let stats = self.search_into(query, params, allow, cancel, &mut out)?;
+        Ok((out, stats))
+    }
+
+    /// As [`VectorIndex::search`], into a vector of the caller's: allocates nothing once everything has grown.
+    pub fn search_into(
+        &self,
+        query: &[f32],
+        params: &SearchParams,
+        allow: &Bitset,
+        cancel: &dyn Fn() -> bool,
+        out: &mut Vec<Neighbor>,
+    ) -> Result<Stats, Cancelled> {
+        self.inner.search(query, params, allow, cancel, out)
+    }
+}
+
+fn erased<T: Stored>(params: Params, quantization: Quantization) -> Box<dyn Erased> {
+    match quantization {
+        Quantization::None => Box::new(Hnsw::<Store<T>>::new(params)),
+        Quantization::Sq8 => Box::new(Hnsw::<Coded<T, 8>>::new(params)),
+        Quantization::Sq4 => Box::new(Hnsw::<Coded<T, 4>>::new(params)),
+    }
+}
+
+/// An index with its element type hidden.
+trait Erased: Send + Sync {
+    fn append(&self, vectors: &[u8]) -> Result<Range<u32>, Error>;
+    fn len(&self) -> u32;
+    fn link(&self, max: usize) -> usize;
+    fn linked(&self) -> u32;
+    fn remove(&self, slot: u32);
+    fn bytes(&self, slot: u32) -> &[u8];
+    fn search(
+        &self,
+        query: &[f32],
+        params: &SearchParams,
+        allow: &Bitset,
+        cancel: &dyn Fn() -> bool,
+        out: &mut Vec<Neighbor>,
+    ) -> Result<Stats, Cancelled>;
+}
+
+impl<S: Points> Erased for Hnsw<S> {
+    fn append(&self, vectors: &[u8]) -> Result<Range<u32>, Error> {
+        self.append(vectors)
+    }
+
+    fn len(&self) -> u32 {
+        self.len()
+    }
+
+    fn link(&self, max: usize) -> usize {
+        self.link(max)
+    }
+
+    fn linked(&self) -> u32 {
+        self.linked()
+    }
+
+    fn remove(&self, slot: u32) {
+        self.remove(slot);
+    }
+
+    fn bytes(&self, slot: u32) -> &[u8] {
+        self.bytes(slot)
+    }
+
+    fn search(
+        &self,
+        query: &[f32],
+        params: &SearchParams,
+        allow: &Bitset,
+        cancel: &dyn Fn() -> bool,
+        out: &mut Vec<Neighbor>,
+    ) -> Result<Stats, Cancelled> {
+        self.search(query, params, allow, cancel, out)
+    }
+}

@@ -1,0 +1,177 @@
+//! Linking a slot into the graph, beside searches and other insertions.
+//!
+//! Order of publication: the node's own lists on all its levels, then links to it, then (if it is the highest) the
+//! entry. So whoever reaches a node finds it complete.
+
+use crate::{
+    context::{Batch, Context},
+    error::Cancelled,
+    graph::{Entry, Graph, LEVEL_MAX},
+    key::{Key, pack, slot_of},
+    params::Stats,
+    queue::Beam,
+    select::Selector,
+    space::{GROUP, Points},
+    traverse::Walk,
+};
+
+/// What linking is done with.
+pub(crate) struct Linker<'a, S: Points> {
+    pub(crate) space: &'a S,
+    pub(crate) graph: &'a Graph,
+    pub(crate) ef: usize,
+    pub(crate) m: usize,
+}
+
+/// The level of a slot: geometric, a pure function of seed and slot.
+pub(crate) fn level_of(seed: u64, slot: u32, m: usize) -> u32 {
+    // splitmix64
+    let mut x = seed
+        ^ u64::from(slot)
+            .wrapping_add(1)
+            .wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    x = (x ^ (x >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    x = (x ^ (x >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    x ^= x >> 31;
+    let uniform = ((x >> 11) as f64 + 0.5) / (1u64 << 53) as f64;
+    let level = -uniform.ln() / (m as f64).ln();
+    (level as u32).min(LEVEL_MAX)
+}
+
+impl<S: Points> Linker<'_, S> {
+    /// Links a slot of the given level. `slots` bounds what may be met; `removed` slots are not linked to.
+    pub(crate) fn link(
+        &self,
+        slot: u32,
+        level: u32,
+        slots: u32,
+        removed: &dyn Fn(u32) -> bool,
+        context: &mut Context<S>,
+    ) {
+        let level = self.graph.raise(slot, level);
+        let entry = match self.graph.entry() {
+            Some(entry) => entry,
+            None if self.graph.offer_entry(slot, level) => return,
+            None => return self.link(slot, level, slots, removed, context),
+        };
+        self.space.prepare_slot(slot, &mut context.query);
+        context.chosen.clear();
+        self.choose(slot, level, entry, slots, removed, context);
+
+        let mut rest = &context.chosen[..];
+        while let Some(&(level, _)) = rest.first() {
+            let count = rest.iter().take_while(|chosen| chosen.0 == level).count();
+            context.selector.links.clear();
+            context
+                .selector
+                .links
+                .extend(rest[..count].iter().map(|chosen| chosen.1));
+            self.graph.write(level, slot, &context.selector.links);
+            rest = &rest[count..];
+        }
+        for &(level, neighbor) in &context.chosen {
+            let (found, batch) = (&mut context.found, &mut context.batch);
+            self.link_back(
+                level,
+                neighbor,
+                slot,
+                &mut context.query,
+                found,
+                batch,
+                &mut context.selector,
+            );
+        }
+        if level > entry.level {
+            self.graph.offer_entry(slot, level);
+        }
+    }
+
+    /// Finds the links of a new node, level by level, into `context.chosen`.
+    fn choose(
+        &self,
+        slot: u32,
+        level: u32,
+        entry: Entry,
+        slots: u32,
+        removed: &dyn Fn(u32) -> bool,
+        context: &mut Context<S>,
+    ) {
+        let mut stats = Stats::default();
+        let mut walk = Walk {
+            space: self.space,
+            graph: self.graph,
+            query: &context.query,
+            visited: &mut context.visited,
+            batch: &mut context.batch,
+            stats: &mut stats,
+            cancel: &|| false,
+        };
+        let mut start = walk.descend(entry, level);
+        for level in (0..=level.min(entry.level)).rev() {
+            walk.visited.reset(slots);
+            walk.visited.insert(slot);
+            walk.visited.insert(slot_of(start));
+            let beam = &mut context.sorted;
+            beam.reset(self.ef);
+            beam.push(&mut [start]);
+            match walk.beam(level, beam) {
+                Ok(()) | Err(Cancelled) => {}
+            }
+            beam.drain(&mut context.found);
+            start = context.found[0];
+            if context.found.iter().any(|&key| !removed(slot_of(key))) {
+                context.found.retain(|&key| !removed(slot_of(key)));
+            }
+            context.selector.select(self.space, &context.found, self.m);
+            context
+                .chosen
+                .extend(context.selector.links.iter().map(|&link| (level, link)));
+        }
+    }
+
+    /// Links `node` to `new`, choosing anew among its links if its list is full.
+    #[allow(clippy::too_many_arguments)]
+    fn link_back(
+        &self,
+        level: u32,
+        node: u32,
+        new: u32,
+        query: &mut S::Query,
+        keys: &mut Vec<Key>,
+        batch: &mut Batch,
+        selector: &mut Selector<S>,
+    ) {
+        let _guard = self.graph.lock(node);
+        let capacity = self.graph.capacity(level);
+        keys.clear();
+        let mut present = 0;
+        let mut known = false;
+        self.graph.neighbors(level, node, |slot| {
+            keys.push(pack(0.0, slot));
+            present += 1;
+            known |= slot == new;
+        });
+        if known {
+            return;
+        }
+        if present < capacity {
+            self.graph.append(level, node, present, new);
+            return;
+        }
+        self.space.prepare_slot(node, query);
+        keys.push(pack(0.0, new));
+        for part in keys.chunks_mut(GROUP) {
+            for (place, &key) in batch.slots.iter_mut().zip(part.iter()) {
+                *place = slot_of(key);
+            }
+            let len = part.len();
+            self.space
+                .distances(query, &batch.slots[..len], &mut batch.distances[..len]);
+            batch.len = len;
+            part.copy_from_slice(batch.keys());
+        }
+        keys.sort_unstable();
+        selector.select(self.space, keys, capacity);
+        self.graph.write(level, node, &selector.links);
+    }
+}

@@ -1,0 +1,50 @@
+//! What graph construction and traversal need to know about vectors: distances from a prepared query to slots.
+
+use std::ops::Range;
+
+use longbow_kernels::{Metric, Stored};
+
+use crate::{error::Error, store::Store};
+
+/// Most slots of one [`Space::distances`] call.
+pub(crate) const GROUP: usize = 128;
+
+/// A set of stored points with distances to them.
+pub(crate) trait Space: Send + Sync {
+    /// A query made ready for distances.
+    type Query: Default + Send;
+
+    /// Makes a caller's query ready; missing elements are zero, excess is cut.
+    fn prepare(&self, query: &[f32], out: &mut Self::Query);
+
+    /// Makes a stored point ready as a query.
+    fn prepare_slot(&self, slot: u32, out: &mut Self::Query);
+
+    /// Distances from the query to at most [`GROUP`] published slots, asking for memory ahead of use.
+    fn distances(&self, query: &Self::Query, slots: &[u32], out: &mut [f32]);
+
+    /// Asks for the beginning of a slot's data.
+    fn prefetch(&self, slot: u32);
+}
+
+/// A space that takes new points and keeps the vectors they came from.
+pub(crate) trait Points: Space + Sized {
+    /// Type of the vectors' elements.
+    type Element: Stored;
+    /// Whether distances are only estimates of those between vectors.
+    const QUANTIZED: bool;
+
+    fn new(metric: Metric, dimension: usize, seed: u64) -> Self;
+
+    /// Appends rows of native-endian bytes. `prepare` runs with the new length before anything is written,
+    /// `written` with each new slot before any of them is published.
+    fn append(
+        &self,
+        bytes: &[u8],
+        prepare: impl FnOnce(usize) -> Result<(), Error>,
+        written: impl FnMut(u32),
+    ) -> Result<Range<u32>, Error>;
+
+    /// The vectors.
+    fn rows(&self) -> &Store<Self::Element>;
+}

@@ -1,0 +1,95 @@
+//! The k smallest keys seen: a bounded max-heap.
+
+use crate::key::Key;
+
+/// Keeps the `k` smallest keys pushed.
+#[derive(Default)]
+pub(crate) struct TopK {
+    heap: Vec<Key>,
+    k: usize,
+}
+
+impl TopK {
+    /// Forgets everything and takes a new bound.
+    pub(crate) fn reset(&mut self, k: usize) {
+        self.heap.clear();
+        self.k = k;
+    }
+
+    /// The key that a new one must beat: the largest kept, or the maximum while fewer than `k` are kept.
+    #[inline(always)]
+    pub(crate) fn bound(&self) -> Key {
+        if self.heap.len() < self.k || self.k == 0 {
+            Key::MAX
+        } else {
+            self.heap[0]
+        }
+    }
+
+    /// Offers a key.
+    #[inline(always)]
+    pub(crate) fn push(&mut self, key: Key) {
+        if self.heap.len() < self.k {
+            self.heap.push(key);
+            self.sift_up(self.heap.len() - 1);
+        } else if self.k > 0 && key < self.heap[0] {
+            self.heap[0] = key;
+            self.sift_down(0, self.heap.len());
+        }
+    }
+
+    /// Sorts what is kept, nearest first. The heap must be reset before the next push.
+    pub(crate) fn sorted(&mut self) -> &[Key] {
+        self.heap.sort_unstable();
+        &self.heap
+    }
+
+    fn sift_up(&mut self, mut at: usize) {
+        while at > 0 {
+            let parent = (at - 1) / 2;
+            if self.heap[parent] >= self.heap[at] {
+                break;
+            }
+            self.heap.swap(parent, at);
+            at = parent;
+        }
+    }
+
+    fn sift_down(&mut self, mut at: usize, len: usize) {
+        loop {
+            let mut child = 2 * at + 1;
+            if child >= len {
+                break;
+            }
+            if child + 1 < len && self.heap[child + 1] > self.heap[child] {
+                child += 1;
+            }
+            if self.heap[at] >= self.heap[child] {
+                break;
+            }
+            self.heap.swap(at, child);
+            at = child;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn keeps_the_smallest(keys in prop::collection::vec(0u64..1000, 0..200), k in 0usize..40) {
+            let mut top = TopK::default();
+            top.reset(k);
+            for &key in &keys {
+                top.push(key);
+            }
+            let mut expected = keys;
+            expected.sort_unstable();
+            expected.truncate(k);
+            prop_assert_eq!(top.sorted(), &expected[..]);
+        }
+    }
+}

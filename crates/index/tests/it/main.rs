@@ -1,0 +1,10 @@
+//! What every vector index must do, whatever its parameters.
+#![allow(clippy::unwrap_used)]
+
+mod allocations;
+mod concurrent;
+mod exact;
+mod filtered;
+mod graph;
+mod quantized;
+mod support;

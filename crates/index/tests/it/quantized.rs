@@ -1,0 +1,83 @@
+//! Traversal on codes loses next to nothing, because answers are refined on the vectors.
+
+use longbow_index::{Bitset, Element, Metric, Mode, Params, Quantization, SearchParams};
+
+use crate::support::{Linked, assert_exact, clustered, plain, search};
+
+const ROWS: usize = 6_000;
+
+#[test]
+fn recall_is_that_of_the_vectors() {
+    for (element, metric, dimension, codes) in [
+        (Element::F32, Metric::Cosine, 24, Quantization::Sq8),
+        (Element::F16, Metric::L2, 100, Quantization::Sq8),
+        (Element::F16, Metric::L2, 100, Quantization::Sq4),
+        (Element::BF16, Metric::Cosine, 384, Quantization::Sq4),
+        (Element::F64, Metric::Cosine, 130, Quantization::Sq4),
+    ] {
+        let params = Params::new(element, metric, dimension);
+        let rows = clustered(ROWS, dimension, 41);
+        let (linked, plain) = (
+            Linked::quantized(params, codes, rows.clone()),
+            Linked::with(params, rows),
+        );
+        let queries = clustered(30, dimension, 42);
+        let all = Bitset::full(ROWS);
+        let of_plain = plain.recall(&queries, 10, 0, &all);
+        let recall = linked.recall(&queries, 10, 0, &all);
+        assert!(
+            recall >= of_plain - 0.02,
+            "{params:?} {codes:?}: {recall} {of_plain}"
+        );
+        // Survivors of a filter, which are scanned.
+        let few: Bitset = (0..ROWS).filter(|row| row % 50 == 0).collect();
+        assert!(linked.recall(&queries, 10, 0, &few) >= 0.999);
+        // The tail that is not linked.
+        let late = clustered(200, dimension, 43);
+        linked.append(&late);
+        let all = Bitset::full(ROWS + 200);
+        let lost = late
+            .iter()
+            .zip(ROWS..)
+            .filter(|(row, slot)| search(&linked.index, row, 1, Mode::Auto, &all)[0].slot as usize != *slot);
+        assert_eq!(lost.count(), 0);
+    }
+}
+
+#[test]
+fn distances_are_those_of_the_vectors() {
+    for (metric, codes) in [
+        (Metric::Cosine, Quantization::Sq8),
+        (Metric::L2, Quantization::Sq8),
+        (Metric::Dot, Quantization::Sq4),
+        (Metric::L2, Quantization::Sq4),
+    ] {
+        // Norms that differ by a factor of a thousand, a zero vector, and one heavy coordinate.
+        let mut rows = clustered(2_000, 20, 44);
+        for (at, row) in rows.iter_mut().enumerate() {
+            let size = 10f32.powi((at % 4) as i32 - 2);
+            row.iter_mut().for_each(|x| *x *= size);
+            row[3] += 5.0 * size;
+        }
+        rows[7] = vec![0.0; 20];
+        let params = Params::new(Element::F32, metric, 20);
+        let linked = Linked::quantized(params, codes, rows.clone());
+        let all = Bitset::full(2_000);
+        for query in &clustered(10, 20, 45) {
+            let expected = plain(&params, &rows, query, 10, &all);
+            assert_exact(&search(&linked.index, query, 10, Mode::Exact, &all), &expected);
+            let search = SearchParams {
+                k: 10,
+                ef: 50,
+                mode: Mode::Auto,
+            };
+            let (found, stats) = linked.index.search(query, &search, &all, &|| false).unwrap();
+            assert!(stats.refined >= 10 && !stats.exact, "{stats:?}");
+            let ranks: Vec<(f64, u32)> = plain(&params, &rows, query, 2_000, &all);
+            for neighbor in found {
+                let (distance, _) = ranks.iter().find(|rank| rank.1 == neighbor.slot).unwrap();
+                assert!((f64::from(neighbor.distance) - distance).abs() <= 1e-4 * (1.0 + distance.abs()));
+            }
+        }
+    }
+}

@@ -1,0 +1,168 @@
+//! Generated data and the plain answer to compare with.
+
+use longbow_index::{
+    Bitset, Element, Metric, Mode, Neighbor, Params, Quantization, SearchParams, VectorIndex,
+};
+use longbow_kernels::{bf16, f16};
+use rand::{Rng, SeedableRng, rngs::SmallRng};
+
+/// Rows around a few centres, as embeddings lie.
+pub fn clustered(rows: usize, dimension: usize, seed: u64) -> Vec<Vec<f32>> {
+    let mut rng = SmallRng::seed_from_u64(seed);
+    let mut point = |spread: f32| -> Vec<f32> {
+        (0..dimension)
+            .map(|_| rng.random_range(-1.0f32..1.0) * spread)
+            .collect()
+    };
+    let centres: Vec<_> = (0..rows.div_ceil(50)).map(|_| point(1.0)).collect();
+    (0..rows)
+        .map(|row| {
+            let centre = &centres[row * 7919 % centres.len()];
+            point(0.6).iter().zip(centre).map(|(x, c)| x + c).collect()
+        })
+        .collect()
+}
+
+/// The bytes an index takes.
+pub fn bytes(rows: &[Vec<f32>], element: Element) -> Vec<u8> {
+    let values = rows.iter().flatten();
+    match element {
+        Element::F16 => values.flat_map(|&x| f16::from_f32(x).to_ne_bytes()).collect(),
+        Element::BF16 => values.flat_map(|&x| bf16::from_f32(x).to_ne_bytes()).collect(),
+        Element::F32 => values.flat_map(|x| x.to_ne_bytes()).collect(),
+        _ => values.flat_map(|&x| f64::from(x).to_ne_bytes()).collect(),
+    }
+}
+
+/// What a row is after it was stored.
+pub fn rounded(row: &[f32], element: Element) -> Vec<f64> {
+    let round = |x: f32| match element {
+        Element::F16 => f16::from_f32(x).to_f64(),
+        Element::BF16 => bf16::from_f32(x).to_f64(),
+        _ => f64::from(x),
+    };
+    row.iter().map(|&x| round(x)).collect()
+}
+
+pub fn distance(metric: Metric, a: &[f64], b: &[f64]) -> f64 {
+    let dot = |a: &[f64], b: &[f64]| -> f64 { a.iter().zip(b).map(|(a, b)| a * b).sum() };
+    match metric {
+        Metric::L2 => a.iter().zip(b).map(|(a, b)| (a - b).powi(2)).sum(),
+        Metric::Dot => -dot(a, b),
+        Metric::Cosine => {
+            let norms = (dot(a, a) * dot(b, b)).sqrt();
+            if norms > 0.0 { 1.0 - dot(a, b) / norms } else { 1.0 }
+        }
+    }
+}
+
+/// The `k` nearest allowed rows by definition: (distance, slot).
+pub fn plain(params: &Params, rows: &[Vec<f32>], query: &[f32], k: usize, allow: &Bitset) -> Vec<(f64, u32)> {
+    let query: Vec<f64> = query.iter().map(|&x| f64::from(x)).collect();
+    let mut all: Vec<(f64, u32)> = allow
+        .iter()
+        .take_while(|&slot| slot < rows.len())
+        .map(|slot| {
+            let row = rounded(&rows[slot], params.element);
+            (distance(params.metric, &query, &row), slot as u32)
+        })
+        .collect();
+    all.sort_by(|a, b| a.partial_cmp(b).unwrap());
+    all.truncate(k);
+    all
+}
+
+pub fn search(index: &VectorIndex, query: &[f32], k: usize, mode: Mode, allow: &Bitset) -> Vec<Neighbor> {
+    let params = SearchParams { k, ef: 0, mode };
+    index.search(query, &params, allow, &|| false).unwrap().0
+}
+
+/// Asserts that an answer has exactly the distances that the plain one has.
+pub fn assert_exact(found: &[Neighbor], expected: &[(f64, u32)]) {
+    assert_eq!(found.len(), expected.len());
+    for (found, expected) in found.iter().zip(expected) {
+        let tolerance = 1e-4 * (1.0 + expected.0.abs());
+        assert!(
+            (f64::from(found.distance) - expected.0).abs() < tolerance,
+            "{found:?} {expected:?}"
+        );
+    }
+}
+
+/// An index with the rows that were put into it.
+pub struct Linked {
+    pub index: VectorIndex,
+    pub rows: std::sync::Mutex<Vec<Vec<f32>>>,
+}
+
+impl Linked {
+    /// An index with all rows linked.
+    pub fn new(element: Element, metric: Metric, rows: Vec<Vec<f32>>) -> Self {
+        Self::with(Params::new(element, metric, rows[0].len()), rows)
+    }
+
+    pub fn with(params: Params, rows: Vec<Vec<f32>>) -> Self {
+        Self::quantized(params, Quantization::None, rows)
+    }
+
+    pub fn quantized(params: Params, quantization: Quantization, rows: Vec<Vec<f32>>) -> Self {
+        let linked = Self {
+            index: VectorIndex::with_quantization(params, quantization),
+            rows: Default::default(),
+        };
+        linked.append(&rows);
+        while linked.index.link(100) > 0 {}
+        assert_eq!(linked.index.linked(), rows.len() as u32);
+        linked
+    }
+
+    pub fn append(&self, rows: &[Vec<f32>]) {
+        let mut all = self.rows.lock().unwrap();
+        let slots = self
+            .index
+            .append(&bytes(rows, self.index.params().element))
+            .unwrap();
+        assert_eq!(slots.start as usize, all.len());
+        all.extend_from_slice(rows);
+        assert_eq!(slots.end as usize, all.len());
+    }
+
+    /// Mean share of the true `k` nearest that searches find; checks every answer's form.
+    pub fn recall(&self, queries: &[Vec<f32>], k: usize, ef: usize, allow: &Bitset) -> f64 {
+        let rows = self.rows.lock().unwrap();
+        let (mut hits, mut wanted) = (0, 0);
+        for query in queries {
+            let params = SearchParams {
+                k,
+                ef,
+                mode: Mode::Auto,
+            };
+            let (found, _) = self.index.search(query, &params, allow, &|| false).unwrap();
+            let expected = plain(self.index.params(), &rows, query, k, allow);
+            assert_eq!(found.len(), expected.len());
+            check(&found, allow);
+            // Equal distances are as good as equal slots.
+            let worst = expected
+                .last()
+                .map_or(0.0, |last| last.0 + 1e-4 * (1.0 + last.0.abs()));
+            hits += found
+                .iter()
+                .filter(|neighbor| f64::from(neighbor.distance) <= worst)
+                .count();
+            wanted += expected.len();
+        }
+        hits as f64 / wanted.max(1) as f64
+    }
+}
+
+/// Asserts what every answer must be: sorted, allowed, without duplicates.
+pub fn check(found: &[Neighbor], allow: &Bitset) {
+    let order = |neighbor: &Neighbor| (neighbor.distance, neighbor.slot);
+    assert!(
+        found.windows(2).all(|pair| order(&pair[0]) < order(&pair[1])),
+        "{found:?}"
+    );
+    let slots: std::collections::HashSet<u32> = found.iter().map(|neighbor| neighbor.slot).collect();
+    assert_eq!(slots.len(), found.len(), "{found:?}");
+    assert!(slots.iter().all(|&slot| allow.get(slot as usize)));
+}

@@ -1,0 +1,281 @@
+//! AVX2 registers, with FMA and F16C.
+
+use std::arch::x86_64::*;
+
+use half::{bf16, f16};
+
+use crate::{
+    bytes::Bytes,
+    lanes::{Lanes, kernels},
+};
+
+/// 8 floats of 32 bits.
+pub(crate) struct F32;
+/// 8 halves, widened.
+pub(crate) struct F16;
+/// 8 brain floats, widened.
+pub(crate) struct Bf16;
+/// 4 floats of 64 bits.
+pub(crate) struct F64;
+
+macro_rules! ps_lanes {
+    ($name:ident, $t:ty, |$from:ident| $load:expr) => {
+        impl Lanes for $name {
+            type T = $t;
+            type Q = f32;
+            type V = __m256;
+            const N: usize = 8;
+            #[inline(always)]
+            unsafe fn zero() -> __m256 {
+                // SAFETY: the caller has the features.
+                unsafe { _mm256_setzero_ps() }
+            }
+            #[inline(always)]
+            unsafe fn load($from: *const $t) -> __m256 {
+                // SAFETY: 8 elements are readable; the caller has the features.
+                unsafe { $load }
+            }
+            #[inline(always)]
+            unsafe fn load_part(from: *const $t, n: usize) -> __m256 {
+                let mut whole = [<$t>::default(); 8];
+                // SAFETY: `n < 8` elements are readable, and the copy has eight.
+                unsafe {
+                    std::ptr::copy_nonoverlapping(from, whole.as_mut_ptr(), n);
+                    Self::load(whole.as_ptr())
+                }
+            }
+            #[inline(always)]
+            unsafe fn load_query(from: *const f32) -> __m256 {
+                // SAFETY: 8 elements are readable; the caller has the features.
+                unsafe { _mm256_loadu_ps(from) }
+            }
+            #[inline(always)]
+            unsafe fn sub(a: __m256, b: __m256) -> __m256 {
+                // SAFETY: the caller has the features.
+                unsafe { _mm256_sub_ps(a, b) }
+            }
+            #[inline(always)]
+            unsafe fn add(a: __m256, b: __m256) -> __m256 {
+                // SAFETY: the caller has the features.
+                unsafe { _mm256_add_ps(a, b) }
+            }
+            #[inline(always)]
+            unsafe fn fma(a: __m256, b: __m256, c: __m256) -> __m256 {
+                // SAFETY: the caller has the features.
+                unsafe { _mm256_fmadd_ps(a, b, c) }
+            }
+            #[inline(always)]
+            unsafe fn sum(v: __m256) -> f64 {
+                // SAFETY: the caller has the features.
+                unsafe {
+                    let four = _mm_add_ps(_mm256_castps256_ps128(v), _mm256_extractf128_ps::<1>(v));
+                    let two = _mm_add_ps(four, _mm_movehl_ps(four, four));
+                    f64::from(_mm_cvtss_f32(_mm_add_ss(two, _mm_movehdup_ps(two))))
+                }
+            }
+        }
+    };
+}
+
+ps_lanes!(F32, f32, |from| _mm256_loadu_ps(from));
+ps_lanes!(F16, f16, |from| _mm256_cvtph_ps(_mm_loadu_si128(from.cast())));
+ps_lanes!(Bf16, bf16, |from| {
+    let wide = _mm256_cvtepu16_epi32(_mm_loadu_si128(from.cast()));
+    _mm256_castsi256_ps(_mm256_slli_epi32::<16>(wide))
+});
+
+impl Lanes for F64 {
+    type T = f64;
+    type Q = f64;
+    type V = __m256d;
+    const N: usize = 4;
+    #[inline(always)]
+    unsafe fn zero() -> __m256d {
+        // SAFETY: the caller has the features.
+        unsafe { _mm256_setzero_pd() }
+    }
+    #[inline(always)]
+    unsafe fn load(from: *const f64) -> __m256d {
+        // SAFETY: 4 elements are readable; the caller has the features.
+        unsafe { _mm256_loadu_pd(from) }
+    }
+    #[inline(always)]
+    unsafe fn load_part(from: *const f64, n: usize) -> __m256d {
+        let mut whole = [0.0; 4];
+        // SAFETY: `n < 4` elements are readable, and the copy has four.
+        unsafe {
+            std::ptr::copy_nonoverlapping(from, whole.as_mut_ptr(), n);
+            Self::load(whole.as_ptr())
+        }
+    }
+    #[inline(always)]
+    unsafe fn load_query(from: *const f64) -> __m256d {
+        // SAFETY: 4 elements are readable; the caller has the features.
+        unsafe { _mm256_loadu_pd(from) }
+    }
+    #[inline(always)]
+    unsafe fn sub(a: __m256d, b: __m256d) -> __m256d {
+        // SAFETY: the caller has the features.
+        unsafe { _mm256_sub_pd(a, b) }
+    }
+    #[inline(always)]
+    unsafe fn add(a: __m256d, b: __m256d) -> __m256d {
+        // SAFETY: the caller has the features.
+        unsafe { _mm256_add_pd(a, b) }
+    }
+    #[inline(always)]
+    unsafe fn fma(a: __m256d, b: __m256d, c: __m256d) -> __m256d {
+        // SAFETY: the caller has the features.
+        unsafe { _mm256_fmadd_pd(a, b, c) }
+    }
+    #[inline(always)]
+    unsafe fn sum(v: __m256d) -> f64 {
+        // SAFETY: the caller has the features.
+        unsafe {
+            let two = _mm_add_pd(_mm256_castpd256_pd128(v), _mm256_extractf128_pd::<1>(v));
+            _mm_cvtsd_f64(_mm_add_sd(two, _mm_unpackhi_pd(two, two)))
+        }
+    }
+}
+
+/// 16 bytes, widened.
+pub(crate) struct I8;
+
+impl Bytes for I8 {
+    type T = i8;
+    type V = __m256i;
+    type Sum = __m256i;
+    const N: usize = 16;
+    #[inline(always)]
+    unsafe fn zero() -> __m256i {
+        // SAFETY: the caller has the features.
+        unsafe { _mm256_setzero_si256() }
+    }
+    #[inline(always)]
+    unsafe fn load(from: *const i8) -> __m256i {
+        // SAFETY: 16 elements are readable; the caller has the features.
+        unsafe { _mm256_cvtepi8_epi16(_mm_loadu_si128(from.cast())) }
+    }
+    #[inline(always)]
+    unsafe fn sub(a: __m256i, b: __m256i) -> __m256i {
+        // SAFETY: the caller has the features.
+        unsafe { _mm256_sub_epi16(a, b) }
+    }
+    #[inline(always)]
+    unsafe fn multiply_add(sum: __m256i, a: __m256i, b: __m256i) -> __m256i {
+        // SAFETY: the caller has the features.
+        unsafe { _mm256_add_epi32(sum, _mm256_madd_epi16(a, b)) }
+    }
+    #[inline(always)]
+    unsafe fn total(sum: __m256i) -> i64 {
+        // SAFETY: the caller has the features.
+        i64::from(unsafe { sum_of_one(sum) })
+    }
+}
+
+/// 16 bytes, widened.
+pub(crate) struct U8;
+
+impl Bytes for U8 {
+    type T = u8;
+    type V = __m256i;
+    type Sum = __m256i;
+    const N: usize = 16;
+    #[inline(always)]
+    unsafe fn zero() -> __m256i {
+        // SAFETY: the caller has the features.
+        unsafe { _mm256_setzero_si256() }
+    }
+    #[inline(always)]
+    unsafe fn load(from: *const u8) -> __m256i {
+        // SAFETY: 16 elements are readable; the caller has the features.
+        unsafe { _mm256_cvtepu8_epi16(_mm_loadu_si128(from.cast())) }
+    }
+    #[inline(always)]
+    unsafe fn sub(a: __m256i, b: __m256i) -> __m256i {
+        // SAFETY: the caller has the features.
+        unsafe { _mm256_sub_epi16(a, b) }
+    }
+    #[inline(always)]
+    unsafe fn multiply_add(sum: __m256i, a: __m256i, b: __m256i) -> __m256i {
+        // SAFETY: the caller has the features.
+        unsafe { _mm256_add_epi32(sum, _mm256_madd_epi16(a, b)) }
+    }
+    #[inline(always)]
+    unsafe fn total(sum: __m256i) -> i64 {
+        // SAFETY: the caller has the features.
+        i64::from(unsafe { sum_of_one(sum) })
+    }
+}
+
+kernels! {
+    "avx2,fma,f16c";
+    floats: f32 => F32, f16 => F16, bf16 => Bf16, f64 => F64;
+    bytes: i8 => I8, u8 => U8;
+    small: i16, i32, u16, u32;
+    plain: i64, u64
+}
+
+/// See [`crate::CodeFn`]. Widens to 16 bits, because the byte multiply saturates and codes must mean the same everywhere.
+///
+/// # Safety
+/// As [`crate::CodeFn`], on a machine with AVX2.
+#[target_feature(enable = "avx2")]
+pub(crate) unsafe fn code_dot(query: &[i8], rows: &[*const u8], out: &mut [i32]) {
+    let len = query.len();
+    let query = query.as_ptr();
+    for (row, out) in rows.iter().zip(out) {
+        let mut sums = [_mm256_setzero_si256(); 2];
+        let mut at = 0;
+        while at < len {
+            for (half, sum) in sums.iter_mut().enumerate() {
+                // SAFETY: `at + 32 <= len`, because `len` is a multiple of 64; query and rows have `len` bytes.
+                unsafe {
+                    let q = _mm_loadu_si128(query.add(at + half * 16).cast());
+                    let x = _mm_loadu_si128(row.add(at + half * 16).cast());
+                    let product = _mm256_madd_epi16(_mm256_cvtepu8_epi16(x), _mm256_cvtepi8_epi16(q));
+                    *sum = _mm256_add_epi32(*sum, product);
+                }
+            }
+            at += 32;
+        }
+        *out = sum_of_one(_mm256_add_epi32(sums[0], sums[1]));
+    }
+}
+
+/// See [`crate::NibbleFn`].
+///
+/// # Safety
+/// As [`crate::NibbleFn`], on a machine with AVX2.
+#[target_feature(enable = "avx2")]
+pub(crate) unsafe fn nibble_dot(query: &[i8], rows: &[*const u8], out: &mut [i32]) {
+    let (low, high) = query.split_at(query.len() / 2);
+    let mask = _mm256_set1_epi8(15);
+    let ones = _mm256_set1_epi16(1);
+    for (row, out) in rows.iter().zip(out) {
+        let mut sum = _mm256_setzero_si256();
+        for at in (0..low.len()).step_by(32) {
+            // SAFETY: `at + 32` is at most the length of either half, a multiple of 64; a row has as many bytes.
+            let (x, a, b) = unsafe {
+                (
+                    _mm256_loadu_si256(row.add(at).cast()),
+                    _mm256_loadu_si256(low.as_ptr().add(at).cast()),
+                    _mm256_loadu_si256(high.as_ptr().add(at).cast()),
+                )
+            };
+            // Products of 4 by 7 bits: pairs of them cannot saturate 16 bits.
+            let a = _mm256_maddubs_epi16(_mm256_and_si256(x, mask), a);
+            let b = _mm256_maddubs_epi16(_mm256_and_si256(_mm256_srli_epi16::<4>(x), mask), b);
+            sum = _mm256_add_epi32(sum, _mm256_madd_epi16(_mm256_add_epi16(a, b), ones));
+        }
+        *out = sum_of_one(sum);
+    }
+}
+
+#[inline]
+#[target_feature(enable = "avx2")]
+fn sum_of_one(sum: __m256i) -> i32 {
+    let four = _mm_add_epi32(_mm256_castsi256_si128(sum), _mm256_extracti128_si256::<1>(sum));
+    let two = _mm_add_epi32(four, _mm_unpackhi_epi64(four, four));
+    _mm_cvtsi128_si32(_mm_add_epi32(two, _mm_shuffle_epi32::<1>(two)))
+}

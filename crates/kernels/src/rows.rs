@@ -1,0 +1,115 @@
+//! One query against many stored rows: the kernels of index traversal and flat scans.
+
+use half::{bf16, f16};
+
+use crate::{Number, Simd};
+
+/// Rows start at multiples of this many bytes and are padded with zeros to a multiple of it.
+pub const ROW_ALIGN: usize = 64;
+
+/// A type that rows are stored in, and the type queries against them have.
+pub trait Stored: Number {
+    /// Element of a query.
+    type Query: Number;
+    /// Elements in [`ROW_ALIGN`] bytes.
+    const LANE: usize = ROW_ALIGN / size_of::<Self>();
+    /// Widens a stored element.
+    fn to_query(self) -> Self::Query;
+    /// Takes an element of a caller's query.
+    fn query_from_f32(x: f32) -> Self::Query;
+    /// Multiplies an element of a query.
+    fn scale_query(x: Self::Query, by: f64) -> Self::Query;
+    /// Kernels of an instruction set; the caller has checked that the machine has it.
+    #[doc(hidden)]
+    fn rows_unchecked(simd: Simd) -> Rows<Self>;
+}
+
+/// Compares `query` with each of `rows`, writing one number per row.
+///
+/// # Safety
+/// `query.len()` must be a multiple of [`Stored::LANE`]; each row must point at `query.len()` readable elements,
+/// aligned to [`ROW_ALIGN`]; `out` must be as long as `rows`.
+pub type RowFn<T> = unsafe fn(query: &[<T as Stored>::Query], rows: &[*const T], out: &mut [f32]);
+
+/// Kernels that compare one query with many rows.
+pub struct Rows<T: Stored> {
+    /// Squared Euclidean distances.
+    pub l2: RowFn<T>,
+    /// Inner products.
+    pub dot: RowFn<T>,
+}
+
+impl<T: Stored> Clone for Rows<T> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+impl<T: Stored> Copy for Rows<T> {}
+
+/// The kernels of the instruction set in use.
+pub fn rows<T: Stored>() -> Rows<T> {
+    T::rows_unchecked(Simd::active())
+}
+
+/// The kernels of a given instruction set, where this machine has it.
+pub fn rows_at<T: Stored>(simd: Simd) -> Option<Rows<T>> {
+    simd.is_supported().then(|| T::rows_unchecked(simd))
+}
+
+/// # Safety
+/// As [`RowFn`].
+unsafe fn scalar_l2<T: Stored>(query: &[T::Query], rows: &[*const T], out: &mut [f32]) {
+    for (&row, out) in rows.iter().zip(out) {
+        // SAFETY: the caller guarantees `query.len()` readable elements at each row.
+        let row = unsafe { std::slice::from_raw_parts(row, query.len()) };
+        let sum: f64 = query
+            .iter()
+            .zip(row)
+            .map(|(q, x)| (q.wide() - x.wide()).powi(2))
+            .sum();
+        *out = sum as f32;
+    }
+}
+
+/// # Safety
+/// As [`RowFn`].
+unsafe fn scalar_dot<T: Stored>(query: &[T::Query], rows: &[*const T], out: &mut [f32]) {
+    for (&row, out) in rows.iter().zip(out) {
+        // SAFETY: the caller guarantees `query.len()` readable elements at each row.
+        let row = unsafe { std::slice::from_raw_parts(row, query.len()) };
+        let sum: f64 = query.iter().zip(row).map(|(q, x)| q.wide() * x.wide()).sum();
+        *out = sum as f32;
+    }
+}
+
+macro_rules! stored {
+    ($($t:ident, $query:ty, |$x:ident| $widen:expr;)*) => {
+        $(impl Stored for $t {
+            type Query = $query;
+            #[inline(always)]
+            fn to_query(self) -> $query { let $x = self; $widen }
+            #[inline(always)]
+            fn query_from_f32(x: f32) -> $query { x.into() }
+            #[inline(always)]
+            fn scale_query(x: $query, by: f64) -> $query { (f64::from(x) * by) as $query }
+            fn rows_unchecked(simd: Simd) -> Rows<Self> {
+                match simd {
+                    #[cfg(target_arch = "x86_64")]
+                    Simd::Avx512 => crate::avx512::rows::$t(),
+                    #[cfg(target_arch = "x86_64")]
+                    Simd::Avx2 => crate::avx2::rows::$t(),
+                    #[cfg(target_arch = "aarch64")]
+                    Simd::Neon => crate::neon::rows::$t(),
+                    _ => Rows { l2: scalar_l2::<$t>, dot: scalar_dot::<$t> },
+                }
+            }
+        })*
+    };
+}
+
+stored! {
+    f16, f32, |x| x.to_f32();
+    bf16, f32, |x| x.to_f32();
+    f32, f32, |x| x;
+    f64, f64, |x| x;
+}

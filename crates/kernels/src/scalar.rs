@@ -1,0 +1,42 @@
+//! The scalar twins: the plain meaning of every kernel, in 64-bit floats.
+//!
+//! They are the oracle of the property tests and what runs where no vector unit is known.
+
+use crate::{Complex, Number, complex::reals};
+
+/// Squared Euclidean distance.
+pub fn l2<T: Number>(a: &[T], b: &[T]) -> f64 {
+    let mut sum = 0.0;
+    for (a, b) in a.iter().zip(b) {
+        let d = a.minus(*b);
+        sum += d * d;
+    }
+    sum
+}
+
+/// Inner product.
+pub fn dot<T: Number>(a: &[T], b: &[T]) -> f64 {
+    a.iter().zip(b).map(|(a, b)| a.wide() * b.wide()).sum()
+}
+
+/// 1 - cosine similarity; 1 when either vector is zero.
+pub fn cosine<T: Number>(a: &[T], b: &[T]) -> f64 {
+    cosine_of(dot(a, b), dot(a, a), dot(b, b))
+}
+
+/// Squared Euclidean distance of complex vectors.
+pub fn l2_complex<T: Number>(a: &[Complex<T>], b: &[Complex<T>]) -> f64 {
+    l2(reals(a), reals(b))
+}
+
+/// Real part of the Hermitian product.
+pub fn dot_complex<T: Number>(a: &[Complex<T>], b: &[Complex<T>]) -> f64 {
+    crate::hermitian(a, b).re
+}
+
+/// Cosine distance from the three products `a·b`, `a·a` and `b·b`.
+#[inline(always)]
+pub(crate) fn cosine_of(ab: f64, aa: f64, bb: f64) -> f64 {
+    let norms = aa.sqrt() * bb.sqrt();
+    if norms > 0.0 { 1.0 - ab / norms } else { 1.0 }
+}

@@ -1,0 +1,8 @@
+//! Every vectorised kernel says what its scalar twin says, within a stated error.
+#![allow(clippy::unwrap_used)]
+
+mod bitset;
+mod codes;
+mod pair;
+mod rotate;
+mod rows;

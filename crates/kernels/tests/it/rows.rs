@@ -1,0 +1,75 @@
+//! One query against many stored rows.
+
+use longbow_kernels::{Number, ROW_ALIGN, Simd, Stored, bf16, f16, rows_at, scalar};
+use rand::{Rng, SeedableRng, rngs::SmallRng};
+
+/// Rows of `padded` elements that start on cache lines.
+struct Table<T> {
+    storage: Vec<T>,
+    start: usize,
+    padded: usize,
+}
+
+impl<T: Stored> Table<T> {
+    fn new(rows: usize, padded: usize, mut make: impl FnMut() -> T) -> Self {
+        let storage: Vec<T> = (0..rows * padded + T::LANE).map(|_| make()).collect();
+        let start = storage.as_ptr().align_offset(ROW_ALIGN);
+        Self {
+            storage,
+            start,
+            padded,
+        }
+    }
+
+    fn row(&self, row: usize) -> &[T] {
+        &self.storage[self.start + row * self.padded..][..self.padded]
+    }
+}
+
+fn agrees<T: Stored<Query = Q>, Q: Number>(make: fn(f32) -> T, unit: f64) {
+    let mut rng = SmallRng::seed_from_u64(7);
+    for lanes in [0, 1, 2, 3, 12] {
+        let padded = lanes * T::LANE;
+        let table = Table::<T>::new(23, padded, || make(rng.random_range(-2.0..2.0)));
+        let query: Vec<Q> = (0..padded)
+            .map(|_| T::query_from_f32(rng.random_range(-2.0..2.0)))
+            .collect();
+        for count in [0, 1, 2, 3, 4, 5, 8, 23] {
+            let rows: Vec<*const T> = (0..count).map(|row| table.row(row).as_ptr()).collect();
+            for simd in Simd::ALL {
+                let Some(kernels) = rows_at::<T>(simd) else {
+                    continue;
+                };
+                let (mut l2, mut dot) = (vec![f32::NAN; count], vec![f32::NAN; count]);
+                // SAFETY: lengths are multiples of the lane, rows are aligned and as long as the query.
+                unsafe {
+                    (kernels.l2)(&query, &rows, &mut l2);
+                    (kernels.dot)(&query, &rows, &mut dot);
+                }
+                for row in 0..count {
+                    let wide: Vec<f64> = table.row(row).iter().map(|x| x.wide()).collect();
+                    let query: Vec<f64> = query.iter().map(|x| x.wide()).collect();
+                    let bound = (padded as f64 / 4.0 + 8.0) * unit * 16.0 * padded as f64;
+                    for (got, twin) in [
+                        (l2[row], scalar::l2(&query, &wide)),
+                        (dot[row], scalar::dot(&query, &wide)),
+                    ] {
+                        assert!(
+                            (f64::from(got) - twin).abs() <= bound,
+                            "{simd:?} {padded} {count} {row}"
+                        );
+                    }
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn rows_agree_with_the_twin() {
+    let unit = 1.0 / (1u64 << 24) as f64;
+    agrees::<f16, f32>(f16::from_f32, unit);
+    agrees::<bf16, f32>(bf16::from_f32, unit);
+    agrees::<f32, f32>(|x| x, unit);
+    agrees::<f64, f64>(f64::from, unit);
+}

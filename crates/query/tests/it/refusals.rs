@@ -1,0 +1,95 @@
+//! What is not a filter is refused, and the refusal names what was at fault.
+
+use longbow_query::filter::Predicate;
+use longbow_types::ErrorCode;
+use longbow_wire::v1::{CompareOp, Filter, filter::Node, value::Kind};
+
+use crate::filters::{compare, is_in, list, node, not};
+use crate::table::schema;
+
+fn refusal(filter: &Filter) -> longbow_types::Error {
+    Predicate::compile(filter, &schema()).expect_err("refused")
+}
+
+#[test]
+fn names_the_column_and_the_reason() {
+    use ErrorCode as E;
+    let eq = |column: &str, kind: Kind| compare(column, CompareOp::Eq, kind);
+    let cases = [
+        (eq("nope", Kind::I64(1)), E::UnknownColumn, "nope"),
+        (node(Node::IsNull("nope".into())), E::UnknownColumn, "nope"),
+        (is_in("nope", vec![]), E::UnknownColumn, "nope"),
+        (eq("vector", Kind::F64(1.0)), E::TypeMismatch, "vector"),
+        (node(Node::IsNull("vector".into())), E::TypeMismatch, "vector"),
+        (eq("i8", Kind::I64(128)), E::TypeMismatch, "i8"),
+        (eq("i8", Kind::F64(1.0)), E::TypeMismatch, "i8"),
+        (eq("u64", Kind::I64(-1)), E::TypeMismatch, "u64"),
+        (eq("i64", Kind::U64(u64::MAX)), E::TypeMismatch, "i64"),
+        (eq("f64", Kind::U64(u64::MAX)), E::TypeMismatch, "f64"),
+        (eq("f32", Kind::Utf8("1".into())), E::TypeMismatch, "f32"),
+        (eq("utf8", Kind::Binary("a".into())), E::TypeMismatch, "utf8"),
+        (eq("bool", Kind::I64(1)), E::TypeMismatch, "bool"),
+        (eq("time", Kind::Utf8("2024".into())), E::TypeMismatch, "time"),
+        (eq("list", Kind::Utf8("a".into())), E::TypeMismatch, "list"),
+        (
+            is_in("u8", vec![Kind::U64(1), Kind::U64(256)]),
+            E::TypeMismatch,
+            "u8",
+        ),
+        (
+            compare("list", CompareOp::Lt, Kind::Utf8List(Default::default())),
+            E::TypeMismatch,
+            "list",
+        ),
+        (eq("id", Kind::Null(0)), E::NullNotAllowed, "id"),
+        (
+            compare("i8", CompareOp::Unspecified, Kind::I64(1)),
+            E::MissingField,
+            "op",
+        ),
+        (Filter { node: None }, E::MissingField, "filter"),
+        (node(Node::And(list(vec![]))), E::MissingField, "filter"),
+        (node(Node::Or(list(vec![]))), E::MissingField, "filter"),
+    ];
+    for (filter, code, field) in cases {
+        let error = refusal(&filter);
+        assert_eq!(
+            (error.code, error.field.as_deref()),
+            (code, Some(field)),
+            "{filter:?}: {error}"
+        );
+    }
+}
+
+#[test]
+fn empty_values_are_refused() {
+    let mut filter = compare("i8", CompareOp::Eq, Kind::I64(1));
+    if let Some(Node::Compare(comparison)) = &mut filter.node {
+        comparison.value.as_mut().unwrap().kind = None;
+    }
+    assert_eq!(refusal(&filter).code, ErrorCode::MissingField);
+    if let Some(Node::Compare(comparison)) = &mut filter.node {
+        comparison.value = None;
+    }
+    assert_eq!(refusal(&filter).code, ErrorCode::MissingField);
+}
+
+#[test]
+fn sizes_are_limited_exactly() {
+    let leaf = || compare("i8", CompareOp::Eq, Kind::I64(1));
+    let nested = |depth: usize| (1..depth).fold(leaf(), |filter, _| not(filter));
+    assert!(Predicate::compile(&nested(32), &schema()).is_ok());
+    assert_eq!(refusal(&nested(33)).limit.as_deref(), Some("32"));
+
+    let wide = |nodes: usize| node(Node::Or(list(vec![leaf(); nodes - 1])));
+    assert!(Predicate::compile(&wide(1_024), &schema()).is_ok());
+    assert_eq!(refusal(&wide(1_025)).limit.as_deref(), Some("1024"));
+
+    let members = |count: usize| is_in("i8", vec![Kind::I64(1); count]);
+    assert!(Predicate::compile(&members(10_000), &schema()).is_ok());
+    let error = refusal(&members(10_001));
+    assert_eq!(
+        (error.code, error.limit.as_deref()),
+        (ErrorCode::TooLarge, Some("10000"))
+    );
+}

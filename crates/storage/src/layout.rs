@@ -1,0 +1,94 @@
+//! How the rows of a dataset are laid out: which columns a replica stores, and where the vector goes.
+
+use std::sync::Arc;
+
+use arrow_schema::{DataType, Field, Schema as ArrowSchema, SchemaRef};
+use longbow_index::{Element, Metric, Params};
+use longbow_query::rank::ROW_VERSION_COLUMN;
+use longbow_types::{Schema, VectorElement};
+
+/// The layout of one dataset's rows.
+///
+/// Stored batches hold the dataset's columns in schema order without the vector, which lives in the index alone,
+/// followed by `_row_version`.
+#[derive(Debug)]
+pub struct Layout {
+    schema: Schema,
+    stored: SchemaRef,
+    /// Position in the dataset's schema of each stored column but the last.
+    sources: Vec<usize>,
+    /// Position of the id among the stored columns.
+    id: usize,
+}
+
+impl Layout {
+    /// The layout of a schema.
+    pub fn new(schema: Schema) -> Self {
+        let vector = schema.vector().position;
+        let sources: Vec<usize> = (0..schema.arrow().fields().len())
+            .filter(|&at| at != vector)
+            .collect();
+        let id = sources
+            .iter()
+            .position(|&at| at == schema.id_position())
+            .expect("a schema has an id column, which is not its vector");
+        let mut fields: Vec<_> = sources
+            .iter()
+            .map(|&at| Arc::clone(&schema.arrow().fields()[at]))
+            .collect();
+        fields.push(Arc::new(Field::new(ROW_VERSION_COLUMN, DataType::UInt64, false)));
+        Self {
+            stored: Arc::new(ArrowSchema::new(fields)),
+            schema,
+            sources,
+            id,
+        }
+    }
+
+    /// The dataset's schema.
+    pub fn schema(&self) -> &Schema {
+        &self.schema
+    }
+
+    /// The schema of stored batches.
+    pub(crate) fn stored(&self) -> &SchemaRef {
+        &self.stored
+    }
+
+    /// Position in the dataset's schema of each stored column but `_row_version`.
+    pub(crate) fn sources(&self) -> &[usize] {
+        &self.sources
+    }
+
+    /// Position of the id among the stored columns.
+    pub(crate) fn id(&self) -> usize {
+        self.id
+    }
+
+    /// Position of `_row_version` among the stored columns.
+    pub(crate) fn row_version(&self) -> usize {
+        self.sources.len()
+    }
+
+    /// Bytes of one vector.
+    pub(crate) fn vector_bytes(&self) -> usize {
+        let vector = self.schema.vector();
+        vector.dimension * vector.element.bytes()
+    }
+
+    /// Parameters of the vector index, but for the graph.
+    pub(crate) fn index_params(&self) -> Params {
+        let vector = self.schema.vector();
+        let element = match vector.element {
+            VectorElement::F16 => Element::F16,
+            VectorElement::F32 => Element::F32,
+            VectorElement::F64 => Element::F64,
+        };
+        let metric = match vector.metric {
+            longbow_types::Metric::Cosine => Metric::Cosine,
+            longbow_types::Metric::L2 => Metric::L2,
+            longbow_types::Metric::Dot => Metric::Dot,
+        };
+        Params::new(element, metric, vector.dimension)
+    }
+}

@@ -1,0 +1,174 @@
+//! How does a replica follow the log? The one writer of a partition's state.
+
+mod apply;
+mod retire;
+
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+use longbow_index::{Bitset, Params, VectorIndex};
+use longbow_types::Schema;
+
+use crate::columns::Chunks;
+use crate::ids::IdMap;
+use crate::{Layout, View};
+use retire::Retired;
+
+/// What a write does. The body of an upsert holds whole rows, that of a delete the id column alone.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum WriteKind {
+    /// Inserts rows, or replaces those with the same id.
+    Upsert,
+    /// Deletes rows by id.
+    Delete,
+}
+
+/// What an entry did to a replica.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Applied {
+    /// Rows in the entry.
+    pub rows: usize,
+    /// Rows that were live before and are replaced or deleted now.
+    pub retired: usize,
+}
+
+/// How a replica builds its graph.
+#[derive(Debug, Clone, Copy)]
+pub struct Options {
+    /// Links of a graph node.
+    pub m: usize,
+    /// Candidates examined when a node is linked.
+    pub ef_construction: usize,
+    /// Seed of the node levels.
+    pub seed: u64,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            m: 16,
+            ef_construction: 200,
+            seed: 0,
+        }
+    }
+}
+
+/// One replica: the writer's side. Readers and graph builders hold a [`Reader`].
+///
+/// Entries are applied, then published together: until [`publish`](Self::publish), readers see the state before.
+pub struct Replica {
+    reader: Reader,
+    ids: Arc<IdMap>,
+    chunks: Chunks,
+    live: Arc<Bitset>,
+    live_rows: usize,
+    applied_index: u64,
+    touched_index: u64,
+    retired: Retired,
+}
+
+/// What readers and graph builders share with the writer. Cheap to clone.
+#[derive(Clone)]
+pub struct Reader {
+    view: Arc<ArcSwap<View>>,
+    index: Arc<VectorIndex>,
+}
+
+impl Reader {
+    /// The newest published view.
+    pub fn view(&self) -> Arc<View> {
+        self.view.load_full()
+    }
+
+    /// Links up to `max` rows into the graph; 0 means that nothing is left. Runs on any number of threads at once.
+    pub fn link(&self, max: usize) -> usize {
+        self.index.link(max)
+    }
+
+    /// Rows applied but not yet linked into the graph.
+    pub fn unlinked(&self) -> usize {
+        self.index.len().saturating_sub(self.index.linked()) as usize
+    }
+
+    /// Every slot below is linked.
+    pub fn linked(&self) -> u32 {
+        self.index.linked()
+    }
+}
+
+impl Replica {
+    /// An empty replica whose first entry has an index above `created_at`, the index of the entry that created the
+    /// dataset.
+    pub fn new(schema: Schema, options: &Options, created_at: u64) -> Self {
+        let layout = Arc::new(Layout::new(schema));
+        let params = Params {
+            m: options.m,
+            ef_construction: options.ef_construction,
+            seed: options.seed,
+            ..layout.index_params()
+        };
+        let index = Arc::new(VectorIndex::new(params));
+        let ids = Arc::new(IdMap::new(layout.schema().id_kind()));
+        let live = Arc::new(Bitset::new(0));
+        let view = View {
+            layout,
+            index: Arc::clone(&index),
+            ids: Arc::clone(&ids),
+            chunks: Chunks::new(),
+            live: Arc::clone(&live),
+            live_rows: 0,
+            applied_index: created_at,
+            touched_index: created_at,
+        };
+        Self {
+            reader: Reader {
+                view: Arc::new(ArcSwap::from_pointee(view)),
+                index,
+            },
+            ids,
+            chunks: Chunks::new(),
+            live,
+            live_rows: 0,
+            applied_index: created_at,
+            touched_index: created_at,
+            retired: Retired::default(),
+        }
+    }
+
+    /// What readers share.
+    pub fn reader(&self) -> &Reader {
+        &self.reader
+    }
+
+    /// Last index applied, published or not.
+    pub fn applied_index(&self) -> u64 {
+        self.applied_index
+    }
+
+    /// Says that nothing up to `index` touches this partition any more. Never moves backwards.
+    pub fn advance(&mut self, index: u64) {
+        self.applied_index = self.applied_index.max(index);
+    }
+
+    /// Shows readers the state reached.
+    pub fn publish(&mut self) {
+        let before = self.reader.view.load_full();
+        if before.applied_index == self.applied_index {
+            return;
+        }
+        let view = View {
+            layout: Arc::clone(&before.layout),
+            index: Arc::clone(&before.index),
+            ids: Arc::clone(&before.ids),
+            chunks: self.chunks.clone(),
+            live: Arc::clone(&self.live),
+            live_rows: self.live_rows,
+            applied_index: self.applied_index,
+            touched_index: self.touched_index,
+        };
+        self.reader.view.store(Arc::new(view));
+        self.retired.replaced(&before);
+        drop(before);
+        self.retired.release(&self.reader.index);
+    }
+}

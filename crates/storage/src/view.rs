@@ -1,0 +1,96 @@
+//! What does a reader see? The state of a replica after one entry, for as long as the reader wants.
+
+mod answer;
+mod fetch;
+mod scan;
+mod search;
+
+use std::sync::Arc;
+
+use longbow_index::{Bitset, VectorIndex};
+use longbow_query::filter::Predicate;
+use longbow_types::{Error, ErrorCode, Result};
+
+use crate::Layout;
+use crate::columns::Chunks;
+use crate::ids::IdMap;
+
+pub use scan::Scan;
+pub use search::{Found, Query};
+
+/// The rows of one partition as of one index. Immutable; taking one waits for nobody.
+pub struct View {
+    pub(crate) layout: Arc<Layout>,
+    pub(crate) index: Arc<VectorIndex>,
+    pub(crate) ids: Arc<IdMap>,
+    pub(crate) chunks: Chunks,
+    /// One bit per visible slot: whether its row is live.
+    pub(crate) live: Arc<Bitset>,
+    pub(crate) live_rows: usize,
+    pub(crate) applied_index: u64,
+    pub(crate) touched_index: u64,
+}
+
+impl View {
+    /// How rows are laid out.
+    pub fn layout(&self) -> &Arc<Layout> {
+        &self.layout
+    }
+
+    /// Last index applied.
+    pub fn applied_index(&self) -> u64 {
+        self.applied_index
+    }
+
+    /// Last index that touched this partition.
+    pub fn touched_index(&self) -> u64 {
+        self.touched_index
+    }
+
+    /// Live rows.
+    pub fn rows(&self) -> usize {
+        self.live_rows
+    }
+
+    /// Slots in use, tombstones included.
+    pub fn slots(&self) -> u32 {
+        u32::try_from(self.live.len()).expect("the index refuses slots beyond 32 bits")
+    }
+
+    /// Bytes of live rows: their vectors, and their share of the columns.
+    pub fn bytes(&self) -> u64 {
+        let columns: usize = self.chunks.iter().map(|chunk| chunk.bytes).sum();
+        let share = columns as f64 * self.live_rows as f64 / self.live.len().max(1) as f64;
+        (self.live_rows * self.layout.vector_bytes()) as u64 + share as u64
+    }
+
+    /// The live slots for which a predicate is true.
+    fn matching(&self, predicate: &Predicate, cancel: &dyn Fn() -> bool) -> Result<Bitset> {
+        let mut words = vec![0_u64; self.live.words().len() + 1];
+        for chunk in &self.chunks {
+            if cancel() {
+                return Err(cancelled());
+            }
+            let bits = predicate.evaluate(&chunk.batch)?;
+            let (first, shift) = (chunk.base as usize / 64, chunk.base as usize % 64);
+            for (at, word) in bits.bit_chunks().iter_padded().enumerate() {
+                let at = first + at;
+                // Padding may reach past the last word; it is zero there.
+                if word == 0 {
+                    continue;
+                }
+                words[at] |= word << shift;
+                if shift > 0 {
+                    words[at + 1] |= word >> (64 - shift);
+                }
+            }
+        }
+        let mut matching = Bitset::from_words(words, self.live.len());
+        matching.and_with(&self.live);
+        Ok(matching)
+    }
+}
+
+fn cancelled() -> Error {
+    Error::new(ErrorCode::Cancelled, "the caller gave up or ran out of time")
+}

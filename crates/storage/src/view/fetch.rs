@@ -1,0 +1,44 @@
+//! Rows by id.
+
+use arrow::array::{Array, RecordBatch};
+use longbow_query::ids::Ids;
+use longbow_types::{Error, ErrorCode, Result};
+
+use super::{View, answer};
+use crate::Projection;
+use crate::columns::Picks;
+
+impl View {
+    /// The live rows of some ids, in no order, each once: the id, `_row_version`, then the columns asked for. Ids
+    /// that are not there are left out.
+    ///
+    /// # Errors
+    /// `TYPE_MISMATCH` or `NULL_NOT_ALLOWED` if the array does not hold ids of the dataset's kind; `TOO_LARGE` for an
+    /// answer that is.
+    pub fn fetch(&self, ids: &dyn Array, projection: &Projection) -> Result<RecordBatch> {
+        let ids = Ids::new(ids)?;
+        let kind = self.layout.schema().id_kind();
+        if ids.kind() != kind {
+            let message = format!("the dataset's ids are {kind}, not {}", ids.kind());
+            return Err(Error::new(ErrorCode::TypeMismatch, message)
+                .field("ids")
+                .limit(kind));
+        }
+        let end = self.slots();
+        let mut slots: Vec<u32> = (0..ids.len())
+            .filter_map(|row| self.ids.get(&ids, row, end))
+            .filter(|&slot| self.live.get(slot as usize))
+            .collect();
+        slots.sort_unstable();
+        slots.dedup();
+
+        let picks = Picks::new(&self.chunks, &slots);
+        self.check_answer(&picks, slots.len(), projection)?;
+        let mut parts = vec![
+            self.stored(&picks, self.layout.id())?,
+            self.stored(&picks, self.layout.row_version())?,
+        ];
+        parts.extend(self.projected(&picks, &slots, projection)?);
+        answer::batch(parts)
+    }
+}

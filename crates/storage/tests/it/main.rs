@@ -1,0 +1,8 @@
+//! Tests of the public surface: a replica against a naive model, beside readers, and fed with nonsense.
+#![allow(clippy::unwrap_used)] // a test is its own proof
+
+mod bodies;
+mod model;
+mod oracle;
+mod readers;
+mod rows;

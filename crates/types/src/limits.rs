@@ -1,0 +1,36 @@
+//! Limits of the public surface. Every refusal names the one it is about.
+
+/// Longest dataset or column name, in bytes.
+pub const NAME_BYTES_MAX: usize = 255;
+/// Longest UTF-8 row id, in bytes.
+pub const ID_BYTES_MAX: usize = 512;
+/// Largest vector dimension.
+pub const DIMENSION_MAX: usize = 32_768;
+/// Most columns in a schema, id and vector included.
+pub const COLUMNS_MAX: usize = 1_024;
+/// Most rows or ids in one unary write.
+pub const WRITE_ROWS_MAX: usize = 100_000;
+/// Most ids in one fetch.
+pub const FETCH_IDS_MAX: usize = 10_000;
+/// Largest k of a search.
+pub const K_MAX: usize = 10_000;
+/// Largest ef of a search.
+pub const EF_MAX: usize = 100_000;
+/// Most partitions of a dataset.
+pub const PARTITIONS_MAX: u32 = 1_024;
+/// Partitions of a dataset when none are asked for.
+pub const PARTITIONS_DEFAULT: u32 = 4;
+/// Largest log command, header and body together.
+pub const COMMAND_BYTES_MAX: usize = 8 << 20;
+/// Largest message a public native API call may send.
+pub const MESSAGE_BYTES_MAX: usize = 64 << 20;
+/// Largest Arrow Flight message.
+pub const FLIGHT_MESSAGE_BYTES_MAX: usize = 512 << 20;
+/// Deepest nesting of a filter.
+pub const FILTER_DEPTH_MAX: usize = 32;
+/// Most nodes in a filter.
+pub const FILTER_NODES_MAX: usize = 1_024;
+/// Most values of a membership filter.
+pub const FILTER_VALUES_MAX: usize = 10_000;
+/// Most log groups that one token may name.
+pub const TOKEN_GROUPS_MAX: usize = 64;

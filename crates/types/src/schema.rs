@@ -1,0 +1,356 @@
+//! The schema of a dataset: an Arrow schema with one id column and one vector column picked out and checked.
+
+use std::{fmt, sync::Arc};
+
+use arrow_schema::{DataType, Field, Schema as ArrowSchema, SchemaRef, TimeUnit};
+
+use crate::{
+    Error, ErrorCode, IdKind,
+    limits::{COLUMNS_MAX, DIMENSION_MAX, NAME_BYTES_MAX},
+};
+
+/// Distance between two vectors; smaller is nearer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Metric {
+    /// 1 - cosine similarity.
+    Cosine,
+    /// Squared Euclidean distance.
+    L2,
+    /// Negative inner product.
+    Dot,
+}
+
+impl Metric {
+    /// Stable text of the metric.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Metric::Cosine => "cosine",
+            Metric::L2 => "l2",
+            Metric::Dot => "dot",
+        }
+    }
+
+    /// The score shown to users, higher is better: `1/(1+√distance)` for L2, the similarity otherwise.
+    pub fn score(self, distance: f32) -> f32 {
+        match self {
+            Metric::Cosine => 1.0 - distance,
+            Metric::L2 => 1.0 / (1.0 + distance.max(0.0).sqrt()),
+            Metric::Dot => -distance,
+        }
+    }
+}
+
+impl fmt::Display for Metric {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// Element type in which vectors are kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum VectorElement {
+    /// 16-bit float.
+    F16,
+    /// 32-bit float.
+    F32,
+    /// 64-bit float.
+    F64,
+}
+
+impl VectorElement {
+    /// Stable text of the type.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            VectorElement::F16 => "float16",
+            VectorElement::F32 => "float32",
+            VectorElement::F64 => "float64",
+        }
+    }
+
+    /// Bytes of one element.
+    pub const fn bytes(self) -> usize {
+        match self {
+            VectorElement::F16 => 2,
+            VectorElement::F32 => 4,
+            VectorElement::F64 => 8,
+        }
+    }
+
+    /// The Arrow type of one element.
+    pub const fn arrow(self) -> DataType {
+        match self {
+            VectorElement::F16 => DataType::Float16,
+            VectorElement::F32 => DataType::Float32,
+            VectorElement::F64 => DataType::Float64,
+        }
+    }
+
+    fn from_arrow(data_type: &DataType) -> Option<Self> {
+        match data_type {
+            DataType::Float16 => Some(VectorElement::F16),
+            DataType::Float32 => Some(VectorElement::F32),
+            DataType::Float64 => Some(VectorElement::F64),
+            _ => None,
+        }
+    }
+}
+
+/// The vector column of a dataset.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct VectorColumn {
+    /// Position among the columns.
+    pub position: usize,
+    /// Element type.
+    pub element: VectorElement,
+    /// Number of elements.
+    pub dimension: usize,
+    /// Distance.
+    pub metric: Metric,
+}
+
+/// A checked schema.
+///
+/// Invariants: names are unique and valid; exactly one id column (UInt64, Int64 or Utf8, not nullable) and one
+/// vector column (FixedSizeList of a float, not nullable); every other column is of a [supported](is_scalar) type.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Schema {
+    arrow: SchemaRef,
+    id: usize,
+    id_kind: IdKind,
+    vector: VectorColumn,
+}
+
+/// Whether a column that is neither id nor vector may have this type.
+pub fn is_scalar(data_type: &DataType) -> bool {
+    use DataType as T;
+    match data_type {
+        T::Boolean
+        | T::Int8
+        | T::Int16
+        | T::Int32
+        | T::Int64
+        | T::UInt8
+        | T::UInt16
+        | T::UInt32
+        | T::UInt64 => true,
+        T::Float16 | T::Float32 | T::Float64 | T::Utf8 | T::Binary => true,
+        T::Timestamp(TimeUnit::Microsecond, Some(zone)) => zone.as_ref() == "UTC",
+        T::List(item) => *item == utf8_item(),
+        _ => false,
+    }
+}
+
+/// The one item field of text lists.
+pub fn utf8_item() -> Arc<Field> {
+    Arc::new(Field::new("item", DataType::Utf8, true))
+}
+
+/// The Arrow type of a vector column.
+pub fn vector_type(element: VectorElement, dimension: usize) -> DataType {
+    let item = Arc::new(Field::new("item", element.arrow(), false));
+    DataType::FixedSizeList(
+        item,
+        i32::try_from(dimension).expect("dimensions are checked to be small"),
+    )
+}
+
+/// Checks a column name.
+pub fn check_column_name(name: &str) -> Result<(), Error> {
+    if name.is_empty() || name.len() > NAME_BYTES_MAX || name.starts_with('_') {
+        return Err(Error::new(
+            ErrorCode::InvalidName,
+            format!("{name:?} is not a valid column name"),
+        )
+        .field(name.to_owned())
+        .limit(format_args!("1 to {NAME_BYTES_MAX} bytes, not starting with '_'")));
+    }
+    Ok(())
+}
+
+/// Checks a dataset name.
+pub fn check_dataset_name(name: &str) -> Result<(), Error> {
+    let valid = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.' | '/');
+    let starts_well = name.starts_with(|c: char| c.is_ascii_alphanumeric());
+    if name.len() > NAME_BYTES_MAX || !starts_well || !name.chars().all(valid) {
+        return Err(Error::new(
+            ErrorCode::InvalidName,
+            format!("{name:?} is not a valid dataset name"),
+        )
+        .field("name")
+        .limit(format_args!(
+            "1 to {NAME_BYTES_MAX} letters, digits, '_', '-', '.' or '/', starting with a letter or digit"
+        )));
+    }
+    Ok(())
+}
+
+impl Schema {
+    /// Checks columns and picks out the id and the vector.
+    ///
+    /// The vector must already be a `FixedSizeList` as made by [`vector_type`].
+    pub fn new(columns: Vec<Field>, id_column: &str, metric: Metric) -> Result<Self, Error> {
+        let wrong = |field: &str, message: String| {
+            Err(Error::new(ErrorCode::InvalidSchema, message).field(field.to_owned()))
+        };
+        if columns.len() > COLUMNS_MAX {
+            return Err(
+                Error::new(ErrorCode::InvalidSchema, format!("{} columns", columns.len()))
+                    .field("columns")
+                    .limit(COLUMNS_MAX),
+            );
+        }
+        let (mut id, mut vector) = (None, None);
+        for (position, field) in columns.iter().enumerate() {
+            let name = field.name();
+            check_column_name(name)?;
+            if columns[..position].iter().any(|other| other.name() == name) {
+                return wrong(name, format!("the column {name:?} is there twice"));
+            }
+            if name == id_column {
+                let kind = match field.data_type() {
+                    DataType::UInt64 => IdKind::U64,
+                    DataType::Int64 => IdKind::I64,
+                    DataType::Utf8 => IdKind::Utf8,
+                    other => {
+                        return wrong(name, format!("the id must be uint64, int64 or utf8, not {other}"));
+                    }
+                };
+                id = Some((position, kind));
+            } else if let DataType::FixedSizeList(item, dimension) = field.data_type() {
+                let Some(element) = VectorElement::from_arrow(item.data_type()) else {
+                    return wrong(name, format!("vectors of {} are not supported", item.data_type()));
+                };
+                let dimension = usize::try_from(*dimension).unwrap_or(0);
+                if !(1..=DIMENSION_MAX).contains(&dimension) {
+                    return Err(Error::new(
+                        ErrorCode::InvalidSchema,
+                        format!("a vector of {dimension} elements"),
+                    )
+                    .field(name.clone())
+                    .limit(format_args!("1 to {DIMENSION_MAX}")));
+                }
+                if vector
+                    .replace(VectorColumn {
+                        position,
+                        element,
+                        dimension,
+                        metric,
+                    })
+                    .is_some()
+                {
+                    return wrong(name, "a dataset has exactly one vector column".to_owned());
+                }
+            } else if !is_scalar(field.data_type()) {
+                return wrong(
+                    name,
+                    format!("columns of type {} are not supported", field.data_type()),
+                );
+            }
+        }
+        let Some((id, id_kind)) = id else {
+            return wrong(id_column, format!("there is no id column {id_column:?}"));
+        };
+        let Some(vector) = vector else {
+            return wrong("columns", "there is no vector column".to_owned());
+        };
+        for position in [id, vector.position] {
+            if columns[position].is_nullable() {
+                return wrong(
+                    columns[position].name(),
+                    "the id and the vector cannot be nullable".to_owned(),
+                );
+            }
+        }
+        Ok(Self {
+            arrow: Arc::new(ArrowSchema::new(columns)),
+            id,
+            id_kind,
+            vector,
+        })
+    }
+
+    /// The columns as an Arrow schema, in order.
+    pub fn arrow(&self) -> &SchemaRef {
+        &self.arrow
+    }
+
+    /// Position of the id column.
+    pub fn id_position(&self) -> usize {
+        self.id
+    }
+
+    /// Name of the id column.
+    pub fn id_name(&self) -> &str {
+        self.arrow.field(self.id).name()
+    }
+
+    /// Kind of the ids.
+    pub fn id_kind(&self) -> IdKind {
+        self.id_kind
+    }
+
+    /// The vector column.
+    pub fn vector(&self) -> VectorColumn {
+        self.vector
+    }
+
+    /// Name of the vector column.
+    pub fn vector_name(&self) -> &str {
+        self.arrow.field(self.vector.position).name()
+    }
+
+    /// The column of a name, or an error naming it.
+    pub fn column(&self, name: &str) -> Result<(usize, &Field), Error> {
+        self.arrow.column_with_name(name).ok_or_else(|| {
+            let known: Vec<&str> = self.arrow.fields().iter().map(|f| f.name().as_str()).collect();
+            Error::new(ErrorCode::UnknownColumn, format!("there is no column {name:?}"))
+                .field(name.to_owned())
+                .limit(format_args!("one of {}", known.join(", ")))
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn columns() -> Vec<Field> {
+        vec![
+            Field::new("id", DataType::UInt64, false),
+            Field::new("vector", vector_type(VectorElement::F16, 4), false),
+            Field::new("pos", DataType::Utf8, true),
+        ]
+    }
+
+    #[test]
+    fn picks_out_id_and_vector() {
+        let schema = Schema::new(columns(), "id", Metric::Cosine).unwrap();
+        assert_eq!((schema.id_name(), schema.id_kind()), ("id", IdKind::U64));
+        assert_eq!(schema.vector().dimension, 4);
+        assert_eq!(schema.column("nope").unwrap_err().code, ErrorCode::UnknownColumn);
+    }
+
+    #[test]
+    fn refuses_what_cannot_be_a_dataset() {
+        type Spoil = fn(&mut Vec<Field>);
+        let cases: [(Spoil, &str); 8] = [
+            (|c| c.push(Field::new("pos", DataType::Int8, true)), "pos"),
+            (|c| drop(c.remove(0)), "id"),
+            (|c| drop(c.remove(1)), "columns"),
+            (|c| c[0] = Field::new("id", DataType::Float32, false), "id"),
+            (|c| c[0] = Field::new("id", DataType::UInt64, true), "id"),
+            (
+                |c| c[1] = Field::new("vector", DataType::FixedSizeList(utf8_item(), 3), false),
+                "vector",
+            ),
+            (|c| c.push(Field::new("_secret", DataType::Int8, true)), "_secret"),
+            (|c| c.push(Field::new("d", DataType::Date32, true)), "d"),
+        ];
+        for (spoil, field) in cases {
+            let mut columns = columns();
+            spoil(&mut columns);
+            let error = Schema::new(columns, "id", Metric::L2).unwrap_err();
+            assert_eq!(error.field.as_deref(), Some(field), "{error}");
+        }
+    }
+}

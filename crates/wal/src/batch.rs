@@ -1,0 +1,125 @@
+//! Records on their way to the disk: what one flush writes, encoded and checksummed while another flush is under way.
+
+use crate::{
+    EntryKind, HardState, Result,
+    format::{FLUSH_BYTES, Kind, check_payload, encode_record, hard_state_payload, reseal},
+};
+
+/// A batch keeps this much between flushes; more is given back.
+const BUFFER_KEPT_BYTES: usize = 16 << 20;
+
+/// A staged record: what the index must learn once it is durable.
+#[derive(Debug)]
+pub(crate) enum Staged {
+    Entry {
+        group: u32,
+        term: u64,
+        index: u64,
+        /// Offset in the buffer.
+        at: usize,
+    },
+    HardState(u32, HardState),
+    ConfState(u32, Vec<u8>),
+}
+
+/// Records that are to become durable together. Used again and again, it stops allocating.
+#[derive(Debug)]
+pub struct Batch {
+    /// Room for the flush record, then staged records.
+    buffer: Vec<u8>,
+    pub(crate) staged: Vec<Staged>,
+    /// Salt of the checksums in the buffer: that of the segment expected to take them.
+    salt: u32,
+}
+
+impl Default for Batch {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Batch {
+    /// An empty batch.
+    pub fn new() -> Self {
+        Self {
+            buffer: vec![0; FLUSH_BYTES],
+            staged: Vec::new(),
+            salt: 0,
+        }
+    }
+
+    /// Stages an entry. One at or below the last index replaces everything from there on.
+    pub fn entry(&mut self, group: u32, kind: EntryKind, term: u64, index: u64, data: &[u8]) -> Result<()> {
+        check_payload(data.len())?;
+        let at = self.buffer.len();
+        let kind = Kind::Entry(kind);
+        encode_record(kind, group, term, index, data, self.salt, &mut self.buffer);
+        self.staged.push(Staged::Entry {
+            group,
+            term,
+            index,
+            at,
+        });
+        Ok(())
+    }
+
+    /// Stages a hard state.
+    pub fn hard_state(&mut self, group: u32, state: HardState) {
+        let payload = hard_state_payload(&state);
+        let (kind, term) = (Kind::HardState, state.term);
+        encode_record(kind, group, term, 0, &payload, self.salt, &mut self.buffer);
+        self.staged.push(Staged::HardState(group, state));
+    }
+
+    /// Stages a membership, opaque here.
+    pub fn conf_state(&mut self, group: u32, payload: &[u8]) -> Result<()> {
+        check_payload(payload.len())?;
+        encode_record(Kind::ConfState, group, 0, 0, payload, self.salt, &mut self.buffer);
+        self.staged.push(Staged::ConfState(group, payload.to_vec()));
+        Ok(())
+    }
+
+    /// Bytes staged.
+    pub fn bytes(&self) -> usize {
+        self.buffer.len() - FLUSH_BYTES
+    }
+
+    /// Records staged.
+    pub fn records(&self) -> usize {
+        self.staged.len()
+    }
+
+    /// Whether nothing is staged.
+    pub fn is_empty(&self) -> bool {
+        self.staged.is_empty()
+    }
+
+    /// Forgets what is staged; keeps the room.
+    pub fn clear(&mut self) {
+        self.buffer.truncate(FLUSH_BYTES);
+        self.buffer.shrink_to(BUFFER_KEPT_BYTES);
+        self.staged.clear();
+    }
+
+    /// Bytes that the whole flush writes.
+    pub(crate) fn flush_bytes(&self) -> usize {
+        self.buffer.len()
+    }
+
+    /// Says which segment is expected to take what is staged from now on. A wrong guess costs time alone.
+    pub(crate) fn expect_salt(&mut self, salt: u32) {
+        if self.is_empty() {
+            self.salt = salt;
+        }
+    }
+
+    /// The bytes of the flush, for the segment of this salt.
+    pub(crate) fn seal(&mut self, flush_record: &[u8; FLUSH_BYTES], salt: u32) -> &[u8] {
+        if self.salt != salt {
+            reseal(&mut self.buffer[FLUSH_BYTES..], salt);
+            self.salt = salt;
+        }
+        self.buffer[..FLUSH_BYTES].copy_from_slice(flush_record);
+        &self.buffer
+    }
+}

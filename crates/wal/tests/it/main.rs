@@ -1,0 +1,3 @@
+//! What the log costs: memory asked for, writes and syncs.
+
+mod allocations;

@@ -1,0 +1,210 @@
+//! `longbow.v1.Schema` and [`longbow_types::Schema`].
+
+use std::sync::Arc;
+
+use arrow_schema::{DataType, Field, TimeUnit};
+use longbow_types::{
+    Error, ErrorCode, Metric, Result, Schema, VectorElement,
+    limits::DIMENSION_MAX,
+    schema::{utf8_item, vector_type},
+};
+
+use crate::v1;
+
+/// Name of the id column when none is given.
+pub const ID_COLUMN_DEFAULT: &str = "id";
+
+/// Checks a schema as sent and turns it into the shared type.
+pub fn from_proto(schema: &v1::Schema) -> Result<Schema> {
+    let id = if schema.id_column.is_empty() {
+        ID_COLUMN_DEFAULT
+    } else {
+        &schema.id_column
+    };
+    let mut metric = Metric::Cosine;
+    let mut fields = Vec::with_capacity(schema.columns.len());
+    for column in &schema.columns {
+        let kind = column.kind();
+        if column.vector.is_some() != (kind == v1::ColumnKind::Vector) {
+            let message = "vector properties are given for COLUMN_KIND_VECTOR and only there";
+            return Err(Error::new(ErrorCode::InvalidSchema, message).field(column.name.clone()));
+        }
+        let data_type = match &column.vector {
+            Some(vector) => {
+                metric = metric_from_proto(vector.metric());
+                vector_from_proto(vector, &column.name)?
+            }
+            None => scalar_from_proto(kind, &column.name)?,
+        };
+        fields.push(Field::new(&column.name, data_type, column.nullable));
+    }
+    Schema::new(fields, id, metric)
+}
+
+/// Spells a schema out as a message. Inverse of [`from_proto`].
+pub fn to_proto(schema: &Schema) -> v1::Schema {
+    let vector = schema.vector();
+    let columns = schema
+        .arrow()
+        .fields()
+        .iter()
+        .enumerate()
+        .map(|(position, field)| v1::Column {
+            name: field.name().clone(),
+            kind: kind_to_proto(field.data_type()) as i32,
+            nullable: field.is_nullable(),
+            vector: (position == vector.position).then(|| v1::VectorType {
+                dimension: u32::try_from(vector.dimension).expect("dimensions are checked to be small"),
+                metric: metric_to_proto(vector.metric) as i32,
+                element: element_to_proto(vector.element) as i32,
+            }),
+        });
+    v1::Schema {
+        columns: columns.collect(),
+        id_column: schema.id_name().to_owned(),
+    }
+}
+
+/// The metric of a message; unset means cosine.
+pub fn metric_from_proto(metric: v1::Metric) -> Metric {
+    match metric {
+        v1::Metric::Unspecified | v1::Metric::Cosine => Metric::Cosine,
+        v1::Metric::L2 => Metric::L2,
+        v1::Metric::Dot => Metric::Dot,
+    }
+}
+
+/// The message of a metric.
+pub fn metric_to_proto(metric: Metric) -> v1::Metric {
+    match metric {
+        Metric::Cosine => v1::Metric::Cosine,
+        Metric::L2 => v1::Metric::L2,
+        Metric::Dot => v1::Metric::Dot,
+    }
+}
+
+fn element_to_proto(element: VectorElement) -> v1::VectorElement {
+    match element {
+        VectorElement::F16 => v1::VectorElement::Float16,
+        VectorElement::F32 => v1::VectorElement::Float32,
+        VectorElement::F64 => v1::VectorElement::Float64,
+    }
+}
+
+fn vector_from_proto(vector: &v1::VectorType, name: &str) -> Result<DataType> {
+    let element = match vector.element() {
+        v1::VectorElement::Unspecified | v1::VectorElement::Float32 => VectorElement::F32,
+        v1::VectorElement::Float16 => VectorElement::F16,
+        v1::VectorElement::Float64 => VectorElement::F64,
+    };
+    let dimension = vector.dimension as usize;
+    if !(1..=DIMENSION_MAX).contains(&dimension) {
+        return Err(Error::new(
+            ErrorCode::InvalidSchema,
+            format!("a vector of {dimension} elements"),
+        )
+        .field(name.to_owned())
+        .limit(format_args!("1 to {DIMENSION_MAX}")));
+    }
+    Ok(vector_type(element, dimension))
+}
+
+fn scalar_from_proto(kind: v1::ColumnKind, name: &str) -> Result<DataType> {
+    use v1::ColumnKind as K;
+    Ok(match kind {
+        K::Bool => DataType::Boolean,
+        K::Int8 => DataType::Int8,
+        K::Int16 => DataType::Int16,
+        K::Int32 => DataType::Int32,
+        K::Int64 => DataType::Int64,
+        K::Uint8 => DataType::UInt8,
+        K::Uint16 => DataType::UInt16,
+        K::Uint32 => DataType::UInt32,
+        K::Uint64 => DataType::UInt64,
+        K::Float16 => DataType::Float16,
+        K::Float32 => DataType::Float32,
+        K::Float64 => DataType::Float64,
+        K::Utf8 => DataType::Utf8,
+        K::Binary => DataType::Binary,
+        K::TimestampMicros => DataType::Timestamp(TimeUnit::Microsecond, Some(Arc::from("UTC"))),
+        K::Utf8List => DataType::List(utf8_item()),
+        K::Unspecified | K::Vector => {
+            let message = "the column's kind is not set, or is not known to this version";
+            return Err(Error::new(ErrorCode::InvalidSchema, message).field(name.to_owned()));
+        }
+    })
+}
+
+fn kind_to_proto(data_type: &DataType) -> v1::ColumnKind {
+    use v1::ColumnKind as K;
+    match data_type {
+        DataType::Boolean => K::Bool,
+        DataType::Int8 => K::Int8,
+        DataType::Int16 => K::Int16,
+        DataType::Int32 => K::Int32,
+        DataType::Int64 => K::Int64,
+        DataType::UInt8 => K::Uint8,
+        DataType::UInt16 => K::Uint16,
+        DataType::UInt32 => K::Uint32,
+        DataType::UInt64 => K::Uint64,
+        DataType::Float16 => K::Float16,
+        DataType::Float32 => K::Float32,
+        DataType::Float64 => K::Float64,
+        DataType::Utf8 => K::Utf8,
+        DataType::Binary => K::Binary,
+        DataType::Timestamp(..) => K::TimestampMicros,
+        DataType::List(_) => K::Utf8List,
+        DataType::FixedSizeList(..) => K::Vector,
+        // `Schema` holds no other types.
+        _ => K::Unspecified,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn column(name: &str, kind: v1::ColumnKind) -> v1::Column {
+        v1::Column {
+            name: name.into(),
+            kind: kind as i32,
+            nullable: true,
+            vector: None,
+        }
+    }
+
+    #[test]
+    fn every_kind_round_trips() {
+        let vector = v1::VectorType {
+            dimension: 8,
+            metric: v1::Metric::Dot as i32,
+            element: v1::VectorElement::Float16 as i32,
+        };
+        let mut columns = vec![
+            v1::Column {
+                nullable: false,
+                ..column("key", v1::ColumnKind::Utf8)
+            },
+            v1::Column {
+                nullable: false,
+                vector: Some(vector),
+                ..column("v", v1::ColumnKind::Vector)
+            },
+        ];
+        columns.extend((1..=16).map(|k| column(&format!("c{k}"), v1::ColumnKind::try_from(k).unwrap())));
+        let sent = v1::Schema {
+            columns,
+            id_column: "key".into(),
+        };
+        assert_eq!(to_proto(&from_proto(&sent).unwrap()), sent);
+    }
+
+    #[test]
+    fn vector_properties_belong_to_vectors() {
+        let sent = v1::Schema {
+            columns: vec![column("id", v1::ColumnKind::Vector)],
+            id_column: String::new(),
+        };
+        assert_eq!(from_proto(&sent).unwrap_err().code, ErrorCode::InvalidSchema);
+    }
+}

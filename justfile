@@ -1,0 +1,40 @@
+# Every recipe is one line over cargo; CI needs none of them (.ci/run).
+
+default:
+    @just --list
+
+# Build all four binaries.
+build:
+    cargo build --release --workspace
+
+# Every test that needs nothing but Rust.
+test *ARGS:
+    cargo test --workspace {{ARGS}}
+
+# No warnings.
+lint:
+    cargo clippy --workspace --all-targets -- -D warnings
+
+# Format.
+fmt:
+    cargo fmt --all
+
+# What may be linked (needs cargo-deny).
+deny:
+    cargo deny check
+
+# A whole cluster in one process.
+demo *ARGS:
+    cargo run --release -- demo {{ARGS}}
+
+# Measure what an issue asks for: `just bar slice`.
+bar SLUG *ARGS:
+    cargo run --release -p longbow-bars -- {{SLUG}} {{ARGS}}
+
+# Suites that need foreign tools (Python, Helm, promtool): `just suites helm flight`.
+suites *NAMES:
+    cargo build --release -p longbow && tests/foreign/run target/release/longbow {{NAMES}}
+
+# All that CI does.
+ci:
+    .ci/run

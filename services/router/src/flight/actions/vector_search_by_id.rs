@@ -1,0 +1,49 @@
+//! `VectorSearchByID`: the rows nearest to a row, as JSON `{"ids": […], "scores": […]}`.
+
+use std::time::Instant;
+
+use arrow_flight::Result as ActionResult;
+use bytes::Bytes;
+use longbow_types::Result;
+use longbow_wire::v1::{self, search_request::Query};
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use crate::{
+    flight::{answer, filters, row_id, search::rows_wanted, ticket::Filter},
+    ops::Core,
+    rows::id_to_proto,
+};
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Wanted {
+    dataset: String,
+    id: Value,
+    k: Option<Value>,
+    filters: Option<Vec<Filter>>,
+    /// Without meaning here; the answer holds ids and scores alone.
+    #[serde(rename = "include_vectors")]
+    _include_vectors: Option<bool>,
+    #[serde(rename = "local_only")]
+    _local_only: Option<bool>,
+}
+
+pub(super) async fn run(core: &Core, body: &Bytes, at: Instant) -> Result<Vec<ActionResult>> {
+    let wanted: Wanted = super::body_of(body)?;
+    let k = rows_wanted(wanted.k.as_ref())?;
+    let open = core.open(&wanted.dataset, at).await?;
+    let id = row_id::from_json(&wanted.id, open.schema.id_kind(), "id")?;
+    let request = v1::SearchRequest {
+        query: Some(Query::Id(id_to_proto(&id))),
+        k,
+        filter: filters::all_of(wanted.filters.as_deref().unwrap_or_default(), &open.schema)?,
+        dataset: wanted.dataset,
+        ..v1::SearchRequest::default()
+    };
+    let found = core.search(&request, at).await?;
+    let ids: Vec<Value> = answer::ids(&found)?.iter().map(row_id::to_json).collect();
+    Ok(super::text(
+        json!({ "ids": ids, "scores": answer::scores(&found)? }).to_string(),
+    ))
+}

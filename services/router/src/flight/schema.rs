@@ -1,0 +1,384 @@
+//! Arrow schemas of existing clients and the schemas of datasets.
+//!
+//! Contract: an `id` of any integer type or text, a `vector` (FixedSizeList, or List of constant length), any other
+//! columns; `longbow.metric` and `longbow.vector_type` in the metadata of the schema or of the vector's field.
+
+use std::{collections::HashMap, sync::Arc};
+
+use arrow::{
+    array::{Array, ArrayRef, AsArray, FixedSizeListArray, RecordBatch},
+    datatypes::SchemaRef,
+};
+use arrow_schema::{ArrowError, DataType, Field, Schema as ArrowSchema, TimeUnit};
+use longbow_types::{
+    Error, ErrorCode, Metric, Result, Schema, VectorElement,
+    schema::{utf8_item, vector_type},
+};
+
+const ID: &str = "id";
+const VECTOR: &str = "vector";
+const METRIC: &str = "longbow.metric";
+const VECTOR_TYPE: &str = "longbow.vector_type";
+const COMPLEX: &str = "longbow.complex";
+
+/// The schema that a dataset gets from a stream that creates it.
+///
+/// `first` is the stream's first batch, which tells the length of vectors that come as plain lists; without it and
+/// with such vectors the answer is `None`.
+///
+/// # Errors
+/// `INVALID_SCHEMA`, `UNSUPPORTED` or `INVALID_VALUE`, naming the column or key.
+pub fn of_stream(schema: &ArrowSchema, first: Option<&RecordBatch>) -> Result<Option<Schema>> {
+    let vector = vector_field(schema)?;
+    let note = |key: &str| {
+        let of_field = vector.metadata().get(key);
+        of_field
+            .or_else(|| schema.metadata().get(key))
+            .map(String::as_str)
+    };
+    if note(COMPLEX).is_some_and(|text| text.eq_ignore_ascii_case("true")) {
+        let message = "complex vectors are not supported by this version";
+        return Err(Error::new(ErrorCode::Unsupported, message).field(COMPLEX));
+    }
+    let metric = metric(note(METRIC))?;
+    let column = first.and_then(|batch| batch.column_by_name(vector.name()));
+    let Some(dimension) = dimension(vector, column)? else {
+        return Ok(None);
+    };
+    let element = element(note(VECTOR_TYPE), vector)?;
+    let fields = schema
+        .fields()
+        .iter()
+        .map(|field| {
+            if field.name() == ID {
+                Ok(Field::new(ID, id_type(field)?, false))
+            } else if field.name() == vector.name() {
+                Ok(Field::new(field.name(), vector_type(element, dimension), false))
+            } else {
+                // Later streams may leave a column out, so it may always be null.
+                Ok(Field::new(
+                    field.name(),
+                    scalar_type(field.data_type(), field.name())?,
+                    true,
+                ))
+            }
+        })
+        .collect::<Result<Vec<_>>>()?;
+    Schema::new(fields, ID, metric).map(Some)
+}
+
+/// The Arrow schema of a dataset, with what its metadata says for clients.
+pub fn of_dataset(schema: &Schema) -> SchemaRef {
+    let vector = schema.vector();
+    let metric = match vector.metric {
+        Metric::Cosine => "cosine",
+        Metric::L2 => "euclidean",
+        Metric::Dot => "dot_product",
+    };
+    let notes = [(METRIC, metric), (VECTOR_TYPE, vector.element.as_str())];
+    let notes: HashMap<String, String> = notes
+        .into_iter()
+        .map(|(key, value)| (key.to_owned(), value.to_owned()))
+        .collect();
+    let fields: Vec<Field> = schema
+        .arrow()
+        .fields()
+        .iter()
+        .map(|field| as_sent(field))
+        .collect();
+    Arc::new(ArrowSchema::new(fields).with_metadata(notes))
+}
+
+/// A field as Arrow clients make it by default: everything may be null, so that what is fetched has the very types of
+/// what was put.
+fn as_sent(field: &Field) -> Field {
+    let field = field.clone().with_nullable(true);
+    match field.data_type() {
+        DataType::FixedSizeList(item, size) => {
+            let item = Arc::new(item.as_ref().clone().with_nullable(true));
+            let data_type = DataType::FixedSizeList(item, *size);
+            field.with_data_type(data_type)
+        }
+        _ => field,
+    }
+}
+
+/// The rows of a dataset under the schema of [`of_dataset`]. Shares all values.
+///
+/// # Errors
+/// If the columns are not those of the schema.
+pub fn shown(batch: &RecordBatch, schema: &SchemaRef) -> std::result::Result<RecordBatch, ArrowError> {
+    let columns = batch
+        .columns()
+        .iter()
+        .zip(schema.fields())
+        .map(|(column, field)| {
+            let DataType::FixedSizeList(item, size) = field.data_type() else {
+                return Ok(column.clone());
+            };
+            let list = column.as_fixed_size_list();
+            let list = FixedSizeListArray::try_new(
+                item.clone(),
+                *size,
+                list.values().clone(),
+                list.nulls().cloned(),
+            )?;
+            Ok(Arc::new(list) as ArrayRef)
+        });
+    let columns = columns.collect::<std::result::Result<Vec<_>, ArrowError>>()?;
+    RecordBatch::try_new(schema.clone(), columns)
+}
+
+/// The column named `vector`, or the only one that could be.
+fn vector_field(schema: &ArrowSchema) -> Result<&Field> {
+    let could_be = |field: &&Arc<Field>| match field.data_type() {
+        DataType::FixedSizeList(..) => true,
+        DataType::List(item) | DataType::LargeList(item) => item.data_type().is_numeric(),
+        _ => false,
+    };
+    if let Ok(field) = schema.field_with_name(VECTOR) {
+        return Ok(field);
+    }
+    let mut candidates = schema.fields().iter().filter(could_be);
+    match (candidates.next(), candidates.next()) {
+        (Some(field), None) => Ok(field),
+        _ => Err(Error::new(ErrorCode::InvalidSchema, "there is no column \"vector\"").field(VECTOR)),
+    }
+}
+
+fn dimension(field: &Field, column: Option<&ArrayRef>) -> Result<Option<usize>> {
+    let length = match (field.data_type(), column) {
+        (DataType::FixedSizeList(_, size), _) => usize::try_from(*size).ok(),
+        (DataType::List(_), Some(column)) if !column.is_empty() => column
+            .as_list_opt::<i32>()
+            .map(|list| list.value_length(0) as usize),
+        (DataType::LargeList(_), Some(column)) if !column.is_empty() => column
+            .as_list_opt::<i64>()
+            .map(|list| list.value_length(0) as usize),
+        (DataType::List(_) | DataType::LargeList(_), _) => return Ok(None),
+        (other, _) => {
+            let message = format!("vectors cannot be of type {other}");
+            return Err(Error::new(ErrorCode::InvalidSchema, message)
+                .field(field.name().clone())
+                .limit("a list of floats"));
+        }
+    };
+    // `Schema::new` bounds it, but must first be able to make a type of it.
+    let length = length.filter(|&length| (1..=longbow_types::limits::DIMENSION_MAX).contains(&length));
+    length.map(Some).ok_or_else(|| {
+        Error::new(
+            ErrorCode::InvalidSchema,
+            "the vectors are empty, or longer than supported",
+        )
+        .field(field.name().clone())
+        .limit(format_args!(
+            "1 to {} elements",
+            longbow_types::limits::DIMENSION_MAX
+        ))
+    })
+}
+
+fn element(named: Option<&str>, field: &Field) -> Result<VectorElement> {
+    let sent = match field.data_type() {
+        DataType::FixedSizeList(item, _) | DataType::List(item) | DataType::LargeList(item) => {
+            item.data_type()
+        }
+        other => other,
+    };
+    let by_name = |name: &str| match name {
+        "float16" => Some(VectorElement::F16),
+        "float32" => Some(VectorElement::F32),
+        "float64" => Some(VectorElement::F64),
+        _ => None,
+    };
+    let (known, told) = match (named, sent) {
+        (Some(name), _) => (by_name(name), name.to_owned()),
+        (None, DataType::Float16) => (Some(VectorElement::F16), String::new()),
+        (None, DataType::Float32) => (Some(VectorElement::F32), String::new()),
+        (None, DataType::Float64) => (Some(VectorElement::F64), String::new()),
+        (None, other) => (None, other.to_string()),
+    };
+    known.ok_or_else(|| {
+        let message = format!("vectors of {told} are not supported by this version");
+        Error::new(ErrorCode::Unsupported, message)
+            .field(field.name().clone())
+            .limit("float16, float32 or float64")
+    })
+}
+
+/// Clients that say nothing mean the Euclidean distance, as they always did.
+fn metric(named: Option<&str>) -> Result<Metric> {
+    match named {
+        None | Some("" | "euclidean" | "l2") => Ok(Metric::L2),
+        Some("cosine") => Ok(Metric::Cosine),
+        Some("dot_product" | "dot") => Ok(Metric::Dot),
+        Some(other) => Err(Error::new(
+            ErrorCode::InvalidValue,
+            format!("the metric {other:?} is not known"),
+        )
+        .field(METRIC)
+        .limit("euclidean, cosine or dot_product")),
+    }
+}
+
+fn id_type(field: &Field) -> Result<DataType> {
+    let data_type = match field.data_type() {
+        DataType::Dictionary(_, value) => value,
+        other => other,
+    };
+    if data_type.is_unsigned_integer() {
+        return Ok(DataType::UInt64);
+    }
+    if data_type.is_signed_integer() {
+        return Ok(DataType::Int64);
+    }
+    match data_type {
+        DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View => Ok(DataType::Utf8),
+        other => {
+            let message = format!("ids cannot be of type {other}");
+            Err(Error::new(ErrorCode::InvalidSchema, message)
+                .field(ID)
+                .limit("an integer type or utf8"))
+        }
+    }
+}
+
+/// The type in which a column is kept.
+fn scalar_type(data_type: &DataType, name: &str) -> Result<DataType> {
+    use DataType as T;
+    Ok(match data_type {
+        T::Utf8 | T::LargeUtf8 | T::Utf8View => T::Utf8,
+        // A column of nothing but nulls: what pandas makes of a column of `None`.
+        T::Null => T::Utf8,
+        T::Binary | T::LargeBinary | T::BinaryView | T::FixedSizeBinary(_) => T::Binary,
+        T::Dictionary(_, value) => scalar_type(value, name)?,
+        T::Timestamp(..) => T::Timestamp(TimeUnit::Microsecond, Some("UTC".into())),
+        T::List(item) | T::LargeList(item) if scalar_type(item.data_type(), name)? == T::Utf8 => {
+            T::List(utf8_item())
+        }
+        plain if plain.is_primitive() && longbow_types::schema::is_scalar(plain) => plain.clone(),
+        T::Boolean => T::Boolean,
+        other => {
+            let message = format!("columns of type {other} are not supported");
+            return Err(Error::new(ErrorCode::InvalidSchema, message).field(name.to_owned()));
+        }
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::vectors_of;
+
+    fn list(item: DataType) -> DataType {
+        DataType::List(Arc::new(Field::new("item", item, true)))
+    }
+
+    fn stream(id: DataType, vector: DataType, others: Vec<Field>) -> ArrowSchema {
+        let mut fields = vec![Field::new("id", id, true), Field::new("vector", vector, true)];
+        fields.extend(others);
+        ArrowSchema::new(fields)
+    }
+
+    #[test]
+    fn what_pandas_sends_becomes_a_dataset() {
+        let times = DataType::Timestamp(TimeUnit::Nanosecond, None);
+        let schema = stream(
+            DataType::Int64,
+            list(DataType::Float64),
+            vec![
+                Field::new("timestamp", times, true),
+                Field::new("text", DataType::LargeUtf8, true),
+                Field::new("none", DataType::Null, true),
+                Field::new("tags", list(DataType::Utf8), true),
+            ],
+        );
+        assert_eq!(
+            of_stream(&schema, None).unwrap(),
+            None,
+            "the dimension is not known yet"
+        );
+        let ids: ArrayRef = Arc::new(arrow::array::Int64Array::from(vec![1]));
+        let batch =
+            RecordBatch::try_from_iter([("id", ids), ("vector", vectors_of(&[vec![1.0, 2.0]]))]).unwrap();
+        let made = of_stream(&schema, Some(&batch)).unwrap().unwrap();
+        assert_eq!(made.id_kind(), longbow_types::IdKind::I64);
+        assert_eq!(
+            (made.vector().dimension, made.vector().element),
+            (2, VectorElement::F64)
+        );
+        assert_eq!(made.vector().metric, Metric::L2);
+        let types: Vec<String> = made.arrow().fields()[2..]
+            .iter()
+            .map(|f| f.data_type().to_string())
+            .collect();
+        assert_eq!(types[1..3], ["Utf8", "Utf8"]);
+        assert!(made.arrow().fields()[2..].iter().all(|field| field.is_nullable()));
+    }
+
+    #[test]
+    fn metadata_of_schema_or_field_is_heeded_and_given_back() {
+        let fixed = vector_type(VectorElement::F64, 3);
+        let notes = |pairs: &[(&str, &str)]| {
+            pairs
+                .iter()
+                .map(|&(k, v)| (k.to_owned(), v.to_owned()))
+                .collect::<HashMap<_, _>>()
+        };
+        let of_schema = stream(DataType::UInt8, fixed.clone(), vec![])
+            .with_metadata(notes(&[(METRIC, "cosine"), (VECTOR_TYPE, "float16")]));
+        let made = of_stream(&of_schema, None).unwrap().unwrap();
+        assert_eq!(
+            (made.vector().metric, made.vector().element),
+            (Metric::Cosine, VectorElement::F16)
+        );
+        let field = Field::new("embedding", fixed, true).with_metadata(notes(&[(METRIC, "dot_product")]));
+        let of_field = ArrowSchema::new(vec![Field::new("id", DataType::Utf8, true), field]);
+        let made = of_stream(&of_field, None).unwrap().unwrap();
+        assert_eq!(
+            (made.vector().metric, made.vector_name()),
+            (Metric::Dot, "embedding")
+        );
+        assert_eq!(of_dataset(&made).metadata()[METRIC], "dot_product");
+    }
+
+    #[test]
+    fn what_cannot_be_a_dataset_is_refused_by_name() {
+        let fixed = || vector_type(VectorElement::F32, 3);
+        let complex = stream(DataType::Int64, fixed(), vec![])
+            .with_metadata(HashMap::from([(COMPLEX.to_owned(), "true".to_owned())]));
+        let cases = [
+            (
+                ArrowSchema::new(vec![Field::new("id", DataType::Int64, false)]),
+                "vector",
+            ),
+            (stream(DataType::Float32, fixed(), vec![]), "id"),
+            (stream(DataType::Int64, DataType::Float32, vec![]), "vector"),
+            (stream(DataType::Int64, list(DataType::Int8), vec![]), "vector"),
+            (
+                stream(
+                    DataType::Int64,
+                    fixed(),
+                    vec![Field::new("d", DataType::Date32, true)],
+                ),
+                "d",
+            ),
+            (
+                stream(
+                    DataType::Int64,
+                    fixed(),
+                    vec![Field::new("__index_level_0__", DataType::Int64, true)],
+                ),
+                "__index_level_0__",
+            ),
+            (complex, COMPLEX),
+        ];
+        let ids: ArrayRef = Arc::new(arrow::array::Int64Array::from(vec![1]));
+        let batch =
+            RecordBatch::try_from_iter([("id", ids), ("vector", vectors_of(&[vec![1.0, 2.0]]))]).unwrap();
+        for (schema, field) in cases {
+            let error = of_stream(&schema, Some(&batch)).unwrap_err();
+            assert_eq!(error.field.as_deref(), Some(field), "{error}");
+        }
+    }
+}

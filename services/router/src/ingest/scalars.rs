@@ -1,0 +1,371 @@
+//! How does a column of one type become a column of another without changing what it says?
+//!
+//! Encodings are free (large, view and dictionary text, wider integers that fit); floats are rounded to a narrower
+//! width, but never to an infinity; integers and floats become each other only where every value stays exactly what
+//! it was. Text is never parsed and numbers are never spelt out.
+
+use std::sync::Arc;
+
+use arrow::{
+    array::{Array, ArrayRef, AsArray, GenericListArray, ListArray, OffsetSizeTrait, new_null_array},
+    buffer::{OffsetBuffer, ScalarBuffer},
+    compute::cast,
+    datatypes::{
+        ArrowDictionaryKeyType, Float16Type, Float32Type, Float64Type, TimestampMicrosecondType,
+        TimestampMillisecondType, TimestampNanosecondType, TimestampSecondType,
+    },
+    downcast_dictionary_array,
+};
+use arrow_schema::{DataType, Field, TimeUnit};
+use longbow_types::{Error, ErrorCode, Result, limits::FLIGHT_MESSAGE_BYTES_MAX, schema::utf8_item};
+
+/// Turns a column into the type of `field`. `at` names a row for errors.
+///
+/// # Errors
+/// `TYPE_MISMATCH` naming the column where no value could be right, or the row where one is wrong; `TOO_LARGE` where
+/// shared values, spelt out, exceed what one message may hold.
+pub fn adapt(source: &ArrayRef, field: &Field, at: &dyn Fn(usize) -> String) -> Result<ArrayRef> {
+    use DataType as T;
+    let target = field.data_type();
+    if source.data_type() == target {
+        return Ok(source.clone());
+    }
+    if *source.data_type() == T::Null {
+        return Ok(new_null_array(target, source.len()));
+    }
+    if let T::Dictionary(_, values) = source.data_type() {
+        check_expansion(source, field.name())?;
+        let plain = cast(source, values).map_err(|error| mismatch(field, error.to_string()))?;
+        return adapt(&plain, field, at);
+    }
+    check_expansion(source, field.name())?;
+    match (source.data_type(), target) {
+        (T::LargeUtf8 | T::Utf8View, T::Utf8)
+        | (T::LargeBinary | T::BinaryView | T::FixedSizeBinary(_), T::Binary) => {
+            cast(source, target).map_err(|error| mismatch(field, error.to_string()))
+        }
+        (T::List(_), T::List(_)) => text_lists(source.as_list::<i32>(), field, at),
+        (T::LargeList(_), T::List(_)) => text_lists(source.as_list::<i64>(), field, at),
+        (T::Timestamp(unit, _), T::Timestamp(..)) => timestamps(source, *unit, field, at),
+        (from, to) if from.is_floating() && to.is_floating() => floats(source, field, at),
+        (from, to) if from.is_numeric() && to.is_numeric() => cast_exactly(source, to).map_err(|row| {
+            let message = format!("the value cannot be a {to} exactly");
+            Error::new(ErrorCode::TypeMismatch, message)
+                .field(at(row))
+                .limit(to)
+        }),
+        (from, _) => Err(mismatch(field, format!("a column of type {from}"))),
+    }
+}
+
+/// Casts numbers that must stay exactly what they are. Fails with the position of the first that would not.
+pub fn cast_exactly(source: &ArrayRef, target: &DataType) -> std::result::Result<ArrayRef, usize> {
+    // `cast` makes nulls of what does not fit; casting back shows what was rounded.
+    let there = cast(source, target).map_err(|_| 0usize)?;
+    let back = cast(&there, source.data_type()).map_err(|_| 0usize)?;
+    if back.to_data() == source.to_data() {
+        return Ok(there);
+    }
+    let wrong = |row: usize| back.slice(row, 1).to_data() != source.slice(row, 1).to_data();
+    match (0..source.len()).find(|&row| wrong(row)) {
+        Some(row) => Err(row),
+        None => Ok(there),
+    }
+}
+
+fn floats(source: &ArrayRef, field: &Field, at: &dyn Fn(usize) -> String) -> Result<ArrayRef> {
+    let target = field.data_type();
+    let there = cast(source, target).map_err(|error| mismatch(field, error.to_string()))?;
+    let infinite = |array: &ArrayRef| -> Vec<bool> {
+        match array.data_type() {
+            DataType::Float16 => array
+                .as_primitive::<Float16Type>()
+                .values()
+                .iter()
+                .map(|x| x.is_infinite())
+                .collect(),
+            DataType::Float32 => array
+                .as_primitive::<Float32Type>()
+                .values()
+                .iter()
+                .map(|x| x.is_infinite())
+                .collect(),
+            _ => array
+                .as_primitive::<Float64Type>()
+                .values()
+                .iter()
+                .map(|x| x.is_infinite())
+                .collect(),
+        }
+    };
+    let overflowed = infinite(&there)
+        .into_iter()
+        .zip(infinite(source))
+        .position(|(now, before)| now && !before);
+    match overflowed.filter(|&row| source.is_valid(row)) {
+        Some(row) => Err(Error::new(
+            ErrorCode::TypeMismatch,
+            format!("the value is too large for a {target}"),
+        )
+        .field(at(row))
+        .limit(target)),
+        None => Ok(there),
+    }
+}
+
+/// Instants in any unit as microseconds, UTC. A time without a zone is taken for UTC.
+fn timestamps(
+    source: &ArrayRef,
+    unit: TimeUnit,
+    field: &Field,
+    at: &dyn Fn(usize) -> String,
+) -> Result<ArrayRef> {
+    // Arrow keeps instants as UTC whatever the zone says, so zones are labels and need no arithmetic.
+    let plain: ArrayRef = match unit {
+        TimeUnit::Second => Arc::new(
+            source
+                .as_primitive::<TimestampSecondType>()
+                .clone()
+                .with_timezone_opt(None::<Arc<str>>),
+        ),
+        TimeUnit::Millisecond => Arc::new(
+            source
+                .as_primitive::<TimestampMillisecondType>()
+                .clone()
+                .with_timezone_opt(None::<Arc<str>>),
+        ),
+        TimeUnit::Microsecond => Arc::new(
+            source
+                .as_primitive::<TimestampMicrosecondType>()
+                .clone()
+                .with_timezone_opt(None::<Arc<str>>),
+        ),
+        TimeUnit::Nanosecond => Arc::new(
+            source
+                .as_primitive::<TimestampNanosecondType>()
+                .clone()
+                .with_timezone_opt(None::<Arc<str>>),
+        ),
+    };
+    let micros = cast_exactly(&plain, &DataType::Timestamp(TimeUnit::Microsecond, None)).map_err(|row| {
+        let message = "the instant cannot be told in whole microseconds";
+        Error::new(ErrorCode::TypeMismatch, message)
+            .field(at(row))
+            .limit(field.data_type())
+    })?;
+    let micros = micros.as_primitive::<TimestampMicrosecondType>().clone();
+    Ok(Arc::new(micros.with_timezone("UTC")))
+}
+
+fn text_lists<O: OffsetSizeTrait>(
+    source: &GenericListArray<O>,
+    field: &Field,
+    at: &dyn Fn(usize) -> String,
+) -> Result<ArrayRef> {
+    let row_of = |position: usize| {
+        let offsets = source.value_offsets();
+        at(offsets
+            .partition_point(|offset| offset.as_usize() <= position)
+            .saturating_sub(1))
+    };
+    let values = adapt(
+        source.values(),
+        &Field::new(field.name(), DataType::Utf8, true),
+        &row_of,
+    )?;
+    let offsets: Option<Vec<i32>> = source
+        .value_offsets()
+        .iter()
+        .map(|offset| i32::try_from(offset.as_usize()).ok())
+        .collect();
+    let offsets = offsets.ok_or_else(|| mismatch(field, "lists of more than 2^31 values".to_owned()))?;
+    let offsets = OffsetBuffer::new(ScalarBuffer::from(offsets));
+    let lists = ListArray::try_new(utf8_item(), offsets, values, source.nulls().cloned());
+    lists
+        .map(|lists| Arc::new(lists) as ArrayRef)
+        .map_err(|error| mismatch(field, error.to_string()))
+}
+
+/// Refuses shared text that would become far more once every row holds its own: a few bytes could ask for terabytes.
+fn check_expansion(source: &ArrayRef, column: &str) -> Result<()> {
+    fn keyed<K: ArrowDictionaryKeyType>(array: &arrow::array::DictionaryArray<K>) -> u64 {
+        let lengths = lengths(array.values());
+        array
+            .keys_iter()
+            .flatten()
+            .map(|key| lengths.get(key).copied().unwrap_or(0))
+            .sum()
+    }
+    let array = source.as_ref();
+    let bytes: u64 = match array.data_type() {
+        DataType::Utf8View | DataType::BinaryView => lengths(source).into_iter().sum(),
+        DataType::Dictionary(..) => downcast_dictionary_array!(
+            array => keyed(array),
+            _ => 0
+        ),
+        _ => 0,
+    };
+    if bytes > FLIGHT_MESSAGE_BYTES_MAX as u64 {
+        let message = format!("the column {column:?} spelt out is {bytes} bytes");
+        return Err(Error::new(ErrorCode::TooLarge, message)
+            .field(column.to_owned())
+            .limit(FLIGHT_MESSAGE_BYTES_MAX));
+    }
+    Ok(())
+}
+
+/// Bytes of each value; zero for types of fixed width.
+fn lengths(values: &ArrayRef) -> Vec<u64> {
+    fn differences<O: OffsetSizeTrait>(offsets: &[O]) -> Vec<u64> {
+        offsets
+            .windows(2)
+            .map(|pair| (pair[1] - pair[0]).as_usize() as u64)
+            .collect()
+    }
+    match values.data_type() {
+        DataType::Utf8 => differences(values.as_string::<i32>().value_offsets()),
+        DataType::LargeUtf8 => differences(values.as_string::<i64>().value_offsets()),
+        DataType::Binary => differences(values.as_binary::<i32>().value_offsets()),
+        DataType::LargeBinary => differences(values.as_binary::<i64>().value_offsets()),
+        // The low 32 bits of a view are its length.
+        DataType::Utf8View => values
+            .as_string_view()
+            .views()
+            .iter()
+            .map(|view| u64::from(*view as u32))
+            .collect(),
+        DataType::BinaryView => values
+            .as_binary_view()
+            .views()
+            .iter()
+            .map(|view| u64::from(*view as u32))
+            .collect(),
+        _ => vec![0; values.len()],
+    }
+}
+
+fn mismatch(field: &Field, found: String) -> Error {
+    let message = format!("{found} where {:?} holds {}", field.name(), field.data_type());
+    Error::new(ErrorCode::TypeMismatch, message)
+        .field(field.name().clone())
+        .limit(field.data_type())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use arrow::array::*;
+    use arrow::datatypes::Int8Type;
+
+    fn to(source: ArrayRef, target: DataType) -> Result<ArrayRef> {
+        adapt(&source, &Field::new("c", target, true), &|row| {
+            format!("rows[{row}].c")
+        })
+    }
+
+    #[test]
+    fn encodings_of_text_are_free() {
+        let want: ArrayRef = Arc::new(StringArray::from(vec![Some("a"), None, Some("a")]));
+        let dictionary: DictionaryArray<Int8Type> = vec![Some("a"), None, Some("a")].into_iter().collect();
+        let same: [ArrayRef; 3] = [
+            Arc::new(LargeStringArray::from(vec![Some("a"), None, Some("a")])),
+            Arc::new(StringViewArray::from(vec![Some("a"), None, Some("a")])),
+            Arc::new(dictionary),
+        ];
+        for source in same {
+            assert_eq!(&to(source, DataType::Utf8).unwrap(), &want);
+        }
+        let list = |strings: [Option<&str>; 2]| {
+            let mut builder = LargeListBuilder::new(StringViewBuilder::new());
+            strings.iter().for_each(|s| builder.values().append_option(*s));
+            builder.append(true);
+            builder.append_null();
+            Arc::new(builder.finish()) as ArrayRef
+        };
+        let lists = to(list([Some("x"), None]), DataType::List(utf8_item())).unwrap();
+        assert_eq!(*lists.data_type(), DataType::List(utf8_item()));
+        assert!(lists.is_null(1) && lists.as_list::<i32>().value(0).len() == 2);
+    }
+
+    #[test]
+    fn numbers_stay_what_they_are_or_are_refused() {
+        use DataType as T;
+        let ints: ArrayRef = Arc::new(Int64Array::from(vec![Some(1), None, Some(300)]));
+        assert_eq!(to(ints.clone(), T::Int16).unwrap().data_type(), &T::Int16);
+        let cases: [(ArrayRef, T, &str); 6] = [
+            (ints.clone(), T::UInt8, "rows[2].c"),
+            (Arc::new(Int32Array::from(vec![0, -1])), T::UInt64, "rows[1].c"),
+            (
+                Arc::new(Float64Array::from(vec![1.0, 1.5])),
+                T::Int32,
+                "rows[1].c",
+            ),
+            (
+                Arc::new(Float64Array::from(vec![f64::NAN])),
+                T::Int32,
+                "rows[0].c",
+            ),
+            (
+                Arc::new(Int64Array::from(vec![(1 << 53) + 1])),
+                T::Float64,
+                "rows[0].c",
+            ),
+            (
+                Arc::new(Float64Array::from(vec![0.1, 1e300])),
+                T::Float32,
+                "rows[1].c",
+            ),
+        ];
+        for (source, target, field) in cases {
+            let error = to(source, target).unwrap_err();
+            assert_eq!(
+                (error.code, error.field.as_deref()),
+                (ErrorCode::TypeMismatch, Some(field))
+            );
+        }
+        // What pandas makes of integers with a gap.
+        let gap: ArrayRef = Arc::new(Float64Array::from(vec![Some(1.0), None]));
+        assert_eq!(
+            to(gap, T::Int32).unwrap().as_ref(),
+            &Int32Array::from(vec![Some(1), None])
+        );
+        let rounded = to(Arc::new(Float64Array::from(vec![0.1, f64::INFINITY])), T::Float32).unwrap();
+        assert_eq!(rounded.as_ref(), &Float32Array::from(vec![0.1, f32::INFINITY]));
+        assert_eq!(to(ints, T::Utf8).unwrap_err().field.as_deref(), Some("c"));
+    }
+
+    #[test]
+    fn instants_keep_their_moment() {
+        let target = DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into()));
+        let want = TimestampMicrosecondArray::from(vec![Some(2_000_000), None]).with_timezone("UTC");
+        let same: [ArrayRef; 3] = [
+            Arc::new(TimestampSecondArray::from(vec![Some(2), None])),
+            Arc::new(
+                TimestampNanosecondArray::from(vec![Some(2_000_000_000), None]).with_timezone("Asia/Tokyo"),
+            ),
+            Arc::new(TimestampMicrosecondArray::from(vec![Some(2_000_000), None]).with_timezone("+00:00")),
+        ];
+        for source in same {
+            assert_eq!(to(source, target.clone()).unwrap().as_ref(), &want);
+        }
+        for odd in [
+            Arc::new(TimestampNanosecondArray::from(vec![1])) as ArrayRef,
+            Arc::new(TimestampSecondArray::from(vec![i64::MAX])),
+        ] {
+            assert_eq!(
+                to(odd, target.clone()).unwrap_err().field.as_deref(),
+                Some("rows[0].c")
+            );
+        }
+    }
+
+    #[test]
+    fn a_few_bytes_cannot_ask_for_gigabytes() {
+        let keys = Int32Array::from(vec![0; 2_000]);
+        let values = StringArray::from(vec!["x".repeat(1 << 20)]);
+        let bomb: ArrayRef = Arc::new(DictionaryArray::new(keys, Arc::new(values)));
+        assert_eq!(to(bomb, DataType::Utf8).unwrap_err().code, ErrorCode::TooLarge);
+        let nulls = to(Arc::new(NullArray::new(3)), DataType::Utf8).unwrap();
+        assert_eq!(nulls.null_count(), 3);
+    }
+}

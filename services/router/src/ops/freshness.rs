@@ -1,0 +1,292 @@
+//! How new must an answer be, and how new is it?
+//!
+//! `fresh` costs no extra trip when nothing is behind: the read index is asked for beside the search, and only shards
+//! that turn out to be behind it are asked again, with the index to wait for.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::{Duration, Instant},
+};
+
+use longbow_types::{Error, ErrorCode, Lsn, Result, Token};
+use longbow_wire::{
+    internal::{PartitionSet, PartitionState, WaitAppliedRequest},
+    v1::{self, consistency},
+};
+use parking_lot::Mutex;
+use tonic::{Response, Status};
+
+use super::{
+    Core, Open,
+    fanout::{self, Answer, Shard, Want},
+};
+
+/// How long to look for a leader before a fresh read is answered as degraded.
+const LEADER_PATIENCE: Duration = Duration::from_secs(2);
+/// The same while no leader was there a moment ago.
+const LEADERLESS_PATIENCE: Duration = Duration::from_millis(100);
+/// How long "a moment ago" is.
+const LEADERLESS_MEMORY: Duration = Duration::from_secs(5);
+/// How long to go on asking when no replica of a partition can be reached: one may be starting.
+const PATIENCE: Duration = Duration::from_secs(3);
+/// How long replicas may take to tell how far they are, once a read is degraded anyway.
+const CENSUS: Duration = Duration::from_millis(500);
+
+/// When a leader was last looked for in vain. Reads must not all wait for one that is gone.
+#[derive(Debug, Default)]
+pub(super) struct Leaderless(Mutex<Option<Instant>>);
+
+impl Leaderless {
+    fn patience(&self) -> Duration {
+        let recently = self
+            .0
+            .lock()
+            .is_some_and(|since| since.elapsed() < LEADERLESS_MEMORY);
+        if recently {
+            LEADERLESS_PATIENCE
+        } else {
+            LEADER_PATIENCE
+        }
+    }
+
+    fn note(&self, found: bool) {
+        *self.0.lock() = (!found).then(Instant::now);
+    }
+}
+
+/// How fresh an answer must be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Level {
+    /// Whatever is there.
+    Any,
+    /// At least this index.
+    AtLeast(u64),
+    /// Everything acknowledged before now.
+    Fresh { strict: bool },
+}
+
+impl Level {
+    /// Reads the level asked for.
+    ///
+    /// # Errors
+    /// `INVALID_TOKEN` for one of another life of the log, or none at all.
+    pub(super) fn of(consistency: Option<&v1::Consistency>, incarnation: u32) -> Result<Self> {
+        use consistency::Level as L;
+        match consistency.and_then(|consistency| consistency.level.as_ref()) {
+            None => Ok(Level::Fresh { strict: false }),
+            Some(L::Fresh(fresh)) => Ok(Level::Fresh { strict: fresh.strict }),
+            Some(L::Any(_)) => Ok(Level::Any),
+            Some(L::AtLeast(text)) => {
+                let token: Token = text
+                    .parse()
+                    .map_err(|error: Error| error.field("consistency.at_least"))?;
+                match token.in_group(0) {
+                    Some(lsn) if lsn.incarnation != incarnation => {
+                        let message = "the token is of another life of the log: the cluster was restored, or is another";
+                        Err(Error::new(ErrorCode::InvalidToken, message).field("consistency.at_least"))
+                    }
+                    lsn => Ok(Level::AtLeast(lsn.map_or(0, |lsn| lsn.index))),
+                }
+            }
+        }
+    }
+}
+
+impl Core {
+    /// Asks partitions at a level. `states` finds the states in an answer.
+    pub(super) async fn read<A, F, Fut>(
+        &self,
+        open: &Open,
+        partitions: &[u32],
+        level: Level,
+        at: Instant,
+        send: F,
+        states: impl Fn(&A) -> &[PartitionState],
+    ) -> Result<(Vec<Answer<A>>, v1::Freshness)>
+    where
+        F: Fn(Shard, PartitionSet, Instant) -> Fut,
+        Fut: Future<Output = Result<Response<A>, Status>>,
+    {
+        let wants = |min_index: u64| {
+            partitions
+                .iter()
+                .map(move |&partition| Want { partition, min_index })
+        };
+        let mut degraded = false;
+        let answers = match level {
+            Level::Any => self.scatter(open, wants(0), at, PATIENCE, &send).await?,
+            Level::AtLeast(index) => self.scatter(open, wants(index), at, PATIENCE, &send).await?,
+            Level::Fresh { strict } => {
+                // Whoever cannot answer at once is asked again when the index to wait for is known.
+                let first = self.scatter(open, wants(0), at, Duration::ZERO, &send);
+                let (first, read_index) = futures::join!(first, self.read_index(at));
+                if let Err(error) = &first
+                    && fanout::classify(error) == fanout::Class::Final
+                {
+                    return Err(error.clone());
+                }
+                match (first, read_index) {
+                    (Ok(answers), Ok(lsn)) => {
+                        self.catch_up(open, answers, |_| lsn.index, at, &send, &states)
+                            .await?
+                    }
+                    (Err(_), Ok(lsn)) => self.scatter(open, wants(lsn.index), at, PATIENCE, &send).await?,
+                    (_, Err(error)) if strict => return Err(strictly(error)),
+                    (first, Err(_)) => {
+                        degraded = true;
+                        let answers = match first {
+                            Ok(answers) => answers,
+                            Err(_) => self.scatter(open, wants(0), at, PATIENCE, &send).await?,
+                        };
+                        let newest = self.newest(open, partitions, at).await;
+                        let index = |partition: u32| newest.get(&partition).copied().unwrap_or(0);
+                        self.catch_up(open, answers, index, at, &send, &states).await?
+                    }
+                }
+            }
+        };
+        let applied = answers
+            .iter()
+            .flat_map(|answer| states(&answer.answer))
+            .map(|state| state.applied_index);
+        let token = self
+            .token(open.view.incarnation, applied.max().unwrap_or(0))
+            .to_string();
+        Ok((answers, v1::Freshness { token, degraded }))
+    }
+
+    /// The read index, looked for no longer than a degraded answer may be late.
+    pub(super) async fn read_index(&self, at: Instant) -> Result<Lsn> {
+        let leaderless = &self.0.leaderless;
+        let left = at.saturating_duration_since(Instant::now());
+        let until = Instant::now() + leaderless.patience().min(left / 2);
+        let index = self.0.keeper.read_index(Some(until)).await;
+        leaderless.note(index.is_ok());
+        index
+    }
+
+    /// Asks those again that had applied less than they should have.
+    async fn catch_up<A, F, Fut>(
+        &self,
+        open: &Open,
+        answers: Vec<Answer<A>>,
+        needed: impl Fn(u32) -> u64,
+        at: Instant,
+        send: F,
+        states: impl Fn(&A) -> &[PartitionState],
+    ) -> Result<Vec<Answer<A>>>
+    where
+        F: Fn(Shard, PartitionSet, Instant) -> Fut,
+        Fut: Future<Output = Result<Response<A>, Status>>,
+    {
+        let is_behind = |answer: &Answer<A>| {
+            answer.partitions.iter().any(|&partition| {
+                let state = states(&answer.answer)
+                    .iter()
+                    .find(|state| state.partition == partition);
+                state.is_none_or(|state| state.applied_index < needed(partition))
+            })
+        };
+        // An answer holds the best rows of all its partitions together, so it is asked anew as a whole.
+        let (behind, mut fine): (Vec<_>, Vec<_>) = answers.into_iter().partition(is_behind);
+        if behind.is_empty() {
+            return Ok(fine);
+        }
+        let wants = behind
+            .iter()
+            .flat_map(|answer| &answer.partitions)
+            .map(|&partition| Want {
+                partition,
+                min_index: needed(partition),
+            });
+        fine.extend(self.scatter(open, wants, at, PATIENCE, send).await?);
+        Ok(fine)
+    }
+
+    /// How far the most advanced replica of each partition is, of those that tell at once.
+    async fn newest(&self, open: &Open, partitions: &[u32], at: Instant) -> BTreeMap<u32, u64> {
+        let until = at.min(Instant::now() + CENSUS);
+        let wanted: BTreeSet<u32> = partitions.iter().copied().collect();
+        let calls = self.holders(open, &wanted).into_iter().map(|(member, held)| {
+            let target = PartitionSet {
+                dataset_id: open.dataset.id.0,
+                partitions: held,
+                min_index: 0,
+            };
+            let request = fanout::request(
+                WaitAppliedRequest {
+                    target: Some(target),
+                    indexed: false,
+                },
+                until,
+            );
+            let mut shard = self.shard(&member);
+            async move { tokio::time::timeout_at(until.into(), shard.wait_applied(request)).await }
+        });
+        let mut newest = BTreeMap::new();
+        for answer in futures::future::join_all(calls)
+            .await
+            .into_iter()
+            .flatten()
+            .flatten()
+        {
+            for state in answer.into_inner().states {
+                let index: &mut u64 = newest.entry(state.partition).or_default();
+                *index = (*index).max(state.applied_index);
+            }
+        }
+        newest
+    }
+}
+
+fn strictly(error: Error) -> Error {
+    let message = format!(
+        "a strictly fresh read needs a keeper that leads: {}",
+        error.message
+    );
+    Error::new(ErrorCode::NoLeader, message)
+        .field("consistency.fresh.strict")
+        .retry_after(Duration::from_secs(1))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn level(level: consistency::Level) -> Result<Level> {
+        Level::of(Some(&v1::Consistency { level: Some(level) }), 1)
+    }
+
+    #[test]
+    fn levels_are_read_and_tokens_checked() {
+        let token = |incarnation| {
+            Token::of(Lsn {
+                group: 0,
+                incarnation,
+                index: 9,
+            })
+            .to_string()
+        };
+        assert_eq!(Level::of(None, 1).unwrap(), Level::Fresh { strict: false });
+        assert_eq!(
+            level(consistency::Level::AtLeast(token(1))).unwrap(),
+            Level::AtLeast(9)
+        );
+        assert_eq!(level(consistency::Level::Any(v1::Any {})).unwrap(), Level::Any);
+        for bad in [token(2), "nonsense".to_owned(), String::new()] {
+            let error = level(consistency::Level::AtLeast(bad)).unwrap_err();
+            assert_eq!(error.code, ErrorCode::InvalidToken);
+            assert_eq!(error.field.as_deref(), Some("consistency.at_least"));
+        }
+    }
+
+    #[test]
+    fn a_leader_that_is_gone_is_not_waited_for_by_every_read() {
+        let leaderless = Leaderless::default();
+        assert_eq!(leaderless.patience(), LEADER_PATIENCE);
+        leaderless.note(false);
+        assert_eq!(leaderless.patience(), LEADERLESS_PATIENCE);
+        leaderless.note(true);
+        assert_eq!(leaderless.patience(), LEADER_PATIENCE);
+    }
+}

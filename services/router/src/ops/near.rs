@@ -1,0 +1,106 @@
+//! What is searched near: a vector, or the vector of a row?
+
+use std::time::Instant;
+
+use longbow_types::{Error, ErrorCode, Result, RowId};
+use longbow_wire::v1;
+
+use super::{Core, Fetch, Open};
+use crate::{
+    ingest::vectors::check_query,
+    rows::{Projection, id_from_proto, id_to_proto},
+};
+
+/// What a search is near.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Near {
+    /// The query vector.
+    pub vector: Vec<f32>,
+    /// The row whose vector it is; left out of the answer.
+    pub row: Option<RowId>,
+}
+
+impl Core {
+    /// Settles the query vector of a search.
+    ///
+    /// # Errors
+    /// `MISSING_FIELD`, `DIMENSION_MISMATCH`, `INVALID_VECTOR` or `ROW_NOT_FOUND`.
+    pub(super) async fn near(
+        &self,
+        open: &Open,
+        query: Option<&v1::search_request::Query>,
+        consistency: Option<&v1::Consistency>,
+        at: Instant,
+    ) -> Result<Near> {
+        use v1::search_request::Query;
+        match query {
+            Some(Query::Vector(vector)) => {
+                check_query(&vector.values, &open.schema.vector(), "vector")?;
+                Ok(Near {
+                    vector: vector.values.clone(),
+                    row: None,
+                })
+            }
+            Some(Query::Id(id)) => {
+                let id = id_from_proto(Some(id), open.schema.id_kind(), "id")?;
+                let vector = self.vector_of(open, &id, consistency, at).await?;
+                Ok(Near {
+                    vector,
+                    row: Some(id),
+                })
+            }
+            None => Err(Error::new(
+                ErrorCode::MissingField,
+                "the search has neither a vector nor an id",
+            )
+            .field("query")
+            .limit("vector or id")),
+        }
+    }
+
+    async fn vector_of(
+        &self,
+        open: &Open,
+        id: &RowId,
+        consistency: Option<&v1::Consistency>,
+        at: Instant,
+    ) -> Result<Vec<f32>> {
+        let fetch = Fetch {
+            ids: vec![id.clone()],
+            projection: Projection::new(&open.schema, &[], true)?,
+            consistency: consistency.cloned(),
+        };
+        let found = self.fetch_open(open, &fetch, at).await?;
+        let vector = found.spelt()?.into_iter().next().and_then(|row| row.vector);
+        vector.map(|vector| vector.values).ok_or_else(|| {
+            let message = format!("there is no row {id} in {:?}", open.dataset.name);
+            Error::new(ErrorCode::RowNotFound, message).field("id")
+        })
+    }
+}
+
+/// A filter that leaves one row out, beside the caller's own.
+pub(super) fn all_but(id: &RowId, id_column: &str, filter: Option<v1::Filter>) -> v1::Filter {
+    use v1::{filter::Node, row_id, value};
+    let kind = match id_to_proto(id).kind {
+        Some(row_id::Kind::U64(id)) => Some(value::Kind::U64(id)),
+        Some(row_id::Kind::I64(id)) => Some(value::Kind::I64(id)),
+        Some(row_id::Kind::Utf8(id)) => Some(value::Kind::Utf8(id)),
+        None => None,
+    };
+    let differs = v1::Filter {
+        node: Some(Node::Compare(v1::Comparison {
+            column: id_column.to_owned(),
+            op: v1::CompareOp::Ne as i32,
+            value: Some(v1::Value { kind }),
+        })),
+    };
+    match filter {
+        None => differs,
+        Some(filter) => v1::Filter {
+            node: Some(Node::And(v1::FilterList {
+                filters: vec![filter, differs],
+            })),
+        },
+    }
+}

@@ -1,0 +1,214 @@
+//! How is the cluster?
+
+use std::time::{Duration, Instant};
+
+use longbow_node::{
+    gossip::{Member, MemberState},
+    rpc::{MESSAGE_BYTES_MAX, deadline},
+};
+use longbow_types::{Result, Role};
+use longbow_wire::{
+    internal::{GetKeeperStatusRequest, GetKeeperStatusResponse, keeper_service_client::KeeperServiceClient},
+    v1,
+};
+
+use super::{Core, Described, Open, fanout, get_dataset::Census};
+
+/// How long a keeper may take to tell how it is.
+const PATIENCE: Duration = Duration::from_secs(1);
+
+impl Core {
+    /// Nodes, leader, partitions and latch, as far as they can be told at once.
+    ///
+    /// # Errors
+    /// None: what cannot be reached is reported as such.
+    pub async fn status(&self, at: Instant) -> Result<v1::GetClusterStatusResponse> {
+        let members = self.0.gossip.members();
+        let (keepers, census) = futures::join!(self.keepers(at), self.census(at));
+        let datasets = match self.0.watch.current() {
+            Some(_) => self.list_datasets(false, at).await?,
+            None => Vec::new(),
+        };
+        let latch = self.latch();
+        let leading = leading(&keepers);
+        let warnings = warnings(
+            &members,
+            &keepers,
+            &datasets,
+            latch.tripped,
+            self.0.watch.current().is_none(),
+        );
+        Ok(v1::GetClusterStatusResponse {
+            cluster_id: self.0.identity.cluster_id.to_string(),
+            nodes: members.iter().map(node).collect(),
+            leader: leading.map_or(String::new(), |status| status.leader.clone()),
+            commit_index: keepers
+                .iter()
+                .map(|(_, status)| status.commit_index)
+                .max()
+                .unwrap_or(0),
+            partitions: datasets
+                .iter()
+                .flat_map(|described| partitions(&described.open, &census))
+                .collect(),
+            latch: Some(v1::LatchStatus {
+                tripped: latch.tripped,
+                epoch: latch.epoch,
+                cause: latch.cause,
+            }),
+            warnings,
+        })
+    }
+
+    /// Keepers that tell at once how they are.
+    pub(super) async fn keepers(&self, at: Instant) -> Vec<(Member, GetKeeperStatusResponse)> {
+        let until = at.min(Instant::now() + PATIENCE);
+        let asked = self.0.gossip.live(Role::WalKeeper).into_iter().map(|member| {
+            let mut keeper = KeeperServiceClient::new(self.0.peers.channel(member.rpc_addr))
+                .max_decoding_message_size(MESSAGE_BYTES_MAX);
+            async move {
+                let request = fanout::request(GetKeeperStatusRequest {}, until);
+                let answer = deadline::within(Some(until), keeper.get_keeper_status(request))
+                    .await
+                    .ok()?
+                    .ok()?;
+                Some((member, answer.into_inner()))
+            }
+        });
+        futures::future::join_all(asked)
+            .await
+            .into_iter()
+            .flatten()
+            .collect()
+    }
+}
+
+/// The keeper that knows most recently who leads.
+fn leading(keepers: &[(Member, GetKeeperStatusResponse)]) -> Option<&GetKeeperStatusResponse> {
+    let knowing = keepers
+        .iter()
+        .map(|(_, status)| status)
+        .filter(|status| !status.leader.is_empty());
+    knowing.max_by_key(|status| status.term)
+}
+
+fn node(member: &Member) -> v1::Node {
+    let role = match member.role {
+        Role::Router => v1::NodeRole::Router,
+        Role::Shard => v1::NodeRole::Shard,
+        Role::WalKeeper => v1::NodeRole::WalKeeper,
+    };
+    let state = match member.state {
+        MemberState::Alive => v1::NodeState::Alive,
+        MemberState::Suspect => v1::NodeState::Suspect,
+        MemberState::Down => v1::NodeState::Down,
+    };
+    v1::Node {
+        node_id: member.node_id.to_string(),
+        role: role as i32,
+        state: state as i32,
+        rpc_addr: member.rpc_addr.to_string(),
+        gossip_addr: member.gossip_addr.to_string(),
+        generation: member.generation,
+        version: member.version.clone(),
+    }
+}
+
+fn partitions(open: &Open, census: &Census) -> Vec<v1::PartitionStatus> {
+    let status = |partition: u32| {
+        let replicas = open
+            .dataset
+            .partitions
+            .get(partition as usize)
+            .into_iter()
+            .flatten()
+            .map(|node| {
+                let answered = census
+                    .replicas(open, partition)
+                    .find(|(id, _)| *id == node.as_str());
+                let replica = answered.and_then(|(_, replica)| replica);
+                v1::ReplicaStatus {
+                    node_id: node.to_string(),
+                    reachable: answered.is_some(),
+                    applied_index: replica
+                        .and_then(|r| r.state)
+                        .map_or(0, |state| state.applied_index),
+                    rows: replica.map_or(0, |r| r.rows),
+                    rows_unindexed: replica.map_or(0, |r| r.rows_unindexed),
+                    stopped: replica.map_or(String::new(), |r| r.stopped.clone()),
+                }
+            });
+        v1::PartitionStatus {
+            dataset: open.dataset.name.clone(),
+            partition,
+            replicas: replicas.collect(),
+        }
+    };
+    open.all_partitions().into_iter().map(status).collect()
+}
+
+/// What an operator should know, one sentence each.
+fn warnings(
+    members: &[Member],
+    keepers: &[(Member, GetKeeperStatusResponse)],
+    datasets: &[Described],
+    latch_tripped: bool,
+    blind: bool,
+) -> Vec<String> {
+    let mut warnings = Vec::new();
+    let mut warn = |condition: bool, text: String| {
+        if condition {
+            warnings.push(text);
+        }
+    };
+    warn(
+        latch_tripped,
+        "The latch is tripped: writes are refused until it is reset.".to_owned(),
+    );
+    warn(
+        blind,
+        "This router does not know the catalogue: neither a keeper nor a shard answered yet.".to_owned(),
+    );
+    let voters = leading(keepers).map(|status| status.voters.len());
+    warn(
+        voters.is_none(),
+        "No keeper leads: nothing can be written, and reads may be stale.".to_owned(),
+    );
+    warn(
+        voters == Some(1),
+        "There is a single wal-keeper: with its disk every write since the last backup is lost.".to_owned(),
+    );
+    for (member, status) in keepers {
+        warn(
+            !status.fatal.is_empty(),
+            format!(
+                "The wal-keeper {} has stopped writing: {}.",
+                member.node_id, status.fatal
+            ),
+        );
+    }
+    for described in datasets {
+        let fewest = described
+            .open
+            .dataset
+            .partitions
+            .iter()
+            .map(Vec::len)
+            .min()
+            .unwrap_or(0);
+        warn(
+            fewest < 2,
+            format!(
+                "The dataset {:?} is kept once: while its shard is down it cannot be read.",
+                described.open.dataset.name
+            ),
+        );
+    }
+    for member in members {
+        warn(
+            member.state == MemberState::Down,
+            format!("The {} {} is down.", member.role, member.node_id),
+        );
+    }
+    warnings
+}

@@ -1,0 +1,239 @@
+//! Inserts rows or replaces those with the same id.
+
+use std::{
+    collections::BTreeSet,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use arrow::{array::RecordBatch, compute::concat_batches};
+use bytes::Bytes;
+use futures::{StreamExt, TryStreamExt, stream};
+use longbow_types::{DatasetId, Error, ErrorCode, Lsn, Result, Schema, Token, limits::WRITE_ROWS_MAX};
+use longbow_wire::{
+    internal::entry_header,
+    v1::{self, AckLevel},
+};
+use prost::Message;
+
+use super::{Core, Open, dataset::not_found, off_thread};
+use crate::{
+    commands::{self, Command, Target},
+    ingest,
+    rows::{batch_from_rows, write::check_count},
+};
+
+/// Commands of one call under way at once.
+const COMMANDS_AT_ONCE: usize = 4;
+/// How long a newer catalogue is waited for after the log said that ours is old.
+const REFRESH: Duration = Duration::from_secs(2);
+
+/// Rows from outside, not yet looked at.
+#[derive(Debug, Clone)]
+pub enum Input {
+    /// Rows spelt out.
+    Rows(Vec<v1::Row>),
+    /// An Arrow IPC stream.
+    ArrowIpc(Bytes),
+    /// Batches that were decoded already, the first of which starts with this row of its call.
+    Batches {
+        /// Batches of one schema.
+        batches: Vec<RecordBatch>,
+        /// Row of the call that they start with.
+        first_row: usize,
+    },
+}
+
+/// What became of a write.
+#[derive(Debug, Clone)]
+pub struct Written {
+    /// Covers the write.
+    pub token: Token,
+    /// How far it has come.
+    pub ack: AckLevel,
+    /// Rows written, after duplicates were folded.
+    pub rows: u64,
+    /// Ordinals of the partitions touched.
+    pub partitions: BTreeSet<u32>,
+}
+
+impl Input {
+    /// Roughly how many bytes have to be gone through.
+    fn bytes(&self) -> usize {
+        match self {
+            Input::Rows(rows) => rows.iter().map(Message::encoded_len).sum(),
+            Input::ArrowIpc(bytes) => bytes.len(),
+            Input::Batches { batches, .. } => batches.iter().map(RecordBatch::get_array_memory_size).sum(),
+        }
+    }
+}
+
+impl Core {
+    /// Checks rows whole, writes them, and waits until they have come as far as asked.
+    ///
+    /// # Errors
+    /// Everything that can be wrong with rows, before anything is written; `LATCH_TRIPPED`; those of an append.
+    pub async fn upsert(&self, dataset: &str, input: Input, ack: AckLevel, at: Instant) -> Result<Written> {
+        let bytes = input.bytes();
+        let input = Arc::new(input);
+        self.write(dataset, bytes, ack, at, move |schema, target| {
+            let batch = checked(&input, schema)?;
+            commands::upsert(&batch, schema.id_position(), target)
+        })
+        .await
+    }
+
+    /// Writes what `prepare` makes of a dataset's schema and map; makes it anew, once, if those turn out to be old.
+    pub(super) async fn write<P>(
+        &self,
+        dataset: &str,
+        bytes: usize,
+        ack: AckLevel,
+        at: Instant,
+        prepare: P,
+    ) -> Result<Written>
+    where
+        P: Fn(&Schema, Target) -> Result<Vec<Command>> + Clone + Send + 'static,
+    {
+        self.check_latch()?;
+        let mut open = self.open(dataset, at).await?;
+        let mut refreshed = false;
+        loop {
+            let (schema, target, work) = (open.schema.clone(), open.target(), prepare.clone());
+            let commands = off_thread(bytes, move || work(&schema, target)).await?;
+            match self.append_all(&commands, &open, at).await {
+                Ok(index) => return self.settle(&open, &commands, index, ack, at).await,
+                Err(error) if is_stale(&error) && !refreshed => {
+                    refreshed = true;
+                    open = self.reopen(&open, at).await?;
+                }
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    /// Appends commands and gives the position of the last.
+    async fn append_all(&self, commands: &[Command], open: &Open, at: Instant) -> Result<Lsn> {
+        let nothing = Lsn {
+            group: 0,
+            incarnation: open.view.incarnation,
+            index: 0,
+        };
+        // No id is in two commands, so their order does not matter.
+        let appends: Vec<_> = commands
+            .iter()
+            .map(|command| {
+                self.append(
+                    entry_header::Command::Write(command.write.clone()),
+                    command.body.clone(),
+                    at,
+                )
+            })
+            .collect();
+        stream::iter(appends)
+            .buffer_unordered(COMMANDS_AT_ONCE)
+            .try_fold(nothing, |last, lsn| async move { Ok(last.max(lsn)) })
+            .await
+    }
+
+    async fn settle(
+        &self,
+        open: &Open,
+        commands: &[Command],
+        lsn: Lsn,
+        ack: AckLevel,
+        at: Instant,
+    ) -> Result<Written> {
+        let touched: BTreeSet<u32> = commands.iter().flat_map(Command::partitions).collect();
+        let ack = if ack == AckLevel::Unspecified {
+            AckLevel::Logged
+        } else {
+            ack
+        };
+        self.wait_for(open, &touched, lsn.index, ack, at).await?;
+        let rows = commands.iter().map(|command| command.rows).sum();
+        Ok(Written {
+            token: Token::of(lsn),
+            ack,
+            rows,
+            partitions: touched,
+        })
+    }
+
+    /// The dataset that has the name of one that was dropped.
+    ///
+    /// # Errors
+    /// `DATASET_NOT_FOUND` if there is none.
+    pub(super) async fn replaced(&self, old: &Open, at: Instant) -> Result<Open> {
+        let newer = self.reopen(old, at).await?;
+        if newer.dataset.id == old.dataset.id {
+            return Err(not_found(&old.dataset.name));
+        }
+        Ok(newer)
+    }
+
+    /// The dataset as a newer catalogue has it.
+    async fn reopen(&self, old: &Open, at: Instant) -> Result<Open> {
+        let patience = at.min(Instant::now() + REFRESH);
+        let newer = old.view.catalogue.applied_index() + 1;
+        // In vain only if the log is wrong about us; then the second refusal is the caller's.
+        let _ = self.0.watch.wait_for_index(newer, Some(patience)).await;
+        self.open(&old.dataset.name, at).await
+    }
+}
+
+/// Checks rows against a schema that no dataset has yet.
+///
+/// # Errors
+/// Everything that can be wrong with rows.
+pub async fn check(input: Input, schema: &Schema) -> Result<()> {
+    let (bytes, schema) = (input.bytes(), schema.clone());
+    off_thread(bytes, move || {
+        let batch = checked(&input, &schema)?;
+        let nowhere = Target {
+            dataset: DatasetId(0),
+            schema_version: 1,
+            map_epoch: 1,
+            partitions: 1,
+        };
+        commands::upsert(&batch, schema.id_position(), nowhere).map(drop)
+    })
+    .await
+}
+
+/// Rows from outside as one batch of the dataset's schema.
+fn checked(input: &Input, schema: &Schema) -> Result<RecordBatch> {
+    let (batches, first_row) = match input {
+        Input::Rows(rows) => return batch_from_rows(rows, schema),
+        Input::ArrowIpc(bytes) => {
+            let (_, batches) = ingest::read_stream(bytes.clone(), WRITE_ROWS_MAX)?;
+            check_count(batches.iter().map(RecordBatch::num_rows).sum(), "rows")?;
+            (batches, 0)
+        }
+        Input::Batches { batches, first_row } => (batches.clone(), *first_row),
+    };
+    let mut row = first_row;
+    let mut adapted = Vec::with_capacity(batches.len());
+    for batch in &batches {
+        adapted.push(ingest::adapt(batch, schema, row)?);
+        row += batch.num_rows();
+    }
+    match <[RecordBatch; 1]>::try_from(adapted) {
+        Ok([batch]) => Ok(batch),
+        Err(several) => concat_batches(schema.arrow(), &several).map_err(|error| {
+            Error::new(
+                ErrorCode::TooLarge,
+                format!("the batches do not fit together: {error}"),
+            )
+            .field("arrow_ipc")
+        }),
+    }
+}
+
+/// The log refused a write because the router's catalogue is old: it was checked against what is no more.
+fn is_stale(error: &Error) -> bool {
+    matches!(
+        error.code,
+        ErrorCode::SchemaVersionStale | ErrorCode::MapEpochStale | ErrorCode::DatasetNotFound
+    )
+}

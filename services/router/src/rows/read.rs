@@ -1,0 +1,200 @@
+//! Which columns does a read return, and how are its rows spelt out?
+
+use std::collections::BTreeMap;
+
+use arrow::{
+    array::{AsArray, RecordBatch},
+    datatypes::{Float32Type, UInt64Type},
+};
+use longbow_query::{
+    ids::Ids,
+    rank::{DISTANCE_COLUMN, ROW_VERSION_COLUMN},
+};
+use longbow_types::{Error, ErrorCode, Result, Schema};
+use longbow_wire::v1;
+
+use super::ids::id_to_proto;
+use crate::ingest::vectors;
+
+/// Stands for all columns but the id and the vector.
+const EVERYTHING: &str = "*";
+
+/// The columns that a read returns besides the id.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Projection {
+    /// Names, in the order asked for, without id and vector.
+    pub columns: Vec<String>,
+    /// Name of the vector column, if it is returned too.
+    pub vector: Option<String>,
+}
+
+impl Projection {
+    /// Checks the columns asked for. `["*"]` stands for all but the vector; the id is always there.
+    ///
+    /// # Errors
+    /// `UNKNOWN_COLUMN`.
+    pub fn new(schema: &Schema, columns: &[String], include_vector: bool) -> Result<Self> {
+        let mut vector = include_vector;
+        let mut names: Vec<String> = Vec::new();
+        let mut add = |name: &str| {
+            if !names.iter().any(|have| have == name) {
+                names.push(name.to_owned());
+            }
+        };
+        for column in columns {
+            if column == EVERYTHING {
+                let all = schema.arrow().fields().iter().enumerate();
+                all.filter(|(at, _)| *at != schema.id_position() && *at != schema.vector().position)
+                    .for_each(|(_, field)| add(field.name()));
+                continue;
+            }
+            let (position, _) = schema.column(column)?;
+            if position == schema.vector().position {
+                vector = true;
+            } else if position != schema.id_position() {
+                add(column);
+            }
+        }
+        Ok(Self {
+            columns: names,
+            vector: vector.then(|| schema.vector_name().to_owned()),
+        })
+    }
+
+    /// The columns of one row.
+    ///
+    /// # Errors
+    /// `MALFORMED_ARROW` if the batch lacks one.
+    pub fn columns(&self, batch: &RecordBatch, row: usize) -> Result<BTreeMap<String, v1::Value>> {
+        self.columns
+            .iter()
+            .map(|name| {
+                let column = batch.column_by_name(name).ok_or_else(|| lacking(name))?;
+                Ok((name.clone(), super::values::value(column.as_ref(), row)?))
+            })
+            .collect()
+    }
+
+    /// The vector of one row, if it is returned.
+    ///
+    /// # Errors
+    /// `MALFORMED_ARROW` if the batch lacks it.
+    pub fn vector(&self, batch: &RecordBatch, row: usize) -> Result<Option<v1::Vector>> {
+        let Some(name) = &self.vector else {
+            return Ok(None);
+        };
+        let values = batch
+            .column_by_name(name)
+            .and_then(|column| column.as_fixed_size_list_opt())
+            .and_then(|list| vectors::to_f32(list, row))
+            .ok_or_else(|| lacking(name))?;
+        Ok(Some(v1::Vector { values }))
+    }
+}
+
+/// A ranked batch spelt out.
+///
+/// # Errors
+/// `MALFORMED_ARROW` if a column is missing or of another type.
+pub fn hits(batch: &RecordBatch, schema: &Schema, projection: &Projection) -> Result<Vec<v1::Hit>> {
+    let ids = ids(batch, schema)?;
+    let versions = versions(batch)?;
+    let distances = batch
+        .column_by_name(DISTANCE_COLUMN)
+        .and_then(|column| column.as_primitive_opt::<Float32Type>())
+        .ok_or_else(|| lacking(DISTANCE_COLUMN))?
+        .values();
+    let metric = schema.vector().metric;
+    (0..batch.num_rows())
+        .map(|row| {
+            Ok(v1::Hit {
+                id: Some(id_to_proto(&ids.get(row))),
+                distance: distances[row],
+                score: metric.score(distances[row]),
+                columns: projection.columns(batch, row)?,
+                vector: projection.vector(batch, row)?,
+                row_version: versions[row],
+            })
+        })
+        .collect()
+}
+
+/// A fetched batch spelt out, row by row.
+///
+/// # Errors
+/// As [`hits`].
+pub fn found_rows(
+    batch: &RecordBatch,
+    schema: &Schema,
+    projection: &Projection,
+) -> Result<Vec<v1::FoundRow>> {
+    let ids = ids(batch, schema)?;
+    let versions = versions(batch)?;
+    (0..batch.num_rows())
+        .map(|row| {
+            Ok(v1::FoundRow {
+                id: Some(id_to_proto(&ids.get(row))),
+                columns: projection.columns(batch, row)?,
+                vector: projection.vector(batch, row)?,
+                row_version: versions[row],
+            })
+        })
+        .collect()
+}
+
+/// The ids of a batch that a shard answered with.
+///
+/// # Errors
+/// `MALFORMED_ARROW`.
+pub fn ids<'a>(batch: &'a RecordBatch, schema: &Schema) -> Result<Ids<'a>> {
+    let column = batch
+        .column_by_name(schema.id_name())
+        .ok_or_else(|| lacking(schema.id_name()))?;
+    Ids::new(column.as_ref())
+        .ok()
+        .filter(|ids| ids.kind() == schema.id_kind())
+        .ok_or_else(|| lacking(schema.id_name()))
+}
+
+fn versions(batch: &RecordBatch) -> Result<&[u64]> {
+    batch
+        .column_by_name(ROW_VERSION_COLUMN)
+        .and_then(|column| column.as_primitive_opt::<UInt64Type>())
+        .map(|column| column.values().as_ref())
+        .ok_or_else(|| lacking(ROW_VERSION_COLUMN))
+}
+
+fn lacking(name: &str) -> Error {
+    let message = format!("a shard's answer has no usable column {name:?}");
+    Error::new(ErrorCode::MalformedArrow, message).field(name.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::{schema_of, schema_of_all_kinds};
+    use longbow_types::{Metric, VectorElement};
+
+    #[test]
+    fn columns_are_checked_and_spelt_out() {
+        let schema = schema_of(VectorElement::F32, 2, Metric::L2);
+        let of = |columns: &[&str], vector: bool| {
+            let columns: Vec<String> = columns.iter().map(|&c| c.to_owned()).collect();
+            Projection::new(&schema, &columns, vector)
+        };
+        assert_eq!(
+            of(&[], false).unwrap(),
+            Projection {
+                columns: vec![],
+                vector: None
+            }
+        );
+        let all = of(&["*", "text", "id"], true).unwrap();
+        assert_eq!(all.columns, ["text"]);
+        assert_eq!(all.vector.as_deref(), Some("vector"));
+        assert!(of(&["vector"], false).unwrap().vector.is_some());
+        assert_eq!(of(&["color"], false).unwrap_err().code, ErrorCode::UnknownColumn);
+        let kinds = Projection::new(&schema_of_all_kinds(), &["*".to_owned()], false).unwrap();
+        assert_eq!(kinds.columns.len(), 17);
+    }
+}

@@ -1,0 +1,254 @@
+//! One value of a column: message to Arrow and back.
+
+use std::sync::Arc;
+
+use arrow::{
+    array::{
+        Array, ArrayRef, AsArray, BinaryBuilder, BooleanBuilder, ListBuilder, PrimitiveBuilder, StringBuilder,
+    },
+    datatypes::{
+        ArrowPrimitiveType, Float16Type, Float32Type, Float64Type, Int8Type, Int16Type, Int32Type, Int64Type,
+        TimestampMicrosecondType, UInt8Type, UInt16Type, UInt32Type, UInt64Type,
+    },
+};
+use arrow_schema::{DataType, Field};
+use half::f16;
+use longbow_types::{Error, ErrorCode, Result, schema::utf8_item};
+use longbow_wire::v1::{self, value::Kind};
+
+/// Largest integer up to which every integer is a double.
+const EXACT_F64_MAX: u64 = 1 << 53;
+
+/// Values of one column, `None` where a row has none, as an array. `at` names a row for errors.
+///
+/// # Errors
+/// `NULL_NOT_ALLOWED`, `TYPE_MISMATCH` or `MISSING_FIELD`, naming the row's column.
+pub fn column(
+    values: &[Option<&v1::Value>],
+    field: &Field,
+    at: &dyn Fn(usize) -> String,
+) -> Result<ArrayRef> {
+    use DataType as T;
+    let cells = Cells { values, field, at };
+    Ok(match field.data_type() {
+        T::Int8 => cells.integers::<Int8Type>()?,
+        T::Int16 => cells.integers::<Int16Type>()?,
+        T::Int32 => cells.integers::<Int32Type>()?,
+        T::Int64 => cells.integers::<Int64Type>()?,
+        T::UInt8 => cells.integers::<UInt8Type>()?,
+        T::UInt16 => cells.integers::<UInt16Type>()?,
+        T::UInt32 => cells.integers::<UInt32Type>()?,
+        T::UInt64 => cells.integers::<UInt64Type>()?,
+        T::Timestamp(..) => cells.integers::<TimestampMicrosecondType>()?,
+        T::Float16 => cells.floats::<Float16Type>(f16::from_f64, f16::to_f64)?,
+        T::Float32 => cells.floats::<Float32Type>(|x| x as f32, f64::from)?,
+        T::Float64 => cells.floats::<Float64Type>(|x| x, |x| x)?,
+        T::Boolean => {
+            let mut builder = BooleanBuilder::with_capacity(values.len());
+            cells.each(|kind| {
+                match kind {
+                    None => builder.append_null(),
+                    Some(Kind::Bool(value)) => builder.append_value(*value),
+                    Some(_) => return None,
+                }
+                Some(())
+            })?;
+            Arc::new(builder.finish())
+        }
+        T::Utf8 => {
+            let mut builder = StringBuilder::new();
+            cells.each(|kind| {
+                match kind {
+                    None => builder.append_null(),
+                    Some(Kind::Utf8(value)) => builder.append_value(value),
+                    Some(_) => return None,
+                }
+                Some(())
+            })?;
+            Arc::new(builder.finish())
+        }
+        T::Binary => {
+            let mut builder = BinaryBuilder::new();
+            cells.each(|kind| {
+                match kind {
+                    None => builder.append_null(),
+                    Some(Kind::Binary(value)) => builder.append_value(value),
+                    Some(_) => return None,
+                }
+                Some(())
+            })?;
+            Arc::new(builder.finish())
+        }
+        T::List(_) => {
+            let mut builder = ListBuilder::new(StringBuilder::new()).with_field(utf8_item());
+            cells.each(|kind| {
+                match kind {
+                    None => builder.append_null(),
+                    Some(Kind::Utf8List(list)) => {
+                        list.values
+                            .iter()
+                            .for_each(|value| builder.values().append_value(value));
+                        builder.append(true);
+                    }
+                    Some(_) => return None,
+                }
+                Some(())
+            })?;
+            Arc::new(builder.finish())
+        }
+        other => {
+            let message = format!("values of {other} cannot be spelt out");
+            return Err(Error::new(ErrorCode::Internal, message).field(field.name().clone()));
+        }
+    })
+}
+
+/// The cells of one column.
+struct Cells<'a> {
+    values: &'a [Option<&'a v1::Value>],
+    field: &'a Field,
+    at: &'a dyn Fn(usize) -> String,
+}
+
+impl Cells<'_> {
+    /// Hands every value on, `None` for a null; `None` back means that the value is of a wrong type.
+    fn each(&self, mut append: impl FnMut(Option<&Kind>) -> Option<()>) -> Result<()> {
+        for (row, value) in self.values.iter().enumerate() {
+            let kind = match value {
+                None => None,
+                Some(v1::Value {
+                    kind: Some(Kind::Null(_)),
+                }) => None,
+                Some(v1::Value { kind: Some(kind) }) => Some(kind),
+                Some(v1::Value { kind: None }) => {
+                    let message = "the value is empty: set one of its kinds, `null` for a null";
+                    return Err(Error::new(ErrorCode::MissingField, message).field((self.at)(row)));
+                }
+            };
+            if kind.is_none() && !self.field.is_nullable() {
+                let message = format!("the column {:?} cannot be null", self.field.name());
+                return Err(Error::new(ErrorCode::NullNotAllowed, message).field((self.at)(row)));
+            }
+            append(kind).ok_or_else(|| {
+                let message = match kind {
+                    Some(kind) => format!("{} is not a {}", spell(kind), self.field.data_type()),
+                    None => "a null".to_owned(),
+                };
+                Error::new(ErrorCode::TypeMismatch, message)
+                    .field((self.at)(row))
+                    .limit(self.field.data_type())
+            })?;
+        }
+        Ok(())
+    }
+
+    fn integers<T: ArrowPrimitiveType>(&self) -> Result<ArrayRef>
+    where
+        T::Native: TryFrom<i128>,
+    {
+        let mut builder = self.builder::<T>();
+        self.each(|kind| {
+            match kind {
+                None => builder.append_null(),
+                Some(Kind::I64(value)) => builder.append_value(T::Native::try_from(i128::from(*value)).ok()?),
+                Some(Kind::U64(value)) => builder.append_value(T::Native::try_from(i128::from(*value)).ok()?),
+                Some(_) => return None,
+            }
+            Some(())
+        })?;
+        Ok(Arc::new(builder.finish()))
+    }
+
+    fn floats<T: ArrowPrimitiveType>(
+        &self,
+        narrow: impl Fn(f64) -> T::Native,
+        widen: impl Fn(T::Native) -> f64,
+    ) -> Result<ArrayRef> {
+        let mut builder = self.builder::<T>();
+        self.each(|kind| {
+            let value = match kind {
+                None => {
+                    builder.append_null();
+                    return Some(());
+                }
+                Some(Kind::F64(value)) => *value,
+                Some(Kind::I64(value)) if value.unsigned_abs() <= EXACT_F64_MAX => *value as f64,
+                Some(Kind::U64(value)) if *value <= EXACT_F64_MAX => *value as f64,
+                Some(_) => return None,
+            };
+            let kept = narrow(value);
+            // Rounding is fine; becoming infinite is not.
+            (!value.is_finite() || widen(kept).is_finite()).then(|| builder.append_value(kept))
+        })?;
+        Ok(Arc::new(builder.finish()))
+    }
+
+    fn builder<T: ArrowPrimitiveType>(&self) -> PrimitiveBuilder<T> {
+        PrimitiveBuilder::<T>::with_capacity(self.values.len()).with_data_type(self.field.data_type().clone())
+    }
+}
+
+/// The value of one cell as a message.
+///
+/// # Errors
+/// `MALFORMED_ARROW` for a type that no column has.
+pub fn value(array: &dyn Array, row: usize) -> Result<v1::Value> {
+    use DataType as T;
+    macro_rules! number {
+        ($type:ty, $kind:ident) => {
+            Kind::$kind(array.as_primitive::<$type>().value(row).into())
+        };
+    }
+    if array.is_null(row) {
+        return Ok(v1::Value {
+            kind: Some(Kind::Null(v1::NullValue::Unspecified as i32)),
+        });
+    }
+    let kind = match array.data_type() {
+        T::Boolean => Kind::Bool(array.as_boolean().value(row)),
+        T::Int8 => number!(Int8Type, I64),
+        T::Int16 => number!(Int16Type, I64),
+        T::Int32 => number!(Int32Type, I64),
+        T::Int64 => number!(Int64Type, I64),
+        T::UInt8 => number!(UInt8Type, U64),
+        T::UInt16 => number!(UInt16Type, U64),
+        T::UInt32 => number!(UInt32Type, U64),
+        T::UInt64 => number!(UInt64Type, U64),
+        T::Float16 => number!(Float16Type, F64),
+        T::Float32 => number!(Float32Type, F64),
+        T::Float64 => number!(Float64Type, F64),
+        T::Timestamp(arrow_schema::TimeUnit::Microsecond, _) => number!(TimestampMicrosecondType, I64),
+        T::Utf8 => Kind::Utf8(array.as_string::<i32>().value(row).to_owned()),
+        T::Binary => Kind::Binary(array.as_binary::<i32>().value(row).to_vec().into()),
+        T::List(item) if *item.data_type() == T::Utf8 => {
+            let list = array.as_list::<i32>().value(row);
+            // A null inside a list has no spelling in the message; it reads as the empty text.
+            let values = list
+                .as_string::<i32>()
+                .iter()
+                .map(|text| text.unwrap_or_default().to_owned());
+            Kind::Utf8List(v1::Utf8List {
+                values: values.collect(),
+            })
+        }
+        other => {
+            let message = format!("a column of type {other}");
+            return Err(Error::new(ErrorCode::MalformedArrow, message));
+        }
+    };
+    Ok(v1::Value { kind: Some(kind) })
+}
+
+/// A value, for people.
+fn spell(kind: &Kind) -> String {
+    match kind {
+        Kind::Null(_) => "null".to_owned(),
+        Kind::Bool(value) => format!("the boolean {value}"),
+        Kind::I64(value) => format!("the integer {value}"),
+        Kind::U64(value) => format!("the integer {value}"),
+        Kind::F64(value) => format!("the float {value}"),
+        Kind::Utf8(_) => "text".to_owned(),
+        Kind::Binary(_) => "binary".to_owned(),
+        Kind::Utf8List(_) => "a list of text".to_owned(),
+    }
+}

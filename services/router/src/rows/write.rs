@@ -1,0 +1,296 @@
+//! Rows spelt out in a message, as a batch of the dataset's schema.
+
+use std::collections::BTreeSet;
+
+use arrow::array::{ArrayRef, RecordBatch};
+use longbow_types::{Error, ErrorCode, Result, RowId, Schema, limits::WRITE_ROWS_MAX};
+use longbow_wire::v1;
+
+use super::{
+    ids::{id_array, id_from_proto},
+    values,
+};
+use crate::ingest::vectors;
+
+/// Checks rows and turns them into a batch.
+///
+/// # Errors
+/// Everything that can be wrong with a row, naming `rows[i].<column>`; `MISSING_FIELD` for none and `TOO_LARGE` for
+/// too many rows.
+pub fn batch_from_rows(rows: &[v1::Row], schema: &Schema) -> Result<RecordBatch> {
+    check_count(rows.len(), "rows")?;
+    for (position, row) in rows.iter().enumerate() {
+        check_columns(row, position, schema)?;
+    }
+    let mut columns = Vec::with_capacity(schema.arrow().fields().len());
+    for (position, field) in schema.arrow().fields().iter().enumerate() {
+        let column = if position == schema.id_position() {
+            ids(rows, schema)?
+        } else if position == schema.vector().position {
+            vector_column(rows, schema)?
+        } else {
+            let at = |row: usize| format!("rows[{row}].{}", field.name());
+            let cells: Vec<Option<&v1::Value>> =
+                rows.iter().map(|row| row.columns.get(field.name())).collect();
+            values::column(&cells, field, &at)?
+        };
+        columns.push(column);
+    }
+    RecordBatch::try_new(schema.arrow().clone(), columns)
+        .map_err(|error| Error::new(ErrorCode::Internal, error.to_string()))
+}
+
+/// Checks how many rows or ids one call brings.
+///
+/// # Errors
+/// `MISSING_FIELD` or `TOO_LARGE`, naming `field`.
+pub fn check_count(count: usize, field: &'static str) -> Result<()> {
+    let limit = format!("1 to {WRITE_ROWS_MAX}");
+    if count == 0 {
+        return Err(
+            Error::new(ErrorCode::MissingField, format!("there are no {field}"))
+                .field(field)
+                .limit(limit),
+        );
+    }
+    if count > WRITE_ROWS_MAX {
+        return Err(
+            Error::new(ErrorCode::TooLarge, format!("{count} {field} in one call"))
+                .field(field)
+                .limit(limit),
+        );
+    }
+    Ok(())
+}
+
+/// Refuses columns that are not there, and the id or vector spelt as a column.
+fn check_columns(row: &v1::Row, position: usize, schema: &Schema) -> Result<()> {
+    for name in row.columns.keys() {
+        let (column, _) = schema
+            .column(name)
+            .map_err(|error| error.field(format!("rows[{position}].{name}")))?;
+        if column == schema.id_position() || column == schema.vector().position {
+            let message = "the id and the vector have fields of their own";
+            return Err(
+                Error::new(ErrorCode::InvalidValue, message).field(format!("rows[{position}].{name}"))
+            );
+        }
+    }
+    Ok(())
+}
+
+fn ids(rows: &[v1::Row], schema: &Schema) -> Result<ArrayRef> {
+    let kind = schema.id_kind();
+    let ids = rows
+        .iter()
+        .enumerate()
+        .map(|(position, row)| id_from_proto(row.id.as_ref(), kind, &format!("rows[{position}].id")))
+        .collect::<Result<Vec<RowId>>>()?;
+    Ok(id_array(ids.iter(), kind))
+}
+
+fn vector_column(rows: &[v1::Row], schema: &Schema) -> Result<ArrayRef> {
+    let vector = schema.vector();
+    let mut elements = Vec::with_capacity(rows.len().saturating_mul(vector.dimension).min(1 << 24));
+    for (position, row) in rows.iter().enumerate() {
+        let values = row.vector.as_ref().map_or(&[][..], |vector| &vector.values);
+        if values.len() != vector.dimension {
+            let message = format!("a vector of {} elements", values.len());
+            return Err(Error::new(ErrorCode::DimensionMismatch, message)
+                .field(format!("rows[{position}].vector"))
+                .limit(vector.dimension));
+        }
+        elements.extend_from_slice(values);
+    }
+    let wrapped = vectors::wrap(vectors::from_f32(elements, vector.element), schema)?;
+    vectors::adapt(&wrapped, schema, 0).map_err(|error| rename(error, schema.vector_name()))
+}
+
+/// In a row spelt out the vector's field is called `vector`, whatever the column's name.
+fn rename(mut error: Error, column: &str) -> Error {
+    let suffix = format!("].{column}");
+    if let Some(start) = error
+        .field
+        .as_deref()
+        .and_then(|field| field.strip_suffix(suffix.as_str()))
+    {
+        error.field = Some(format!("{start}].vector").into());
+    }
+    error
+}
+
+/// Ids of a call, each once, with the order in which they were asked for.
+///
+/// # Errors
+/// Those of [`id_from_proto`], naming `ids[i]`.
+pub fn checked_ids(ids: &[v1::RowId], schema: &Schema) -> Result<Vec<RowId>> {
+    ids.iter()
+        .enumerate()
+        .map(|(position, id)| id_from_proto(Some(id), schema.id_kind(), &format!("ids[{position}]")))
+        .collect()
+}
+
+/// Distinct ids in order.
+pub fn distinct(ids: &[RowId]) -> BTreeSet<&RowId> {
+    ids.iter().collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        rows::{id_to_proto, read},
+        testing::{batch_of_all_kinds, schema_of, schema_of_all_kinds},
+    };
+    use longbow_query::ids::Ids;
+    use longbow_types::{Metric, VectorElement};
+    use longbow_wire::v1::value::Kind;
+
+    fn row(id: u64, vector: &[f32]) -> v1::Row {
+        v1::Row {
+            id: Some(id_to_proto(&RowId::U64(id))),
+            vector: Some(v1::Vector {
+                values: vector.to_vec(),
+            }),
+            columns: Default::default(),
+        }
+    }
+
+    fn text(kind: Option<Kind>) -> v1::Value {
+        v1::Value { kind }
+    }
+
+    /// Every row of a batch, spelt out.
+    fn spelt(batch: &RecordBatch, schema: &Schema) -> Vec<v1::Row> {
+        let ids = Ids::new(batch.column(schema.id_position()).as_ref()).unwrap();
+        let projection = read::Projection::new(schema, &["*".to_owned()], true).unwrap();
+        (0..batch.num_rows())
+            .map(|row| v1::Row {
+                id: Some(id_to_proto(&ids.get(row))),
+                vector: projection.vector(batch, row).unwrap(),
+                columns: projection.columns(batch, row).unwrap(),
+            })
+            .collect()
+    }
+
+    #[test]
+    fn every_kind_of_column_makes_the_round_trip() {
+        let schema = schema_of_all_kinds();
+        let mut batch = batch_of_all_kinds(7);
+        // A null inside a list has no spelling: compare what reads alike.
+        let last = batch.num_columns() - 1;
+        batch.remove_column(last);
+        let again = batch_from_rows(&spelt(&batch_of_all_kinds(7), &schema), &schema).unwrap();
+        let order: Vec<usize> = (0..last).collect();
+        assert_eq!(again.project(&order).unwrap().columns(), batch.columns());
+        let lists = spelt(&again, &schema);
+        assert_eq!(lists, spelt(&batch_of_all_kinds(7), &schema));
+    }
+
+    #[test]
+    fn every_fault_is_named() {
+        let schema = schema_of(VectorElement::F16, 2, Metric::Cosine);
+        let fine = || row(1, &[1.0, 2.0]);
+        let with = |name: &str, value: v1::Value| {
+            let mut row = fine();
+            row.columns.insert(name.to_owned(), value);
+            row
+        };
+        let mut no_id = fine();
+        no_id.id = None;
+        let mut wrong_id = fine();
+        wrong_id.id = Some(id_to_proto(&RowId::Utf8("a".into())));
+        let mut no_vector = fine();
+        no_vector.vector = None;
+        let cases = [
+            (no_id, ErrorCode::MissingField, "rows[1].id"),
+            (wrong_id, ErrorCode::TypeMismatch, "rows[1].id"),
+            (no_vector, ErrorCode::DimensionMismatch, "rows[1].vector"),
+            (row(2, &[1.0]), ErrorCode::DimensionMismatch, "rows[1].vector"),
+            (
+                row(2, &[f32::NAN, 0.0]),
+                ErrorCode::InvalidVector,
+                "rows[1].vector",
+            ),
+            (row(2, &[1e6, 0.0]), ErrorCode::InvalidVector, "rows[1].vector"),
+            (row(2, &[0.0, 0.0]), ErrorCode::InvalidVector, "rows[1].vector"),
+            (
+                with("color", text(None)),
+                ErrorCode::UnknownColumn,
+                "rows[1].color",
+            ),
+            (
+                with("vector", text(None)),
+                ErrorCode::InvalidValue,
+                "rows[1].vector",
+            ),
+            (with("text", text(None)), ErrorCode::MissingField, "rows[1].text"),
+            (
+                with("text", text(Some(Kind::I64(1)))),
+                ErrorCode::TypeMismatch,
+                "rows[1].text",
+            ),
+        ];
+        for (bad, code, field) in cases {
+            let error = batch_from_rows(&[fine(), bad], &schema).unwrap_err();
+            assert_eq!(
+                (error.code, error.field.as_deref()),
+                (code, Some(field)),
+                "{error}"
+            );
+        }
+        assert_eq!(
+            batch_from_rows(&[], &schema).unwrap_err().code,
+            ErrorCode::MissingField
+        );
+        let many = vec![fine(); WRITE_ROWS_MAX + 1];
+        assert_eq!(
+            batch_from_rows(&many, &schema).unwrap_err().code,
+            ErrorCode::TooLarge
+        );
+    }
+
+    #[test]
+    fn numbers_must_fit_their_column() {
+        let schema = schema_of_all_kinds();
+        let base = || {
+            let mut row = spelt(&batch_of_all_kinds(1), &schema).remove(0);
+            row.columns.retain(|name, _| name == "required");
+            row
+        };
+        let fits = [
+            ("u8", Kind::I64(255)),
+            ("i8", Kind::U64(127)),
+            ("f32", Kind::I64(3)),
+            ("f16", Kind::F64(0.1)),
+        ];
+        for (name, kind) in fits {
+            let mut row = base();
+            row.columns.insert(name.to_owned(), text(Some(kind)));
+            batch_from_rows(&[row], &schema).unwrap();
+        }
+        let bad = [
+            ("u8", Kind::I64(256)),
+            ("u64", Kind::I64(-1)),
+            ("i8", Kind::U64(128)),
+            ("i64", Kind::F64(1.0)),
+            ("f32", Kind::F64(1e300)),
+            ("f64", Kind::U64(u64::MAX)),
+            ("bool", Kind::I64(1)),
+            ("list", Kind::Utf8("a".into())),
+        ];
+        for (name, kind) in bad {
+            let mut row = base();
+            row.columns.insert(name.to_owned(), text(Some(kind)));
+            let error = batch_from_rows(&[row], &schema).unwrap_err();
+            assert_eq!(error.code, ErrorCode::TypeMismatch, "{name}");
+            assert_eq!(error.field.as_deref(), Some(format!("rows[0].{name}").as_str()));
+        }
+        let mut null = base();
+        null.columns.insert("required".into(), text(Some(Kind::Null(0))));
+        assert_eq!(
+            batch_from_rows(&[null], &schema).unwrap_err().code,
+            ErrorCode::NullNotAllowed
+        );
+    }
+}

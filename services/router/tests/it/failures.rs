@@ -1,0 +1,91 @@
+//! Shards and keepers that go away and come back.
+
+use longbow_types::ErrorCode;
+use longbow_wire::v1::{self, AckLevel, consistency};
+
+use crate::cluster::{Cluster, near, numbers, refused, row, until};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn reads_and_writes_go_on_without_a_shard() {
+    let mut cluster = Cluster::start(2, None).await;
+    let mut client = cluster.client().await;
+    let dataset = client.create("one-shard").await;
+    client
+        .upsert(&dataset, (0..100).map(row).collect(), AckLevel::Applied)
+        .await
+        .unwrap();
+    cluster.stop("s0").await;
+    // At once, before gossip knows: the first calls find a closed door and go elsewhere.
+    for number in 0..20 {
+        assert_eq!(
+            numbers(&client.search(near(&dataset, number, 1)).await.unwrap().hits),
+            [number]
+        );
+    }
+    client
+        .upsert(&dataset, (100..200).map(row).collect(), AckLevel::Applied)
+        .await
+        .unwrap();
+    assert_eq!(
+        client
+            .search(near(&dataset, 150, 1_000))
+            .await
+            .unwrap()
+            .hits
+            .len(),
+        200
+    );
+    cluster.start_shard("s0").await;
+    cluster.stop("s1").await;
+    // The shard that was away has caught up, or is waited for.
+    let hits = client.search(near(&dataset, 150, 1_000)).await.unwrap().hits;
+    assert_eq!(hits.len(), 200);
+    assert_eq!(client.get(&dataset, &[5, 105]).await.unwrap().rows.len(), 2);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn reads_go_on_without_keepers_and_say_so() {
+    let mut cluster = Cluster::start(1, None).await;
+    let mut client = cluster.client().await;
+    let dataset = client.create("no-keeper").await;
+    let written = client
+        .upsert(&dataset, (0..50).map(row).collect(), AckLevel::Applied)
+        .await
+        .unwrap();
+    cluster.stop("k0").await;
+
+    let found = client.search(near(&dataset, 7, 1)).await.unwrap();
+    assert_eq!(numbers(&found.hits), [7]);
+    assert!(found.freshness.unwrap().degraded);
+    let at = |level| {
+        let mut request = near(&dataset, 7, 1);
+        request.consistency = Some(v1::Consistency { level: Some(level) });
+        request
+    };
+    let found = client
+        .search(at(consistency::Level::AtLeast(written.token)))
+        .await
+        .unwrap();
+    assert!(!found.freshness.unwrap().degraded, "a token needs no keeper");
+    client
+        .search(at(consistency::Level::Any(v1::Any {})))
+        .await
+        .unwrap();
+    let strict = consistency::Level::Fresh(v1::Fresh { strict: true });
+    assert_eq!(refused(client.search(at(strict)).await).code, ErrorCode::NoLeader);
+
+    cluster.start_keeper().await;
+    until("writes to work again", || {
+        let mut client = client.clone();
+        let dataset = dataset.clone();
+        async move {
+            client
+                .upsert(&dataset, vec![row(1_000)], AckLevel::Applied)
+                .await
+                .ok()
+        }
+    })
+    .await;
+    let found = client.search(near(&dataset, 1_000, 1)).await.unwrap();
+    assert_eq!(numbers(&found.hits), [1_000]);
+}

@@ -1,0 +1,51 @@
+//! The node's actor: which replicas are here, and on which thread.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use actix::{Actor, Addr, Arbiter, ArbiterHandle, Context};
+use longbow_storage::Options;
+
+use super::replica::ShardActor;
+use crate::partition::{Key, Partition};
+use crate::state::State;
+
+/// Messages that may wait for the node's actor. The tail sends one at a time.
+const MAILBOX: usize = 16;
+
+/// Starts, stops and looks after the replicas' actors.
+pub(super) struct ShardNode {
+    pub(super) state: Arc<State>,
+    pub(super) options: Options,
+    /// Replicas by partition.
+    pub(super) replicas: BTreeMap<Key, (Arc<Partition>, Addr<ShardActor>)>,
+    arbiters: Vec<Arbiter>,
+    placed: usize,
+}
+
+impl ShardNode {
+    /// A node without replicas.
+    pub(super) fn new(state: Arc<State>, options: Options, arbiters: Vec<Arbiter>) -> Self {
+        Self {
+            state,
+            options,
+            replicas: BTreeMap::new(),
+            arbiters,
+            placed: 0,
+        }
+    }
+
+    /// The thread for the next replica, in turn.
+    pub(super) fn next_arbiter(&mut self) -> ArbiterHandle {
+        self.placed += 1;
+        self.arbiters[self.placed % self.arbiters.len()].handle()
+    }
+}
+
+impl Actor for ShardNode {
+    type Context = Context<Self>;
+
+    fn started(&mut self, context: &mut Self::Context) {
+        context.set_mailbox_capacity(MAILBOX);
+    }
+}

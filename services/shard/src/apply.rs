@@ -1,0 +1,206 @@
+//! What happens when an entry cannot be applied? The replica stays at the entry before, readable, and says why.
+
+use std::any::Any;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+
+use bytes::Bytes;
+use longbow_storage::{Applied, Replica, WriteKind};
+use longbow_types::{Error, ErrorCode, Result};
+
+use crate::partition::Partition;
+
+/// Rows applied, by kind of write.
+const APPLY_ROWS: &str = "longbow_apply_rows_total";
+
+/// One entry's part for one partition.
+#[derive(Debug, Clone)]
+pub(crate) struct Op {
+    /// Index of the entry.
+    pub(crate) index: u64,
+    /// What it does.
+    pub(crate) kind: WriteKind,
+    /// The partition's range of the body; none if the header points outside of it.
+    pub(crate) body: Option<Bytes>,
+    /// Rows, as the header tells.
+    pub(crate) rows: u32,
+}
+
+/// The writer of one replica.
+pub(crate) struct Applier {
+    replica: Replica,
+    partition: Arc<Partition>,
+}
+
+impl Applier {
+    /// Writes a replica for those who share the partition.
+    pub(crate) fn new(replica: Replica, partition: Arc<Partition>) -> Self {
+        Self { replica, partition }
+    }
+
+    /// Applies entries in order and publishes the state reached.
+    pub(crate) fn apply(&mut self, ops: &[Op]) {
+        self.apply_by(ops, apply);
+    }
+
+    fn apply_by(&mut self, ops: &[Op], apply: impl Fn(&mut Replica, &Op) -> Result<Applied>) {
+        if self.partition.stopped().is_some() {
+            return;
+        }
+        let mut fault = None;
+        for op in ops {
+            // A panic leaves the replica at the entry before; see `Replica::apply`.
+            let applied = catch_unwind(AssertUnwindSafe(|| apply(&mut self.replica, op)));
+            let why = match applied {
+                Ok(Ok(applied)) => {
+                    let kind = match op.kind {
+                        WriteKind::Upsert => "upsert",
+                        WriteKind::Delete => "delete",
+                    };
+                    metrics::counter!(APPLY_ROWS, "kind" => kind).increment(applied.rows as u64);
+                    continue;
+                }
+                Ok(Err(error)) => error.to_string(),
+                Err(panic) => format!("panic: {}", panic_text(panic.as_ref())),
+            };
+            self.replica.advance(op.index.saturating_sub(1));
+            fault = Some(format!("entry {}: {why}", op.index));
+            break;
+        }
+        self.replica.publish();
+        if let Some(why) = fault {
+            tracing::error!(partition = %self.partition.key, dataset = %self.partition.dataset, "stopped at {why}");
+            self.partition.stop(why);
+        }
+        self.partition.progressed();
+    }
+}
+
+fn apply(replica: &mut Replica, op: &Op) -> Result<Applied> {
+    let body = op.body.as_ref().ok_or_else(|| {
+        Error::new(ErrorCode::Corruption, "the header points outside of the body").field("ranges")
+    })?;
+    replica.apply(op.index, op.kind, body, op.rows)
+}
+
+/// The message of a panic.
+pub(crate) fn panic_text(panic: &(dyn Any + Send)) -> &str {
+    panic
+        .downcast_ref::<&str>()
+        .copied()
+        .or_else(|| panic.downcast_ref::<String>().map(String::as_str))
+        .unwrap_or("no message")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::partition::Key;
+    use crate::state::tests::{delete_body, schema, upsert_body};
+    use longbow_storage::Options;
+    use longbow_types::DatasetId;
+
+    fn applier() -> (Applier, Arc<Partition>) {
+        let replica = Replica::new(schema(), &Options::default(), 3);
+        let key = Key {
+            dataset: DatasetId(3),
+            ordinal: 0,
+        };
+        let partition = Arc::new(Partition::new(key, "d".into(), replica.reader().clone()));
+        (Applier::new(replica, Arc::clone(&partition)), partition)
+    }
+
+    fn upsert(index: u64, id: u64) -> Op {
+        Op {
+            index,
+            kind: WriteKind::Upsert,
+            body: Some(upsert_body(&[id])),
+            rows: 1,
+        }
+    }
+
+    fn delete(index: u64, id: u64) -> Op {
+        Op {
+            index,
+            kind: WriteKind::Delete,
+            body: Some(delete_body(&[id])),
+            rows: 1,
+        }
+    }
+
+    #[test]
+    fn entries_are_applied_in_order() {
+        let (mut applier, partition) = applier();
+        applier.apply(&[upsert(5, 1), upsert(6, 2), delete(8, 1)]);
+        let read = partition.read(0);
+        assert_eq!(
+            (
+                read.view.rows(),
+                read.state.applied_index,
+                read.state.touched_index
+            ),
+            (1, 8, 8)
+        );
+        assert_eq!(
+            partition.read(20).state.applied_index,
+            20,
+            "what was routed elsewhere counts as applied"
+        );
+    }
+
+    /// Whatever stops it: the entries before are there, those after are not, and the reason names the entry.
+    fn stops(op: Op, apply: impl Fn(&mut Replica, &Op) -> Result<Applied>, why: &str) {
+        let (mut applier, partition) = applier();
+        let at = op.index;
+        applier.apply_by(&[upsert(5, 1), op, upsert(at + 1, 9)], &apply);
+        applier.apply_by(&[upsert(at + 2, 10)], &apply);
+        let read = partition.read(at + 2);
+        assert_eq!(
+            (
+                read.view.rows(),
+                read.state.applied_index,
+                read.state.touched_index
+            ),
+            (1, at - 1, 5)
+        );
+        let reason = partition.stopped().expect("it stopped");
+        assert!(
+            reason.contains(&format!("entry {at}")) && reason.contains(why),
+            "{reason}"
+        );
+    }
+
+    #[test]
+    fn a_panic_stops_the_partition_at_the_entry_before() {
+        let explode = |replica: &mut Replica, op: &Op| {
+            assert!(op.index != 9, "boom at 9");
+            apply(replica, op)
+        };
+        stops(upsert(9, 2), explode, "boom at 9");
+    }
+
+    #[test]
+    fn a_malformed_body_stops_the_partition_at_the_entry_before() {
+        let garbage = Op {
+            body: Some(Bytes::from_static(b"not arrow at all")),
+            ..upsert(9, 2)
+        };
+        stops(garbage, apply, "MALFORMED_ARROW");
+        stops(
+            Op {
+                body: None,
+                ..upsert(9, 2)
+            },
+            apply,
+            "CORRUPTION",
+        );
+        stops(
+            Op {
+                rows: 7,
+                ..upsert(9, 2)
+            },
+            apply,
+            "MALFORMED_ARROW",
+        );
+    }
+}

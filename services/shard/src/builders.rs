@@ -1,0 +1,124 @@
+//! Who links rows into the graphs? A few threads, behind apply, at their own pace.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::thread::{self, JoinHandle};
+
+use parking_lot::{Condvar, Mutex};
+
+use crate::apply::panic_text;
+use crate::partition::Partition;
+use crate::state::State;
+
+/// Rows linked before a thread looks at the next partition: some milliseconds of work.
+const BATCH: usize = 32;
+
+/// Running builder threads.
+pub(crate) struct Builders {
+    wake: Arc<Wake>,
+    threads: Vec<JoinHandle<()>>,
+}
+
+/// Tells builders that there is something to link. Clones wake the same threads.
+#[derive(Default)]
+pub(crate) struct Wake {
+    state: Mutex<Signal>,
+    changed: Condvar,
+}
+
+#[derive(Default)]
+struct Signal {
+    /// Raised with each call; a builder that found nothing sleeps until it differs from before its search.
+    calls: u64,
+    stopping: bool,
+}
+
+impl Wake {
+    /// There is something to link.
+    pub(crate) fn wake(&self) {
+        self.state.lock().calls += 1;
+        self.changed.notify_all();
+    }
+
+    fn calls(&self) -> u64 {
+        self.state.lock().calls
+    }
+
+    fn stopping(&self) -> bool {
+        self.state.lock().stopping
+    }
+
+    /// Sleeps until there is a call after `seen`. False: stop.
+    fn sleep(&self, seen: u64) -> bool {
+        let mut signal = self.state.lock();
+        while signal.calls == seen && !signal.stopping {
+            self.changed.wait(&mut signal);
+        }
+        !signal.stopping
+    }
+}
+
+impl Builders {
+    /// Starts the threads.
+    pub(crate) fn start(threads: usize, state: &Arc<State>) -> std::io::Result<Self> {
+        let wake = Arc::clone(&state.builders);
+        let threads = (0..threads).map(|at| {
+            let state = Arc::clone(state);
+            thread::Builder::new()
+                .name(format!("build-{at}"))
+                .spawn(move || build(&state, at))
+        });
+        Ok(Self {
+            threads: threads.collect::<Result<_, _>>()?,
+            wake,
+        })
+    }
+
+    /// Ends the threads and waits for them; at most a batch each.
+    pub(crate) fn stop(self) {
+        self.wake.state.lock().stopping = true;
+        self.wake.changed.notify_all();
+        for thread in self.threads {
+            // Its panics are caught; there is nothing to hear from it.
+            let _ = thread.join();
+        }
+    }
+}
+
+fn build(state: &State, at: usize) {
+    let wake = &state.builders;
+    loop {
+        let seen = wake.calls();
+        let partitions = state.partitions();
+        let mut linked = 0;
+        // Threads start at different partitions, so that they meet in one only when it alone has work.
+        for partition in partitions.values().cycle().skip(at).take(partitions.len()) {
+            if wake.stopping() {
+                return;
+            }
+            linked += link(partition);
+        }
+        if linked == 0 && !wake.sleep(seen) {
+            return;
+        }
+    }
+}
+
+fn link(partition: &Partition) -> usize {
+    if partition.is_unbuildable() {
+        return 0;
+    }
+    match catch_unwind(AssertUnwindSafe(|| partition.reader.link(BATCH))) {
+        Ok(0) => 0,
+        Ok(linked) => {
+            partition.progressed();
+            linked
+        }
+        Err(panic) => {
+            let why = panic_text(panic.as_ref()).to_owned();
+            tracing::error!(partition = %partition.key, "building the graph: {why}; its rows are scanned instead");
+            partition.give_up_building(why);
+            0
+        }
+    }
+}

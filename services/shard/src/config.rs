@@ -1,0 +1,82 @@
+//! What can be set about a shard?
+
+use std::num::NonZero;
+use std::thread::available_parallelism;
+
+use longbow_node::config::{NodeConfig, Setting, Settings};
+use longbow_storage::Options;
+use longbow_types::{Result, Role};
+
+/// Settings of a shard, besides those that every role has.
+pub const SETTINGS: &[Setting] = &[
+    Setting::new(
+        "hnsw.m",
+        "Links of a graph node on upper levels; the base level has twice as many",
+    )
+    .default("16"),
+    Setting::new(
+        "hnsw.ef_construction",
+        "Candidates examined when a row is linked into the graph",
+    )
+    .default("200"),
+    Setting::new(
+        "shard.search_threads",
+        "Threads that search; 0: one for each core",
+    )
+    .default("0"),
+    Setting::new(
+        "shard.search_queue",
+        "Searches that may wait for a thread; more are refused as OVERLOADED",
+    )
+    .default("1024"),
+    Setting::new(
+        "shard.build_threads",
+        "Threads that link rows into the graph; 0: one for every two cores",
+    )
+    .default("0"),
+    Setting::new(
+        "shard.apply_threads",
+        "Threads that apply the log; 0: one for each core, at most 4",
+    )
+    .default("0"),
+];
+
+/// How a shard runs.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// What every role has.
+    pub node: NodeConfig,
+    /// How graphs are built. The seed is set for each partition.
+    pub hnsw: Options,
+    /// Threads that search.
+    pub search_threads: usize,
+    /// Searches that may wait for a thread.
+    pub search_queue: usize,
+    /// Threads that link rows.
+    pub build_threads: usize,
+    /// Threads that apply the log.
+    pub apply_threads: usize,
+}
+
+impl Config {
+    /// Reads and checks the settings.
+    pub fn from_settings(settings: &Settings) -> Result<Self> {
+        let cores = available_parallelism().map_or(1, NonZero::get);
+        let threads = |key: &str, default: usize| {
+            let asked = settings.usize(key, 0..=1_024)?;
+            Ok(if asked == 0 { default } else { asked })
+        };
+        Ok(Self {
+            node: NodeConfig::from_settings(settings, Role::Shard)?,
+            hnsw: Options {
+                m: settings.usize("hnsw.m", 2..=128)?,
+                ef_construction: settings.usize("hnsw.ef_construction", 8..=4_096)?,
+                seed: 0,
+            },
+            search_threads: threads("shard.search_threads", cores)?,
+            search_queue: settings.usize("shard.search_queue", 1..=1_000_000)?,
+            build_threads: threads("shard.build_threads", cores.div_ceil(2))?,
+            apply_threads: threads("shard.apply_threads", cores.min(4))?,
+        })
+    }
+}

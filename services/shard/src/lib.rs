@@ -1,0 +1,24 @@
+//! The shard role: replicas that follow the log and answer searches.
+//!
+//! How an entry becomes an answer:
+//! [`tail`] takes entries from any live keeper and works out what each means for this node → [`actors`] apply them, one
+//! actor for each replica, and publish a view → [`builders`] link the new rows into the graph behind them → [`rpc`]
+//! answers from the newest view, on the threads of [`pool`], never on a mailbox.
+//!
+//! A shard has no authority: what it holds is a function of the log, and it can be thrown away.
+
+mod actors;
+mod apply;
+mod builders;
+mod config;
+mod latch;
+mod partition;
+mod pool;
+mod report;
+mod rpc;
+mod running;
+mod state;
+mod tail;
+
+pub use config::{Config, SETTINGS};
+pub use running::{Running, start};

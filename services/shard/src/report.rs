@@ -1,0 +1,90 @@
+//! What do operators see of the replicas? Gauges, brought up to date now and then.
+//!
+//! Several shards may live in one process and share its recorder, so gauges are moved by differences: each reads as the
+//! sum over the process.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use longbow_node::shutdown::Shutdown;
+
+use crate::state::State;
+
+/// Live rows held here, by dataset.
+const INDEX_SIZE: &str = "longbow_vector_index_size";
+/// Rows applied but not yet linked into a graph, by dataset.
+const QUEUE_DEPTH: &str = "longbow_index_queue_depth";
+/// Committed entries not yet applied.
+const APPLY_LAG: &str = "longbow_apply_lag_entries";
+/// Replicas that stopped applying.
+const STOPPED: &str = "longbow_replicas_stopped";
+
+const EVERY: Duration = Duration::from_secs(1);
+
+/// What was reported last: by metric and dataset (empty: none).
+#[derive(Default)]
+struct Reported(BTreeMap<(&'static str, String), f64>);
+
+/// Keeps the gauges up to date until the shutdown, then takes back what they say.
+pub(crate) async fn report(state: Arc<State>, shutdown: Shutdown) {
+    let mut reported = Reported::default();
+    let mut tick = tokio::time::interval(EVERY);
+    tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        tokio::select! {
+            _ = tick.tick() => reported.update(measure(&state)),
+            () = shutdown.wait() => break,
+        }
+    }
+    reported.update(BTreeMap::new());
+}
+
+fn measure(state: &State) -> BTreeMap<(&'static str, String), f64> {
+    let mut values: BTreeMap<(&'static str, String), f64> = BTreeMap::new();
+    let mut add = |metric, dataset: &str, value: f64| {
+        *values.entry((metric, dataset.to_owned())).or_default() += value;
+    };
+    let lag = state
+        .committed
+        .load(Ordering::Relaxed)
+        .saturating_sub(state.routed());
+    add(APPLY_LAG, "", lag as f64);
+    add(STOPPED, "", 0.0);
+    for partition in state.partitions().values() {
+        add(
+            INDEX_SIZE,
+            &partition.dataset,
+            partition.reader.view().rows() as f64,
+        );
+        add(
+            QUEUE_DEPTH,
+            &partition.dataset,
+            partition.reader.unlinked() as f64,
+        );
+        if partition.stopped().is_some() {
+            add(STOPPED, "", 1.0);
+        }
+    }
+    values
+}
+
+impl Reported {
+    fn update(&mut self, mut now: BTreeMap<(&'static str, String), f64>) {
+        for key in self.0.keys() {
+            now.entry(key.clone()).or_insert(0.0);
+        }
+        for ((metric, dataset), value) in &now {
+            let before = self.0.get(&(*metric, dataset.clone())).copied().unwrap_or(0.0);
+            let gauge = if dataset.is_empty() {
+                metrics::gauge!(*metric)
+            } else {
+                metrics::gauge!(*metric, "dataset" => dataset.clone())
+            };
+            gauge.increment(value - before);
+        }
+        now.retain(|(_, dataset), value| dataset.is_empty() || *value != 0.0);
+        self.0 = now;
+    }
+}

@@ -1,0 +1,158 @@
+//! Finds the replicas a request is about, and waits until they have come far enough.
+
+use std::time::{Duration, Instant};
+
+use longbow_node::rpc::deadline;
+use longbow_types::limits::PARTITIONS_MAX;
+use longbow_types::{DatasetId, Error, ErrorCode, Result};
+use longbow_wire::internal::PartitionSet;
+
+use super::Service;
+use crate::partition::{Key, Partition, Read};
+
+/// When a caller that met a node in replay may try again.
+const RETRY_AFTER: Duration = Duration::from_millis(250);
+
+/// How far a read must wait.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Until {
+    /// Applied.
+    Applied,
+    /// Applied and linked into the graph.
+    Indexed,
+}
+
+/// The replicas of a request.
+pub(super) struct Located {
+    /// Name of the dataset.
+    pub(super) dataset: String,
+    /// Views of the replicas by ordinal, taken after the wait. At least one.
+    pub(super) reads: Vec<Read>,
+}
+
+impl Service {
+    /// Finds replicas and waits until each has applied `min_index` and, perhaps, linked what it then held.
+    ///
+    /// # Errors
+    /// `DATASET_NOT_FOUND`; `NO_REPLICA` for a partition that is not here, or while the log is replayed;
+    /// `REPLICA_STOPPED` for an index that will never be applied; `DEADLINE_EXCEEDED`; `STOPPING`.
+    pub(super) async fn locate(
+        &self,
+        target: Option<PartitionSet>,
+        until: Until,
+        deadline: Option<Instant>,
+    ) -> Result<Located> {
+        let target = target.ok_or_else(|| super::missing("target"))?;
+        let mut ordinals = target.partitions;
+        ordinals.sort_unstable();
+        ordinals.dedup();
+        if ordinals.is_empty() {
+            return Err(super::missing("target.partitions"));
+        }
+        if ordinals.len() > PARTITIONS_MAX as usize {
+            let message = format!("{} partitions", ordinals.len());
+            return Err(Error::new(ErrorCode::TooLarge, message)
+                .field("target.partitions")
+                .limit(PARTITIONS_MAX));
+        }
+        if target.min_index == 0 && !self.state.is_caught_up() {
+            // A replica in replay holds less than it acknowledged in its former life.
+            let message = "this shard is still replaying the log";
+            return Err(Error::new(ErrorCode::NoReplica, message).retry_after(RETRY_AFTER));
+        }
+        // A dataset's id is the index of the entry that created it.
+        let index = target.min_index.max(target.dataset_id);
+        tokio::select! {
+            located = deadline::within(deadline, self.arrive(DatasetId(target.dataset_id), &ordinals, index, until)) => located?,
+            () = self.shutdown.wait() => Err(Error::new(ErrorCode::Stopping, "the node is stopping")),
+        }
+    }
+
+    async fn arrive(
+        &self,
+        dataset: DatasetId,
+        ordinals: &[u32],
+        index: u64,
+        until: Until,
+    ) -> Result<Located> {
+        if self.state.routed() < dataset.0 {
+            self.routed(dataset.0).await?;
+        }
+        let known = self.state.catalogue();
+        let known = known.dataset(dataset).ok_or_else(|| not_found(dataset))?;
+        let here = self.state.partitions();
+        let partitions = ordinals.iter().map(|&ordinal| {
+            let key = Key { dataset, ordinal };
+            here.get(&key).cloned().ok_or_else(|| {
+                let message = format!("partition {key} is not on shard {}", self.state.me);
+                Error::new(ErrorCode::NoReplica, message).field("target.partitions")
+            })
+        });
+        let partitions = partitions.collect::<Result<Vec<_>>>()?;
+        for partition in &partitions {
+            self.reached(partition, index, until).await?;
+        }
+        let routed = self.state.routed();
+        Ok(Located {
+            dataset: known.name.clone(),
+            reads: partitions
+                .iter()
+                .map(|partition| partition.read(routed))
+                .collect(),
+        })
+    }
+
+    /// Waits until everything up to an index has been routed.
+    async fn routed(&self, index: u64) -> Result<()> {
+        self.state.want(index);
+        let mut routed = self.state.watch_routed();
+        let reached = routed.wait_for(|&routed| routed >= index).await;
+        reached
+            .map(drop)
+            .map_err(|_| Error::new(ErrorCode::Stopping, "the node is stopping"))
+    }
+
+    /// Waits until a partition has applied an index and, perhaps, linked what it then held.
+    async fn reached(&self, partition: &Partition, index: u64, until: Until) -> Result<()> {
+        let (mut routed, mut progress) = (self.state.watch_routed(), partition.progress());
+        // Slots that the caller waits for; known once the index is applied.
+        let mut slots = None;
+        loop {
+            let now = *routed.borrow_and_update();
+            progress.borrow_and_update();
+            let read = partition.read(now);
+            if slots.is_none() && read.state.applied_index >= index {
+                slots = Some(read.view.slots());
+            }
+            if partition.is_evicted() {
+                return Err(not_found(partition.key.dataset));
+            }
+            let linked = partition.reader.linked();
+            match slots {
+                Some(slots) if until == Until::Applied || linked >= slots || partition.is_unbuildable() => {
+                    return Ok(());
+                }
+                Some(_) => {}
+                None => {
+                    if let Some(why) = partition.stopped() {
+                        return Err(partition.stopped_error(why));
+                    }
+                    self.state.want(index);
+                }
+            }
+            // Neither sender is dropped while `self` and the partition are held.
+            tokio::select! {
+                _ = routed.changed(), if slots.is_none() => {}
+                _ = progress.changed() => {}
+            }
+        }
+    }
+}
+
+fn not_found(dataset: DatasetId) -> Error {
+    Error::new(
+        ErrorCode::DatasetNotFound,
+        format!("there is no dataset {dataset}"),
+    )
+    .field("dataset_id")
+}

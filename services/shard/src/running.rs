@@ -1,0 +1,199 @@
+//! How does a shard start, and how does it end?
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use anyhow::Context as _;
+use longbow_node::gossip::Gossip;
+use longbow_node::http::{self, Readiness};
+use longbow_node::identity::{self, Claim};
+use longbow_node::keeper_client::KeeperClient;
+use longbow_node::rpc::{self, ClusterAuth, MESSAGE_BYTES_MAX, Peers, serve::DRAIN};
+use longbow_node::shutdown::Shutdown;
+use longbow_node::{advertise, telemetry};
+use longbow_types::NodeId;
+use longbow_wire::internal::shard_service_server::ShardServiceServer;
+use tokio::task::JoinHandle;
+use tonic::service::Routes;
+
+use crate::actors::Actors;
+use crate::builders::Builders;
+use crate::config::Config;
+use crate::latch::{self, Stored};
+use crate::pool::Pool;
+use crate::report;
+use crate::rpc::Service;
+use crate::state::State;
+use crate::tail::Tail;
+
+/// A shard that listens. It is ready once it has caught up with the log and is registered.
+pub struct Running {
+    /// This node.
+    pub node_id: NodeId,
+    /// Where the RPC listens.
+    pub rpc_addr: SocketAddr,
+    /// Where metrics and health are served.
+    pub http_addr: SocketAddr,
+    /// Where gossip listens.
+    pub gossip_addr: SocketAddr,
+    readiness: Readiness,
+    shutdown: Shutdown,
+    claim: Claim,
+    gossip: Gossip,
+    server: JoinHandle<longbow_types::Result<()>>,
+    tasks: Vec<JoinHandle<()>>,
+    actors: Arc<Actors>,
+    builders: Builders,
+    pool: Arc<Pool>,
+}
+
+/// Starts a shard: it listens when this returns, and becomes ready by itself.
+pub async fn start(config: Config, shutdown: Shutdown) -> anyhow::Result<Running> {
+    // One role of a process may end alone.
+    let shutdown = shutdown.child();
+    telemetry::metrics();
+    let claim = identity::claim(&config.node)?;
+    let identity = claim.identity.clone();
+    let stored = config.node.data_path.as_deref().map(Stored::new);
+    let latched = stored.as_ref().map(Stored::read).transpose()?.unwrap_or_default();
+
+    let (listener, rpc_addr) = rpc::bind(config.node.rpc_listen).await?;
+    let advertised = advertise::rpc(&config.node, rpc_addr).await?;
+    let readiness = Readiness::new();
+    let http_addr = http::serve(config.node.http_listen, readiness.clone(), shutdown.clone()).await?;
+    let gossip = Gossip::start(
+        &config.node,
+        identity.clone(),
+        advertised,
+        Some(http_addr),
+        shutdown.clone(),
+    )
+    .await?;
+    let auth = ClusterAuth::new(&identity, config.node.secret.expose());
+    let peers = Peers::new(auth.clone());
+
+    let state = Arc::new(State::new(identity.node_id.clone()));
+    let actors = Arc::new(Actors::start(
+        config.apply_threads,
+        config.hnsw,
+        Arc::clone(&state),
+    )?);
+    let builders = Builders::start(config.build_threads, &state).context("starting builder threads")?;
+    let pool = Pool::start(config.search_threads, config.search_queue).context("starting search threads")?;
+    let pool = Arc::new(pool);
+    let tail = Tail {
+        state: Arc::clone(&state),
+        actors: Arc::clone(&actors),
+        gossip: gossip.clone(),
+        peers: peers.clone(),
+        keeper: KeeperClient::new(peers, gossip.clone()),
+        readiness: readiness.clone(),
+        shutdown: shutdown.clone(),
+    };
+    let tasks = vec![
+        tokio::spawn(tail.follow()),
+        tokio::spawn(report::report(Arc::clone(&state), shutdown.clone())),
+        tokio::spawn(latch::keep(stored, latched, gossip.clone(), shutdown.clone())),
+    ];
+    let service = Service {
+        state,
+        pool: Arc::clone(&pool),
+        gossip: gossip.clone(),
+        shutdown: shutdown.clone(),
+    };
+    let service = ShardServiceServer::new(service)
+        .max_decoding_message_size(MESSAGE_BYTES_MAX)
+        .max_encoding_message_size(MESSAGE_BYTES_MAX);
+    let routes = Routes::new(service);
+    let server = tokio::spawn(rpc::serve(listener, routes, Some(auth), shutdown.clone(), DRAIN));
+    tracing::info!(node = %identity.node_id, rpc = %rpc_addr, http = %http_addr, "shard listens");
+    Ok(Running {
+        node_id: identity.node_id.clone(),
+        rpc_addr,
+        http_addr,
+        gossip_addr: gossip.local_addr(),
+        readiness,
+        shutdown,
+        claim,
+        gossip,
+        server,
+        tasks,
+        actors,
+        builders,
+        pool,
+    })
+}
+
+impl Running {
+    /// Whether it may get traffic, and why not.
+    pub fn readiness(&self) -> &Readiness {
+        &self.readiness
+    }
+
+    /// Returns when it is ready.
+    pub async fn ready(&self) {
+        self.readiness.ready().await;
+    }
+
+    /// Waits until it has drained after the shutdown.
+    ///
+    /// # Errors
+    /// When the server fails, or another live node has taken this node's id.
+    pub async fn wait(mut self) -> anyhow::Result<()> {
+        let mut superseded = self.gossip.superseded();
+        let mut end = Ok(());
+        tokio::select! {
+            served = &mut self.server => {
+                end = served.context("the RPC server's task").and_then(|served| Ok(served?));
+            }
+            other = taken(&mut superseded) => {
+                end = Err(anyhow::anyhow!("another live node is {}: {other}", self.node_id));
+            }
+            () = self.shutdown.wait() => {}
+        }
+        self.readiness.set(false, "stopping");
+        self.shutdown.trigger();
+        if !self.server.is_finished() {
+            // Bounded by its own drain.
+            let served = (&mut self.server).await;
+            end = end.and(
+                served
+                    .context("the RPC server's task")
+                    .and_then(|served| Ok(served?)),
+            );
+        }
+        for task in self.tasks.drain(..) {
+            if let Err(error) = task.await {
+                tracing::error!(%error, "a task of the shard failed");
+            }
+        }
+        let (actors, builders, pool) = (self.actors, self.builders, self.pool);
+        let stop = move || {
+            pool.stop();
+            builders.stop();
+            // Tasks that held it have ended.
+            if let Some(actors) = Arc::into_inner(actors) {
+                actors.stop();
+            }
+        };
+        tokio::task::spawn_blocking(stop)
+            .await
+            .context("stopping the shard's threads")?;
+        drop(self.claim);
+        end
+    }
+}
+
+/// Who took this node's id, once somebody has.
+async fn taken(superseded: &mut tokio::sync::watch::Receiver<Option<String>>) -> String {
+    // The guard must not live on in the other arm: futures that hold one cannot be spawned.
+    let other = superseded
+        .wait_for(Option::is_some)
+        .await
+        .map(|other| other.clone());
+    match other {
+        Ok(other) => other.unwrap_or_default(),
+        // Gossip has ended with the shutdown; the server's end decides.
+        Err(_) => std::future::pending().await,
+    }
+}

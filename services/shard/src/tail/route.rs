@@ -1,0 +1,314 @@
+//! What does an entry of the log mean for this node? A pure state machine: entries in, steps out.
+
+use bytes::Bytes;
+use longbow_cluster::catalogue::{Catalogue, Dataset};
+use longbow_storage::WriteKind;
+use longbow_types::{DatasetId, Error, ErrorCode, NodeId, Result};
+use longbow_wire::convert::schema;
+use longbow_wire::entry::decode_header;
+use longbow_wire::internal::entry_header::Command;
+use longbow_wire::internal::{self, EntryHeader, PartitionRange, WriteCommand};
+use longbow_wire::v1;
+use prost::Message as _;
+
+use crate::actors::Place;
+use crate::apply::Op;
+use crate::partition::Key;
+
+/// One thing to do.
+pub(super) enum Step {
+    /// Rows for replicas of this node.
+    Write(Vec<(Key, Op)>),
+    /// Make replicas.
+    Place(Place),
+    /// Drop the replicas of a dataset.
+    Evict(DatasetId),
+    /// Nothing for this node's replicas, but the catalogue has changed.
+    Changed,
+}
+
+/// The catalogue as this node applies it.
+pub(super) struct Route {
+    me: NodeId,
+    catalogue: Catalogue,
+}
+
+impl Route {
+    /// Before the first entry.
+    pub(super) fn new(me: NodeId) -> Self {
+        Self {
+            me,
+            catalogue: Catalogue::new(),
+        }
+    }
+
+    /// Whether this node may hold replicas.
+    pub(super) fn is_registered(&self) -> bool {
+        self.catalogue.shards().contains(&self.me)
+    }
+
+    /// The catalogue for others to see: without producers, which are many and nobody's business.
+    pub(super) fn published(&self) -> Catalogue {
+        Catalogue::from_proto(&self.catalogue.to_proto(false))
+            .expect("a catalogue that was built from the log is valid")
+    }
+
+    /// Judges the next entry and says what to do. Nothing, for an entry that is refused, repeated, or not for us.
+    ///
+    /// # Errors
+    /// `CORRUPTION` if the header cannot be read, which no keeper lets into the log; nothing is changed then.
+    pub(super) fn entry(&mut self, index: u64, header: &Bytes, body: &Bytes) -> Result<Option<Step>> {
+        let header = decode_header(header).map_err(|error| {
+            Error::new(
+                ErrorCode::Corruption,
+                format!("the header of entry {index}: {error}"),
+            )
+        })?;
+        let dropped = dropped_dataset(&header);
+        if !self.catalogue.apply(index, &header).takes_effect() {
+            return Ok(None);
+        }
+        Ok(match header.command {
+            Some(Command::Write(write)) => Some(Step::Write(self.write(index, &write, body))),
+            Some(Command::CreateDataset(_)) => Some(self.created(DatasetId(index))),
+            Some(Command::DropDataset(_)) => dropped.map(Step::Evict),
+            Some(Command::RegisterShard(_)) => Some(Step::Changed),
+            Some(Command::OpenProducer(_)) | None => None,
+        })
+    }
+
+    fn write(&self, index: u64, write: &WriteCommand, body: &Bytes) -> Vec<(Key, Op)> {
+        let dataset = DatasetId(write.dataset_id);
+        let kind = match write.kind() {
+            internal::WriteKind::Delete => WriteKind::Delete,
+            // The catalogue accepts no third kind.
+            internal::WriteKind::Upsert | internal::WriteKind::Unspecified => WriteKind::Upsert,
+        };
+        let mine = |range: &&PartitionRange| {
+            let known = self.catalogue.dataset(dataset);
+            let nodes = known.and_then(|known| known.partitions.get(range.partition as usize));
+            nodes.is_some_and(|nodes| nodes.contains(&self.me))
+        };
+        let op = |range: &PartitionRange| {
+            let key = Key {
+                dataset,
+                ordinal: range.partition,
+            };
+            let op = Op {
+                index,
+                kind,
+                body: slice(body, range),
+                rows: range.rows,
+            };
+            (key, op)
+        };
+        write.ranges.iter().filter(mine).map(op).collect()
+    }
+
+    fn created(&self, id: DatasetId) -> Step {
+        let Some(dataset) = self.catalogue.dataset(id) else {
+            return Step::Changed;
+        };
+        let partitions: Vec<u32> = (0_u32..)
+            .zip(&dataset.partitions)
+            .filter(|(_, nodes)| nodes.contains(&self.me))
+            .map(|(ordinal, _)| ordinal)
+            .collect();
+        if partitions.is_empty() {
+            return Step::Changed;
+        }
+        match schema_of(dataset) {
+            Ok(schema) => Step::Place(Place {
+                dataset: id,
+                name: dataset.name.clone(),
+                schema,
+                partitions,
+            }),
+            Err(error) => {
+                // Routers check schemas; one that passed them and fails here is of a later version.
+                tracing::error!(dataset = %dataset.name, "no replica can be made: {error}");
+                Step::Changed
+            }
+        }
+    }
+}
+
+fn dropped_dataset(header: &EntryHeader) -> Option<DatasetId> {
+    match &header.command {
+        Some(Command::DropDataset(command)) => Some(DatasetId(command.dataset_id)),
+        _ => None,
+    }
+}
+
+/// The schema that a dataset was created with.
+pub(super) fn schema_of(dataset: &Dataset) -> Result<longbow_types::Schema> {
+    let message = v1::Schema::decode(dataset.schema.clone())
+        .map_err(|error| Error::new(ErrorCode::InvalidSchema, error.to_string()))?;
+    schema::from_proto(&message)
+}
+
+/// A range of a body, if it has it.
+fn slice(body: &Bytes, range: &PartitionRange) -> Option<Bytes> {
+    let from = usize::try_from(range.offset).ok()?;
+    let to = from.checked_add(usize::try_from(range.length).ok()?)?;
+    (to <= body.len()).then(|| body.slice(from..to))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use longbow_wire::internal::{
+        CreateDatasetCommand, DropDatasetCommand, OpenProducerCommand, RegisterShardCommand, ReplicaSet,
+    };
+
+    fn me() -> NodeId {
+        "shard-1".parse().unwrap()
+    }
+
+    fn header(command: Command) -> EntryHeader {
+        EntryHeader {
+            command: Some(command),
+            ..EntryHeader::default()
+        }
+    }
+
+    fn register(node: &str) -> EntryHeader {
+        header(Command::RegisterShard(RegisterShardCommand {
+            node_id: node.into(),
+        }))
+    }
+
+    /// A dataset of three partitions, of which this node holds 0 and 2.
+    fn create(name: &str) -> EntryHeader {
+        let schema = schema::to_proto(&crate::state::tests::schema());
+        let set = |nodes: &[&str]| ReplicaSet {
+            node_ids: nodes.iter().map(|&node| node.into()).collect(),
+        };
+        header(Command::CreateDataset(CreateDatasetCommand {
+            name: name.into(),
+            schema: schema.encode_to_vec().into(),
+            partitions: vec![set(&["shard-1"]), set(&["shard-2"]), set(&["shard-2", "shard-1"])],
+            partition_count: 3,
+            replication_factor: 0,
+        }))
+    }
+
+    fn write(dataset: u64, map_epoch: u64, ranges: &[(u32, u64, u64)]) -> EntryHeader {
+        let range = |&(partition, offset, length): &(u32, u64, u64)| PartitionRange {
+            partition,
+            offset,
+            length,
+            rows: 1,
+        };
+        header(Command::Write(WriteCommand {
+            dataset_id: dataset,
+            schema_version: 1,
+            map_epoch,
+            kind: internal::WriteKind::Delete as i32,
+            ranges: ranges.iter().map(range).collect(),
+        }))
+    }
+
+    struct Log {
+        route: Route,
+        index: u64,
+    }
+
+    impl Log {
+        fn append(&mut self, header: &EntryHeader) -> Option<Step> {
+            self.index += 1;
+            let encoded = Bytes::from(header.encode_to_vec());
+            self.route
+                .entry(self.index, &encoded, &Bytes::from_static(b"0123456789"))
+                .unwrap()
+        }
+
+        /// Registered twice over, with one dataset; its id is the index.
+        fn with_dataset() -> Self {
+            let mut log = Self {
+                route: Route::new(me()),
+                index: 0,
+            };
+            assert!(log.append(&EntryHeader::default()).is_none(), "raft's own entry");
+            assert!(!log.route.is_registered());
+            assert!(matches!(log.append(&register("shard-1")), Some(Step::Changed)));
+            assert!(log.route.is_registered());
+            log.append(&register("shard-2"));
+            let Some(Step::Place(place)) = log.append(&create("d")) else {
+                panic!("replicas are placed")
+            };
+            assert_eq!((place.dataset, place.name.as_str()), (DatasetId(4), "d"));
+            assert_eq!(place.partitions, [0, 2]);
+            log
+        }
+    }
+
+    fn ops(step: Option<Step>) -> Vec<(u32, Option<Vec<u8>>)> {
+        let Some(Step::Write(ops)) = step else {
+            panic!("a write is routed")
+        };
+        ops.into_iter()
+            .map(|(key, op)| (key.ordinal, op.body.map(|body| body.to_vec())))
+            .collect()
+    }
+
+    #[test]
+    fn a_write_goes_to_the_replicas_of_this_node_with_their_ranges() {
+        let mut log = Log::with_dataset();
+        let step = log.append(&write(4, 1, &[(0, 0, 2), (1, 2, 3), (2, 5, 5)]));
+        assert_eq!(
+            ops(step),
+            [(0, Some(b"01".to_vec())), (2, Some(b"56789".to_vec()))]
+        );
+    }
+
+    #[test]
+    fn a_range_outside_the_body_is_told_to_its_partition_alone() {
+        let mut log = Log::with_dataset();
+        let step = log.append(&write(4, 1, &[(0, 0, 2), (2, 5, 6)]));
+        assert_eq!(ops(step), [(0, Some(b"01".to_vec())), (2, None)]);
+    }
+
+    #[test]
+    fn refused_and_repeated_entries_do_nothing() {
+        let mut log = Log::with_dataset();
+        assert!(
+            log.append(&write(4, 9, &[(0, 0, 2)])).is_none(),
+            "stale map epoch"
+        );
+        assert!(
+            log.append(&write(77, 1, &[(0, 0, 2)])).is_none(),
+            "no such dataset"
+        );
+        assert!(log.append(&create("d")).is_none(), "the name is taken");
+        let open = header(Command::OpenProducer(OpenProducerCommand { client: "t".into() }));
+        assert!(log.append(&open).is_none());
+        let mut again = write(4, 1, &[(0, 0, 2)]);
+        (again.producer, again.sequence) = (log.index, 1);
+        assert_eq!(ops(log.append(&again)).len(), 1);
+        assert!(log.append(&again).is_none(), "a retry writes nothing twice");
+    }
+
+    #[test]
+    fn a_dropped_dataset_is_evicted_and_its_writes_are_refused() {
+        let mut log = Log::with_dataset();
+        let drop = header(Command::DropDataset(DropDatasetCommand { dataset_id: 4 }));
+        assert!(matches!(log.append(&drop), Some(Step::Evict(DatasetId(4)))));
+        assert!(log.append(&write(4, 1, &[(0, 0, 2)])).is_none());
+        assert_eq!(log.route.published().datasets().count(), 0);
+    }
+
+    #[test]
+    fn a_header_that_cannot_be_read_changes_nothing() {
+        let mut log = Log::with_dataset();
+        let before = log.route.published();
+        let garbage = Bytes::from_static(&[0xff; 7]);
+        let error = log
+            .route
+            .entry(log.index + 1, &garbage, &Bytes::new())
+            .err()
+            .unwrap();
+        assert_eq!(error.code, ErrorCode::Corruption);
+        assert_eq!(log.route.published(), before);
+    }
+}

@@ -1,0 +1,121 @@
+//! What goes wrong: poisoned entries, keepers that die or are cut off.
+
+use longbow_types::ErrorCode;
+use longbow_wire::internal::PartitionSet;
+
+use crate::cluster::{Cluster, all, near, soon, until};
+use crate::keeper::Mood;
+use crate::rows::{ids, partition, upsert};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_poisoned_entry_stops_its_partition_alone() {
+    let cluster = Cluster::start(1).await;
+    let dataset = cluster.create("d");
+    cluster.upsert(dataset, 1..=30, "x");
+    // An id of each partition; the body of partition 1 is damaged.
+    let fresh = |ordinal: u32| (100..).find(|&id| partition(id) == ordinal).unwrap();
+    let (command, body) = upsert(dataset, &[fresh(0), fresh(1), fresh(2)], "x");
+    let mut body = body.to_vec();
+    let third = body.len() / 3;
+    body[third..2 * third].fill(0xa5);
+    let poison = cluster.append((command, body.into()));
+    let last = cluster.upsert(dataset, 200..=230, "x");
+
+    let one = |ordinal: u32, min_index: u64| PartitionSet {
+        partitions: vec![ordinal],
+        ..all(dataset, min_index)
+    };
+    for ordinal in [0, 2] {
+        cluster.wait(one(ordinal, last), false).await.unwrap();
+    }
+    let error = cluster.wait(one(1, last), false).await.unwrap_err();
+    assert_eq!(error.code, ErrorCode::ReplicaStopped);
+    assert!(error.message.contains(&format!("entry {poison}")), "{error}");
+    // Up to the entry before it is as good as any.
+    let states = cluster.wait(one(1, poison - 1), false).await.unwrap();
+    assert_eq!(states[0].applied_index, poison - 1);
+
+    let found = cluster.search(near(dataset, 0, 0.0, 1_000)).await.unwrap();
+    let mut have = ids(&found.arrow_ipc);
+    have.sort_unstable();
+    let mut want: Vec<u64> = (1..=30)
+        .chain((200..=230).filter(|&id| partition(id) != 1))
+        .collect();
+    want.extend([fresh(0), fresh(2)]);
+    want.sort_unstable();
+    assert_eq!(have, want);
+
+    let status = cluster.status().await;
+    assert_eq!(status.applied_index, last);
+    for replica in status.replicas {
+        let state = replica.state.unwrap();
+        if state.partition == 1 {
+            assert!(
+                replica.stopped.contains(&format!("entry {poison}")),
+                "{}",
+                replica.stopped
+            );
+        } else {
+            assert_eq!((replica.stopped.as_str(), state.applied_index), ("", last));
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_log_goes_on_at_another_keeper() {
+    let mut cluster = Cluster::start(2).await;
+    let dataset = cluster.create("d");
+    let last = cluster.upsert(dataset, 1..=10, "x");
+    cluster.wait(all(dataset, last), false).await.unwrap();
+    let serving = cluster
+        .keepers
+        .iter()
+        .position(|keeper| *keeper.tails.borrow() > 0)
+        .unwrap();
+    cluster.keepers.remove(serving).shutdown.trigger();
+    let last = cluster.upsert(dataset, 11..=20, "x");
+    let found = soon("the other keeper", cluster.search(near(dataset, last, 0.0, 100)))
+        .await
+        .unwrap();
+    assert_eq!(ids(&found.arrow_ipc), (1..=20).collect::<Vec<_>>());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_keeper_cut_off_from_the_others_is_left() {
+    let cluster = Cluster::start(2).await;
+    let dataset = cluster.create("d");
+    let last = cluster.upsert(dataset, 1..=10, "x");
+    cluster.wait(all(dataset, last), false).await.unwrap();
+    let serving = cluster
+        .keepers
+        .iter()
+        .find(|keeper| *keeper.tails.borrow() > 0)
+        .unwrap();
+    serving.mood.send_replace(Mood::CutOffAt(last));
+    let last = cluster.upsert(dataset, 11..=20, "x");
+    let found = soon("the other keeper", cluster.search(near(dataset, last, 0.0, 100)))
+        .await
+        .unwrap();
+    assert_eq!(ids(&found.arrow_ipc).len(), 20);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn reads_go_on_while_all_keepers_are_gone() {
+    let mut cluster = Cluster::start(1).await;
+    let dataset = cluster.create("d");
+    let last = cluster.upsert(dataset, 1..=10, "x");
+    cluster.wait(all(dataset, last), true).await.unwrap();
+    cluster.keepers.remove(0).shutdown.trigger();
+    for _ in 0..3 {
+        let found = cluster.search(near(dataset, 0, 0.0, 100)).await.unwrap();
+        assert_eq!(ids(&found.arrow_ipc).len(), 10);
+    }
+    assert!(
+        cluster.shard().readiness().is_ready(),
+        "reads are what it is ready for"
+    );
+    until("the status", || async {
+        cluster.status().await.applied_index == last
+    })
+    .await;
+}

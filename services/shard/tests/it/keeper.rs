@@ -1,0 +1,250 @@
+//! A keeper whose log lives in memory.
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures::Stream;
+use longbow_cluster::catalogue::Catalogue;
+use longbow_node::gossip::Gossip;
+use longbow_node::identity::Identity;
+use longbow_node::rpc::{self, ClusterAuth};
+use longbow_node::shutdown::Shutdown;
+use longbow_wire::internal::entry_header::Command;
+use longbow_wire::internal::keeper_service_server::{KeeperService, KeeperServiceServer};
+use longbow_wire::internal::*;
+use parking_lot::Mutex;
+use prost::Message as _;
+use tokio::sync::{mpsc, watch};
+use tonic::{Request, Response, Status, Streaming};
+
+/// The log that all keepers of a test share.
+pub struct Log {
+    inner: Mutex<Inner>,
+    committed: watch::Sender<u64>,
+}
+
+struct Inner {
+    entries: Vec<TailEntry>,
+    catalogue: Catalogue,
+}
+
+impl Log {
+    pub fn new() -> Arc<Self> {
+        let log = Self {
+            inner: Mutex::new(Inner {
+                entries: Vec::new(),
+                catalogue: Catalogue::new(),
+            }),
+            committed: watch::Sender::new(0),
+        };
+        // As raft's leader does at the start of its term.
+        log.append_raw(Bytes::new(), Bytes::new());
+        Arc::new(log)
+    }
+
+    /// Commits an entry and judges it.
+    pub fn append(&self, command: Command, body: Bytes) -> (u64, Verdict) {
+        let mut header = EntryHeader {
+            command: Some(command),
+            ..EntryHeader::default()
+        };
+        if let Some(Command::CreateDataset(create)) = &mut header.command {
+            self.inner.lock().catalogue.place(create);
+        }
+        self.append_raw(header.encode_to_vec().into(), body)
+    }
+
+    fn append_raw(&self, header: Bytes, body: Bytes) -> (u64, Verdict) {
+        let mut inner = self.inner.lock();
+        let index = inner.entries.len() as u64 + 1;
+        let applied = inner
+            .catalogue
+            .apply(index, &EntryHeader::decode(header.clone()).unwrap());
+        inner.entries.push(TailEntry { index, header, body });
+        self.committed.send_replace(index);
+        (index, applied.verdict)
+    }
+
+    pub fn catalogue(&self) -> Catalogue {
+        self.inner.lock().catalogue.clone()
+    }
+
+    pub fn last(&self) -> u64 {
+        *self.committed.borrow()
+    }
+
+    fn from(&self, from: u64, to: u64) -> Vec<TailEntry> {
+        let inner = self.inner.lock();
+        inner.entries[from as usize - 1..to as usize].to_vec()
+    }
+}
+
+/// What a keeper shows of the log.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Mood {
+    /// Everything.
+    Whole,
+    /// Nothing after this index, but heartbeats go on: cut off from the other keepers.
+    CutOffAt(u64),
+}
+
+/// A running keeper.
+pub struct Keeper {
+    pub mood: watch::Sender<Mood>,
+    pub gossip: Gossip,
+    pub shutdown: Shutdown,
+    /// Streams of the tail opened so far.
+    pub tails: watch::Receiver<u64>,
+}
+
+impl Keeper {
+    pub async fn start(log: Arc<Log>, settings: &longbow_node::config::Settings, secret: &[u8]) -> Self {
+        let config =
+            longbow_node::config::NodeConfig::from_settings(settings, longbow_types::Role::WalKeeper)
+                .unwrap();
+        let identity = Identity {
+            cluster_id: config.cluster_id.clone(),
+            node_id: config.node_id.clone().unwrap(),
+            role: config.role,
+            generation: 1,
+        };
+        let shutdown = Shutdown::new();
+        let (listener, addr) = rpc::bind(config.rpc_listen).await.unwrap();
+        let gossip = Gossip::start(&config, identity.clone(), addr, None, shutdown.clone())
+            .await
+            .unwrap();
+        let mood = watch::Sender::new(Mood::Whole);
+        let tails = watch::Sender::new(0);
+        let counted = tails.subscribe();
+        let service = Service {
+            log,
+            mood: mood.clone(),
+            tails,
+            shutdown: shutdown.clone(),
+        };
+        let routes = tonic::service::Routes::new(KeeperServiceServer::new(service));
+        let auth = ClusterAuth::new(&identity, secret);
+        tokio::spawn(rpc::serve(
+            listener,
+            routes,
+            Some(auth),
+            shutdown.clone(),
+            Duration::ZERO,
+        ));
+        Self {
+            mood,
+            gossip,
+            shutdown,
+            tails: counted,
+        }
+    }
+}
+
+struct Service {
+    log: Arc<Log>,
+    mood: watch::Sender<Mood>,
+    tails: watch::Sender<u64>,
+    shutdown: Shutdown,
+}
+
+type Streamed<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
+
+#[tonic::async_trait]
+impl KeeperService for Service {
+    async fn append(&self, request: Request<AppendRequest>) -> Result<Response<AppendResponse>, Status> {
+        let AppendRequest { header, body } = request.into_inner();
+        let (index, verdict) = self.log.append_raw(header, body);
+        Ok(Response::new(AppendResponse {
+            group: 0,
+            incarnation: 1,
+            index,
+            verdict: Some(verdict),
+        }))
+    }
+
+    type TailStream = Streamed<TailResponse>;
+
+    async fn tail(&self, request: Request<TailRequest>) -> Result<Response<Self::TailStream>, Status> {
+        self.tails.send_modify(|tails| *tails += 1);
+        let mut from = request.into_inner().from_index;
+        let (log, mut mood) = (Arc::clone(&self.log), self.mood.subscribe());
+        let mut committed = log.committed.subscribe();
+        let (send, receive) = mpsc::channel(4);
+        let shutdown = self.shutdown.clone();
+        tokio::spawn(async move {
+            loop {
+                let end = match *mood.borrow_and_update() {
+                    Mood::Whole => *committed.borrow_and_update(),
+                    Mood::CutOffAt(index) => index.min(*committed.borrow_and_update()),
+                };
+                // Few entries at a time, so that messages of many sizes occur.
+                let to = end.min(from + 6);
+                let entries = if from <= to {
+                    log.from(from, to)
+                } else {
+                    Vec::new()
+                };
+                from += entries.len() as u64;
+                let more = from <= end;
+                let message = TailResponse {
+                    entries,
+                    commit_index: end,
+                    group: 0,
+                    incarnation: 1,
+                };
+                if send.send(Ok(message)).await.is_err() {
+                    return;
+                }
+                if more {
+                    continue;
+                }
+                tokio::select! {
+                    _ = committed.changed() => {}
+                    _ = mood.changed() => {}
+                    () = tokio::time::sleep(Duration::from_millis(100)) => {}
+                    () = shutdown.wait() => return,
+                }
+            }
+        });
+        Ok(Response::new(Box::pin(
+            tokio_stream::wrappers::ReceiverStream::new(receive),
+        )))
+    }
+
+    async fn read_index(&self, _: Request<ReadIndexRequest>) -> Result<Response<ReadIndexResponse>, Status> {
+        Ok(Response::new(ReadIndexResponse {
+            group: 0,
+            incarnation: 1,
+            index: self.log.last(),
+        }))
+    }
+
+    type WatchCatalogueStream = Streamed<WatchCatalogueResponse>;
+
+    async fn watch_catalogue(
+        &self,
+        _: Request<WatchCatalogueRequest>,
+    ) -> Result<Response<Self::WatchCatalogueStream>, Status> {
+        Err(Status::unimplemented("shards do not ask for this"))
+    }
+
+    async fn raft(&self, _: Request<Streaming<RaftRequest>>) -> Result<Response<RaftResponse>, Status> {
+        Err(Status::unimplemented("shards do not ask for this"))
+    }
+
+    async fn get_keeper_status(
+        &self,
+        _: Request<GetKeeperStatusRequest>,
+    ) -> Result<Response<GetKeeperStatusResponse>, Status> {
+        Err(Status::unimplemented("shards do not ask for this"))
+    }
+
+    async fn reset_keeper_latch(
+        &self,
+        _: Request<ResetKeeperLatchRequest>,
+    ) -> Result<Response<ResetKeeperLatchResponse>, Status> {
+        Err(Status::unimplemented("shards do not ask for this"))
+    }
+}

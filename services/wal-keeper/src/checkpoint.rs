@@ -1,0 +1,313 @@
+//! The catalogue on disk, so that a start need not replay the whole log. In sled, off the write path.
+//!
+//! It may lag behind what is applied, never run ahead of what is durable in the log. Two slots are written in turn,
+//! each in chunks with a checksum over all, so that a torn one is never taken for whole.
+//!
+//! sled's `flush` does not sync on Linux: a file handle of our own on its `db` file does. Chunks stay far below the
+//! size from which sled would put them into files that nobody syncs.
+
+use std::{
+    fs::{self, File},
+    io,
+    path::{Path, PathBuf},
+    thread,
+    time::{Duration, Instant},
+};
+
+use longbow_cluster::catalogue::Catalogue;
+use longbow_types::{Error, ErrorCode, Result};
+use longbow_wire::internal;
+use prost::Message;
+
+const CHUNK_BYTES: usize = 16 << 10;
+const CACHE_BYTES: u64 = 8 << 20;
+const SLOTS: [u8; 2] = [0, 1];
+const META_BYTES: usize = 28;
+const VERSION: u32 = 1;
+const LOCK_PATIENCE: Duration = Duration::from_secs(2);
+const LOCK_PAUSE: Duration = Duration::from_millis(10);
+
+/// Checkpoints of one keeper.
+pub(crate) struct Checkpoints {
+    dir: PathBuf,
+    open: Option<Open>,
+}
+
+struct Open {
+    db: sled::Db,
+    file: File,
+    /// Slot that the next checkpoint goes to.
+    next: u8,
+}
+
+/// What a slot says about itself.
+struct Meta {
+    applied: u64,
+    len: u64,
+    crc: u32,
+}
+
+impl Meta {
+    fn encode(&self) -> [u8; META_BYTES] {
+        let mut bytes = [0; META_BYTES];
+        bytes[..4].copy_from_slice(&VERSION.to_le_bytes());
+        bytes[4..12].copy_from_slice(&self.applied.to_le_bytes());
+        bytes[12..20].copy_from_slice(&self.len.to_le_bytes());
+        bytes[20..24].copy_from_slice(&self.crc.to_le_bytes());
+        let own = crc32c::crc32c(&bytes[..24]);
+        bytes[24..].copy_from_slice(&own.to_le_bytes());
+        bytes
+    }
+
+    fn decode(bytes: &[u8]) -> Option<Self> {
+        let bytes: &[u8; META_BYTES] = bytes.try_into().ok()?;
+        let u32_at = |at: usize| Some(u32::from_le_bytes(bytes[at..at + 4].try_into().ok()?));
+        let u64_at = |at: usize| Some(u64::from_le_bytes(bytes[at..at + 8].try_into().ok()?));
+        let sound = u32_at(24)? == crc32c::crc32c(&bytes[..24]) && u32_at(0)? == VERSION;
+        sound.then_some(Self {
+            applied: u64_at(4)?,
+            len: u64_at(12)?,
+            crc: u32_at(20)?,
+        })
+    }
+}
+
+impl Checkpoints {
+    /// Opens the folder, creating it if it is not there, and reads the newest catalogue in it.
+    pub fn open(dir: &Path) -> Result<(Self, Catalogue)> {
+        let mut checkpoints = Self {
+            dir: dir.to_owned(),
+            open: None,
+        };
+        let open = checkpoints.opened()?;
+        let mut newest = Catalogue::new();
+        for slot in SLOTS {
+            if let Some(catalogue) = load(&open.db, slot)?
+                && catalogue.applied_index() >= newest.applied_index()
+            {
+                newest = catalogue;
+                open.next = 1 - slot;
+            }
+        }
+        Ok((checkpoints, newest))
+    }
+
+    /// Writes a catalogue durably.
+    ///
+    /// A full disk closes the database, which keeps failing until it is opened again; the next call opens it.
+    /// An error of kind `StorageFailed` is a failed sync, and final.
+    pub fn store(&mut self, catalogue: &Catalogue) -> Result<Stored> {
+        let bytes = catalogue.to_proto(true).encode_to_vec();
+        let stored = self
+            .opened()
+            .and_then(|open| open.write(catalogue.applied_index(), &bytes));
+        match stored {
+            Ok(()) => Ok(Stored::Durable),
+            Err(error) if error.code == ErrorCode::Overloaded => {
+                self.open = None;
+                tracing::warn!(%error, "no space for a checkpoint: trying again later");
+                Ok(Stored::NoSpace)
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    fn opened(&mut self) -> Result<&mut Open> {
+        let open = match self.open.take() {
+            Some(open) => open,
+            None => Open::new(&self.dir)?,
+        };
+        Ok(self.open.insert(open))
+    }
+}
+
+/// What became of a checkpoint.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Stored {
+    Durable,
+    NoSpace,
+}
+
+impl Open {
+    fn new(dir: &Path) -> Result<Self> {
+        fs::create_dir_all(dir).map_err(|error| io_error(dir, &error))?;
+        let config = sled::Config::new()
+            .path(dir)
+            .cache_capacity(CACHE_BYTES)
+            .mode(sled::Mode::LowSpace)
+            // Nothing is durable before our own sync; a background flusher would only burn the idle core.
+            .flush_every_ms(None);
+        let db = open_unlocked(&config).map_err(|error| sled_error(dir, &error))?;
+        let file = File::open(dir.join("db")).map_err(|error| io_error(dir, &error))?;
+        for folder in [Some(dir), dir.parent()].into_iter().flatten() {
+            let synced = File::open(folder).and_then(|folder| folder.sync_all());
+            synced.map_err(|error| io_error(folder, &error))?;
+        }
+        Ok(Self { db, file, next: 0 })
+    }
+
+    fn write(&mut self, applied: u64, bytes: &[u8]) -> Result<()> {
+        let slot = self.next;
+        let meta = Meta {
+            applied,
+            len: bytes.len() as u64,
+            crc: crc32c::crc32c(bytes),
+        };
+        let failed = |error: sled::Error| sled_error(Path::new("checkpoint"), &error);
+        let mut chunks = 0u32;
+        for chunk in bytes.chunks(CHUNK_BYTES) {
+            self.db.insert(chunk_key(slot, chunks), chunk).map_err(failed)?;
+            chunks += 1;
+        }
+        for stale in self.db.range(chunk_key(slot, chunks)..=chunk_key(slot, u32::MAX)) {
+            let (key, _) = stale.map_err(failed)?;
+            self.db.remove(key).map_err(failed)?;
+        }
+        self.db.insert(meta_key(slot), &meta.encode()).map_err(failed)?;
+        self.db.flush().map_err(failed)?;
+        let synced = self.file.sync_data();
+        synced.map_err(|error| io_error(Path::new("fdatasync of the checkpoint"), &error))?;
+        self.next = 1 - slot;
+        Ok(())
+    }
+}
+
+/// Opens the database. One that this process has just closed may hold its lock a moment longer: sled's own threads
+/// let go of it when they are done.
+fn open_unlocked(config: &sled::Config) -> sled::Result<sled::Db> {
+    let until = Instant::now() + LOCK_PATIENCE;
+    loop {
+        match config.open() {
+            Err(sled::Error::Io(error)) if is_locked(&error) && Instant::now() < until => {
+                thread::sleep(LOCK_PAUSE);
+            }
+            opened => return opened,
+        }
+    }
+}
+
+/// sled keeps the kind in the text alone.
+fn is_locked(error: &io::Error) -> bool {
+    error.kind() == io::ErrorKind::WouldBlock || error.to_string().contains("could not acquire lock")
+}
+
+/// Reads a slot. `None`: there is no whole checkpoint in it.
+fn load(db: &sled::Db, slot: u8) -> Result<Option<Catalogue>> {
+    let failed = |error: sled::Error| sled_error(Path::new("checkpoint"), &error);
+    let stored = db.get(meta_key(slot)).map_err(failed)?;
+    let Some(meta) = stored.and_then(|bytes| Meta::decode(&bytes)) else {
+        return Ok(None);
+    };
+    let mut bytes = Vec::new();
+    for chunk in db.range(chunk_key(slot, 0)..=chunk_key(slot, u32::MAX)) {
+        bytes.extend_from_slice(&chunk.map_err(failed)?.1);
+    }
+    if bytes.len() as u64 != meta.len || crc32c::crc32c(&bytes) != meta.crc {
+        tracing::warn!(slot, "a checkpoint that was not finished is passed over");
+        return Ok(None);
+    }
+    let message = internal::Catalogue::decode(&bytes[..]).map_err(|error| corrupt(&error))?;
+    let catalogue = Catalogue::from_proto(&message)?;
+    if catalogue.applied_index() != meta.applied {
+        return Err(corrupt(&"the applied index is not the one recorded"));
+    }
+    Ok(Some(catalogue))
+}
+
+fn chunk_key(slot: u8, chunk: u32) -> [u8; 6] {
+    let [a, b, c, d] = chunk.to_be_bytes();
+    [b'c', slot, a, b, c, d]
+}
+
+fn meta_key(slot: u8) -> [u8; 2] {
+    [b'm', slot]
+}
+
+fn corrupt(why: &dyn std::fmt::Display) -> Error {
+    Error::new(ErrorCode::Corruption, format!("the catalogue checkpoint: {why}"))
+}
+
+fn sled_error(path: &Path, error: &sled::Error) -> Error {
+    match error {
+        sled::Error::Io(error) => io_error(path, error),
+        sled::Error::Corruption { .. } => corrupt(error),
+        other => Error::new(ErrorCode::StorageFailed, format!("{}: {other}", path.display())),
+    }
+}
+
+fn io_error(path: &Path, error: &io::Error) -> Error {
+    let code = match error.kind() {
+        io::ErrorKind::StorageFull => ErrorCode::Overloaded,
+        _ => ErrorCode::StorageFailed,
+    };
+    Error::new(code, format!("{}: {error}", path.display()))
+}
+
+#[cfg(test)]
+mod tests {
+    use longbow_wire::internal::{EntryHeader, RegisterShardCommand, entry_header::Command};
+
+    use super::*;
+
+    fn grow(catalogue: &mut Catalogue, shards: u64) {
+        for _ in 0..shards {
+            let index = catalogue.applied_index() + 1;
+            let node_id = format!("shard-{index:0>50}");
+            let command = Command::RegisterShard(RegisterShardCommand { node_id });
+            let header = EntryHeader {
+                command: Some(command),
+                ..EntryHeader::default()
+            };
+            assert!(catalogue.apply(index, &header).takes_effect());
+        }
+    }
+
+    #[test]
+    fn the_newest_whole_checkpoint_is_found() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("catalogue");
+        let (mut checkpoints, mut catalogue) = Checkpoints::open(&path).unwrap();
+        assert_eq!(catalogue, Catalogue::new());
+        // Larger than one chunk, then smaller ones into both slots.
+        for shards in [1_000, 1, 1] {
+            grow(&mut catalogue, shards);
+            assert_eq!(checkpoints.store(&catalogue).unwrap(), Stored::Durable);
+        }
+        drop(checkpoints);
+        let (checkpoints, found) = Checkpoints::open(&path).unwrap();
+        assert_eq!(found, catalogue);
+        // A torn newest one: the one before counts.
+        let newest = 1 - checkpoints.open.as_ref().unwrap().next;
+        checkpoints
+            .open
+            .as_ref()
+            .unwrap()
+            .db
+            .remove(chunk_key(newest, 0))
+            .unwrap();
+        checkpoints.open.as_ref().unwrap().db.flush().unwrap();
+        drop(checkpoints);
+        let (mut checkpoints, found) = Checkpoints::open(&path).unwrap();
+        assert_eq!(found.applied_index(), catalogue.applied_index() - 1);
+        // The next one replaces the torn one.
+        checkpoints.store(&catalogue).unwrap();
+        drop(checkpoints);
+        assert_eq!(Checkpoints::open(&path).unwrap().1, catalogue);
+    }
+
+    #[test]
+    fn small_catalogues_do_not_leave_chunks_of_large_ones() {
+        let dir = tempfile::tempdir().unwrap();
+        let (mut checkpoints, mut catalogue) = Checkpoints::open(dir.path()).unwrap();
+        let mut large = Catalogue::new();
+        grow(&mut large, 2_000);
+        checkpoints.store(&large).unwrap();
+        checkpoints.store(&large).unwrap();
+        // Applied indexes only rise: make the small one newer.
+        let index = large.applied_index() + 1;
+        catalogue.apply(index, &EntryHeader::default());
+        checkpoints.store(&catalogue).unwrap();
+        drop(checkpoints);
+        assert_eq!(Checkpoints::open(dir.path()).unwrap().1, catalogue);
+    }
+}

@@ -1,0 +1,122 @@
+//! What a keeper is told.
+
+use std::{collections::BTreeSet, fmt, sync::Arc, time::Duration};
+
+use longbow_node::config::{NodeConfig, Setting, Settings};
+use longbow_types::{Error, ErrorCode, NodeId, Result, Role};
+use longbow_wal::Disk;
+
+/// Settings of a keeper, beside those of every node.
+pub const SETTINGS: &[Setting] = &[
+    Setting::new(
+        "keeper.initial_voters",
+        "Node ids of the keepers that form the group, the same list in the same order on each [default: this node alone]",
+    )
+    .list(),
+    Setting::new(
+        "keeper.election_timeout",
+        "How long keepers wait without a leader before they elect one; up to twice that",
+    )
+    .default("1s"),
+    Setting::new("keeper.segment_bytes", "Bytes reserved for one file of the log").default("67108864"),
+    Setting::new(
+        "keeper.spare_segments",
+        "Files of the log made ahead or kept to be used again",
+    )
+    .default("1"),
+    Setting::new(
+        "keeper.cache_bytes",
+        "Bytes of recent entries kept in memory for shards and other keepers",
+    )
+    .default("33554432"),
+    Setting::new(
+        "keeper.queue_bytes",
+        "Bytes of appends that may wait for the log; beyond, they are refused",
+    )
+    .default("67108864"),
+    Setting::new(
+        "keeper.checkpoint_interval",
+        "How often the catalogue is written to disk while it changes; bounds the log replayed on start",
+    )
+    .default("10s"),
+    Setting::new(
+        "keeper.fatal_grace",
+        "How long to serve what is committed after the disk failed, before the role ends",
+    )
+    .default("5s"),
+];
+
+/// What a keeper is told.
+#[derive(Clone)]
+pub struct Config {
+    /// What every node is told.
+    pub node: NodeConfig,
+    /// Voters of the group, in the order of their raft ids; empty: this node alone.
+    pub initial_voters: Vec<NodeId>,
+    /// Time without a leader before an election.
+    pub election_timeout: Duration,
+    /// Bytes reserved for a segment.
+    pub segment_bytes: u64,
+    /// Segments made ahead or kept to be used again.
+    pub spare_segments: usize,
+    /// Bytes of recent entries in memory.
+    pub cache_bytes: usize,
+    /// Bytes of appends that may wait.
+    pub queue_bytes: usize,
+    /// How often the catalogue is written.
+    pub checkpoint_interval: Duration,
+    /// How long to serve after the disk failed.
+    pub fatal_grace: Duration,
+    /// Where the log is kept, in place of a folder in the data path. For tests of faults.
+    pub log_disk: Option<Arc<dyn Disk>>,
+}
+
+impl fmt::Debug for Config {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Config")
+            .field("node", &self.node)
+            .field("initial_voters", &self.initial_voters)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Config {
+    /// Reads and checks the settings.
+    pub fn from_settings(settings: &Settings) -> Result<Self> {
+        let node = NodeConfig::from_settings(settings, Role::WalKeeper)?;
+        if node.data_path.is_none() {
+            return Err(settings.missing("data_path"));
+        }
+        let voters: Result<Vec<NodeId>> = settings
+            .list("keeper.initial_voters")
+            .iter()
+            .map(|id| {
+                id.parse()
+                    .map_err(|error: Error| error.field("keeper.initial_voters"))
+            })
+            .collect();
+        let initial_voters = voters?;
+        let distinct: BTreeSet<&NodeId> = initial_voters.iter().collect();
+        if distinct.len() != initial_voters.len() {
+            return Err(
+                Error::new(ErrorCode::InvalidValue, "a keeper is named twice").field("keeper.initial_voters")
+            );
+        }
+        let election_timeout = settings.duration("keeper.election_timeout")?;
+        if election_timeout < Duration::from_millis(50) {
+            return Err(settings.bad("keeper.election_timeout", "at least 50ms"));
+        }
+        Ok(Self {
+            node,
+            initial_voters,
+            election_timeout,
+            segment_bytes: settings.u64("keeper.segment_bytes", 64 << 10..=1 << 30)?,
+            spare_segments: settings.usize("keeper.spare_segments", 0..=64)?,
+            cache_bytes: settings.usize("keeper.cache_bytes", 1 << 20..=64 << 30)?,
+            queue_bytes: settings.usize("keeper.queue_bytes", 16 << 20..=64 << 30)?,
+            checkpoint_interval: settings.duration("keeper.checkpoint_interval")?,
+            fatal_grace: settings.duration("keeper.fatal_grace")?,
+            log_disk: None,
+        })
+    }
+}

@@ -1,0 +1,244 @@
+//! The disk thread: makes durable whatever waits, all of it with one write and one fdatasync, and says so.
+//!
+//! Group commit needs no timer: while one sync runs, what comes meanwhile is staged in a second buffer, encoded and
+//! checksummed, and shares the next. A full disk is tried again for a bounded time, before anything was synced; every
+//! other failure is final.
+
+use std::{
+    collections::VecDeque,
+    sync::Arc,
+    thread,
+    time::{Duration, Instant},
+};
+
+use longbow_cluster::raft_core::Persist;
+use longbow_wal::{Batch, EntryKind, Error, Reader, Writer};
+use longbow_wire::internal::RaftEntryType;
+use metrics::{Counter, Histogram};
+use parking_lot::{Condvar, Mutex};
+
+use crate::{GROUP, mailbox::Mailbox, spare::SpareMaker};
+
+/// A flush takes no more than about this, so that its first records do not wait for all others.
+const FLUSH_BYTES_MAX: usize = 16 << 20;
+const FULL_PAUSE: Duration = Duration::from_millis(100);
+const FULL_TRIES: u32 = 50;
+
+/// What waits for the disk. Bounded by raft: what is proposed and uncommitted, and what peers have in flight.
+pub(crate) struct DiskQueue {
+    state: Mutex<State>,
+    news: Condvar,
+    reader: Reader,
+}
+
+struct State {
+    /// What the next flush writes.
+    staged: Batch,
+    /// Number of the last job staged, if one is.
+    number: Option<u64>,
+    /// Jobs that the next flush has no room for.
+    waiting: VecDeque<Persist>,
+    /// What could not be staged, and so must end the log.
+    failed: Option<Error>,
+    end: Option<End>,
+}
+
+/// How the thread is to end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum End {
+    /// Finish what waits and close the log.
+    Close,
+    /// Leave everything as it is.
+    Abandon,
+}
+
+/// What the disk thread is to do next.
+enum Next {
+    /// Flush the batch, whose last job has this number.
+    Flush(u64),
+    Fail(Error),
+    End(End),
+}
+
+impl DiskQueue {
+    pub fn new(reader: Reader) -> Self {
+        let state = State {
+            staged: Batch::new(),
+            number: None,
+            waiting: VecDeque::new(),
+            failed: None,
+            end: None,
+        };
+        Self {
+            state: Mutex::new(state),
+            news: Condvar::new(),
+            reader,
+        }
+    }
+
+    /// Stages a job for the next flush, while the current one may be under way.
+    pub fn push(&self, job: Persist) {
+        let mut state = self.state.lock();
+        state.waiting.push_back(job);
+        self.stage(&mut state);
+        drop(state);
+        self.news.notify_one();
+    }
+
+    pub fn end(&self, end: End) {
+        self.state.lock().end = Some(end);
+        self.news.notify_one();
+    }
+
+    /// Stages what waits, as far as one flush takes it.
+    fn stage(&self, state: &mut State) {
+        self.reader.prepare(&mut state.staged);
+        while state.staged.bytes() < FLUSH_BYTES_MAX
+            && state.failed.is_none()
+            && let Some(job) = state.waiting.pop_front()
+        {
+            match encode(&mut state.staged, &job) {
+                Ok(()) => state.number = Some(job.number),
+                Err(error) => state.failed = Some(error),
+            }
+        }
+    }
+
+    /// Waits for work. Swaps what is staged with `empty`.
+    fn take(&self, empty: &mut Batch) -> Next {
+        let mut state = self.state.lock();
+        loop {
+            if state.end == Some(End::Abandon) {
+                return Next::End(End::Abandon);
+            }
+            if let Some(error) = state.failed.take() {
+                return Next::Fail(error);
+            }
+            if let Some(number) = state.number.take() {
+                std::mem::swap(&mut state.staged, empty);
+                self.stage(&mut state);
+                return Next::Flush(number);
+            }
+            if let Some(end) = state.end {
+                return Next::End(end);
+            }
+            self.news.wait(&mut state);
+        }
+    }
+}
+
+/// Runs the thread.
+pub(crate) fn spawn(
+    mut writer: Writer,
+    queue: Arc<DiskQueue>,
+    mailbox: Arc<Mailbox>,
+) -> std::io::Result<thread::JoinHandle<()>> {
+    let spares = SpareMaker::start(writer.spares())?;
+    thread::Builder::new()
+        .name("longbow-wal".to_owned())
+        .spawn(move || {
+            let _guard = PanicGuard(mailbox.clone());
+            let meters = Meters::new();
+            let mut batch = Batch::new();
+            let end = loop {
+                let flushed = match queue.take(&mut batch) {
+                    Next::Flush(number) => flush(&mut writer, &mut batch, &meters).map(|()| number),
+                    Next::Fail(error) => Err(error),
+                    Next::End(end) => break end,
+                };
+                match flushed {
+                    Ok(number) => mailbox.flushed(number),
+                    Err(error) => {
+                        mailbox.disk_failed(error.to_string());
+                        // Nothing can be written any more. What was durable is still read.
+                        return;
+                    }
+                }
+                spares.poke();
+            };
+            if end == End::Close
+                && let Err(error) = writer.close()
+            {
+                tracing::warn!(%error, "the log could not be closed cleanly");
+            }
+        })
+}
+
+/// A thread that is gone must not be waited for.
+struct PanicGuard(Arc<Mailbox>);
+
+impl Drop for PanicGuard {
+    fn drop(&mut self) {
+        if thread::panicking() {
+            self.0.disk_failed("the log's thread panicked".to_owned());
+        }
+    }
+}
+
+/// Metrics of the thread, looked up once.
+struct Meters {
+    synced: Histogram,
+    failed: Histogram,
+    written: Counter,
+}
+
+impl Meters {
+    fn new() -> Self {
+        Self {
+            synced: metrics::histogram!("longbow_wal_fsync_duration_seconds", "status" => "ok"),
+            failed: metrics::histogram!("longbow_wal_fsync_duration_seconds", "status" => "error"),
+            written: metrics::counter!("longbow_wal_bytes_written_total"),
+        }
+    }
+}
+
+fn encode(batch: &mut Batch, job: &Persist) -> Result<(), Error> {
+    for entry in &job.entries {
+        let kind = match entry.entry_type() {
+            RaftEntryType::Unspecified => EntryKind::Normal,
+            RaftEntryType::ConfChange => EntryKind::ConfChange,
+            RaftEntryType::ConfChangeV2 => EntryKind::ConfChangeV2,
+        };
+        batch.entry(GROUP, kind, entry.term, entry.index, &entry.data)?;
+    }
+    if let Some(state) = job.hard_state {
+        let state = longbow_wal::HardState {
+            term: state.term,
+            vote: state.vote,
+            commit: state.commit,
+        };
+        batch.hard_state(GROUP, state);
+    }
+    Ok(())
+}
+
+fn flush(writer: &mut Writer, batch: &mut Batch, meters: &Meters) -> Result<(), Error> {
+    let mut tries = 0;
+    loop {
+        let began = Instant::now();
+        let flushed = writer.commit(batch);
+        let took = began.elapsed().as_secs_f64();
+        match flushed {
+            Ok(flushed) => {
+                meters.synced.record(took);
+                meters.written.increment(flushed.bytes as u64);
+                return Ok(());
+            }
+            Err(Error::Full { operation, source }) if tries < FULL_TRIES => {
+                meters.failed.record(took);
+                if tries == 0 {
+                    tracing::warn!(operation, error = %source, "the log's disk is full: trying again");
+                }
+                tries += 1;
+                thread::sleep(FULL_PAUSE);
+            }
+            Err(error) => {
+                meters.failed.record(took);
+                return Err(error);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

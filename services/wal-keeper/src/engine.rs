@@ -1,0 +1,340 @@
+//! The one thread that owns raft and the catalogue: it waits in one place and acts in another.
+//!
+//! A turn: take all mail, feed it to raft, perform raft's effects until there are none, tell the world. Nothing in here
+//! blocks on a disk or a socket.
+
+mod append;
+mod apply;
+mod fatal;
+mod reads;
+
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, mpsc},
+    thread,
+    time::{Duration, Instant},
+};
+
+use longbow_cluster::{
+    catalogue::Catalogue,
+    raft_core::{CoreConfig, Effects, RaftCore, Restored},
+};
+use longbow_node::http::Readiness;
+use longbow_types::{Error, ErrorCode, NodeId, Result};
+use longbow_wire::internal::GetKeeperStatusResponse;
+
+use crate::{
+    Config,
+    committed::Committed,
+    disk::{DiskQueue, End},
+    group::Group,
+    latch::Latch,
+    mailbox::{Mail, Mailbox, Refusal, Request, Stop},
+    recover::DurableLog,
+    status::{Shared, View},
+    transport::Transport,
+};
+
+use append::Pending;
+use reads::Reads;
+
+/// Ticks of one election timeout.
+const ELECTION_TICKS: usize = 10;
+const HEARTBEAT_TICKS: usize = 2;
+/// Raft messages with entries on their way to one member, and their size.
+const INFLIGHT_MAX: usize = 32;
+const MESSAGE_BYTES_MAX: u64 = 1 << 20;
+
+/// What the engine works with.
+pub(crate) struct Parts {
+    pub group: Group,
+    /// Which life of this node: a signal about its disk belongs to it.
+    pub generation: u64,
+    pub restored: Restored,
+    pub log: DurableLog,
+    pub catalogue: Catalogue,
+    pub mailbox: Arc<Mailbox>,
+    pub disk: Arc<DiskQueue>,
+    pub committed: Arc<Committed>,
+    pub shared: Arc<Shared>,
+    pub latch: Arc<Latch>,
+    pub transport: Transport,
+    pub readiness: Readiness,
+    /// Catalogues to write to disk, one at a time.
+    pub checkpoints: mpsc::SyncSender<Catalogue>,
+}
+
+pub(crate) struct Engine {
+    core: RaftCore<DurableLog>,
+    parts: Parts,
+    pending: BTreeMap<u64, Pending>,
+    reads: Reads,
+    tick: Duration,
+    next_tick: Instant,
+    checkpoint_interval: Duration,
+    last_checkpoint: Instant,
+    /// Entries applied since the last checkpoint.
+    uncheckpointed: u64,
+    /// The term that this keeper leads.
+    led_term: Option<u64>,
+    /// What watchers see has changed.
+    view_stale: bool,
+    fatal: Option<String>,
+    /// The engine ends, at the latest then.
+    stopping: Option<Instant>,
+    /// Somebody was offered leadership.
+    hands_over: bool,
+    /// What must be applied before this keeper is ready: what was committed when it started. Alone, it will commit
+    /// everything it has.
+    ready_at: u64,
+}
+
+/// Runs the thread. It ends when the mailbox says so.
+pub(crate) fn spawn(config: &Config, parts: Parts) -> Result<thread::JoinHandle<()>> {
+    let core_config = CoreConfig {
+        election_ticks: ELECTION_TICKS,
+        heartbeat_ticks: HEARTBEAT_TICKS,
+        message_bytes_max: MESSAGE_BYTES_MAX,
+        inflight_max: INFLIGHT_MAX,
+        uncommitted_bytes_max: config.queue_bytes as u64,
+        cache_bytes_max: config.cache_bytes,
+        ..CoreConfig::new(parts.group.raft_id)
+    };
+    let timeouts = Box::new(|range| rand::Rng::random_range(&mut rand::rng(), range));
+    let log = DurableLog(parts.log.0.clone());
+    let core = RaftCore::new(&core_config, parts.restored.clone(), log, timeouts)?;
+    let now = Instant::now();
+    let tick = config.election_timeout / ELECTION_TICKS as u32;
+    let mut engine = Engine {
+        ready_at: match parts.group.voters.len() {
+            1 => core.last_index(),
+            _ => core.commit_index(),
+        },
+        core,
+        parts,
+        pending: BTreeMap::new(),
+        reads: Reads::default(),
+        tick,
+        next_tick: now + tick,
+        checkpoint_interval: config.checkpoint_interval,
+        last_checkpoint: now,
+        uncheckpointed: 0,
+        led_term: None,
+        view_stale: true,
+        fatal: None,
+        stopping: None,
+        hands_over: false,
+    };
+    let thread = thread::Builder::new().name("longbow-raft".to_owned());
+    let spawned = thread.spawn(move || engine.run());
+    spawned.map_err(|error| Error::new(ErrorCode::Internal, format!("cannot start a thread: {error}")))
+}
+
+impl Engine {
+    fn run(&mut self) {
+        if self.parts.group.voters.len() == 1 {
+            self.core.campaign();
+        }
+        let end = loop {
+            self.perform();
+            self.publish();
+            let mail = self.parts.mailbox.take(self.next_tick);
+            if let Some(end) = self.turn(mail) {
+                break end;
+            }
+        };
+        self.refuse_all("the keeper stopped");
+        self.parts.disk.end(end);
+        if end == End::Close && self.uncheckpointed > 0 && self.fatal.is_none() {
+            // Waits for one under way; the receiver ends when we drop the sender.
+            let _ = self.parts.checkpoints.send(self.parts.catalogue.clone());
+        }
+    }
+
+    /// One turn; tells how to end when it is time.
+    fn turn(&mut self, mail: Mail) -> Option<End> {
+        match mail.stop {
+            Some(Stop::AtOnce) => return Some(End::Abandon),
+            Some(Stop::Gracefully) => self.begin_stop(),
+            None => {}
+        }
+        if let Some(cause) = &mail.disk_failed {
+            self.fail_flush(cause);
+        }
+        if self.fatal.is_some() {
+            self.refuse_mail(mail.requests);
+            self.next_tick = Instant::now() + self.tick;
+        } else {
+            self.feed(mail);
+        }
+        let until = self.stopping?;
+        let waits =
+            self.fatal.is_none() && (!self.pending.is_empty() || self.hands_over && self.core.is_leader());
+        (!waits || Instant::now() >= until).then_some(match self.fatal {
+            Some(_) => End::Abandon,
+            None => End::Close,
+        })
+    }
+
+    fn feed(&mut self, mail: Mail) {
+        let now = Instant::now();
+        if now >= self.next_tick {
+            self.core.tick();
+            self.next_tick += self.tick;
+            if self.next_tick <= now {
+                // We were held up (a stopped process, a busy machine). To count all of it would start an election
+                // before the messages that wait are even looked at.
+                self.next_tick = now + self.tick;
+            }
+        }
+        for message in &mail.messages {
+            match self.core.step(message) {
+                Err(error) if error.code == ErrorCode::Corruption => return self.fail(&error.to_string()),
+                Err(error) => tracing::debug!(%error, "a raft message was refused"),
+                Ok(()) => {}
+            }
+        }
+        if let Some(number) = mail.flushed {
+            self.core.persisted(number);
+        }
+        for member in mail.unreachable {
+            self.core.unreachable(member);
+        }
+        for request in mail.requests {
+            match request {
+                Request::Append(append) => self.append(*append),
+                Request::ReadIndex(reply) => self.reads.ask(reply),
+            }
+        }
+        self.begin_reads();
+    }
+
+    /// Performs raft's effects until there are none.
+    fn perform(&mut self) {
+        while self.fatal.is_none() {
+            let effects = self.core.effects();
+            if let Some(error) = self.core.take_read_error() {
+                return self.fail(&error.to_string());
+            }
+            if effects.is_empty() {
+                return;
+            }
+            self.perform_one(effects);
+        }
+    }
+
+    fn perform_one(&mut self, effects: Effects) {
+        // Followers get their copy while our own disk is still at it.
+        for message in effects.send {
+            self.parts.transport.send(message);
+        }
+        if let Some(persist) = effects.persist {
+            self.parts.disk.push(persist);
+        }
+        if !effects.committed.is_empty() {
+            self.apply(effects.committed);
+        }
+        for read in effects.reads {
+            self.reads.answer(read);
+        }
+        if effects.role_changed {
+            self.view_stale = true;
+            let leads = self.core.is_leader().then(|| self.core.term());
+            if self.led_term != leads {
+                self.led_term = leads;
+                self.lose_leadership();
+            }
+        }
+    }
+
+    /// Lets appends under way finish and hands leadership over, so that writes flow on without an election timeout.
+    fn begin_stop(&mut self) {
+        if self.stopping.is_some() {
+            return;
+        }
+        self.hands_over = self.fatal.is_none() && self.core.transfer_leadership().is_some();
+        self.stopping = Some(Instant::now() + self.tick * ELECTION_TICKS as u32);
+    }
+
+    fn leader(&self) -> Option<NodeId> {
+        if self.fatal.is_some() && self.core.is_leader() {
+            return None;
+        }
+        self.core
+            .leader()
+            .and_then(|id| self.parts.group.node_of(id))
+            .cloned()
+    }
+
+    /// This keeper does not lead: who does?
+    fn not_leader(&self) -> Refusal {
+        let mut refusal = Refusal::certain(Error::new(ErrorCode::NotLeader, "this keeper does not lead"));
+        refusal.leader = self.leader();
+        refusal
+    }
+
+    /// Tells the RPC, watchers and metrics how things are.
+    fn publish(&mut self) {
+        let applied = self.parts.catalogue.applied_index();
+        let leader = self.leader();
+        // The view before the status: whoever reads them the other way round knows how far the view is good.
+        if self.view_stale && applied >= self.ready_at {
+            self.view_stale = false;
+            self.parts.shared.set_view(View {
+                catalogue: self.parts.catalogue.to_proto(false),
+                leader: leader.clone(),
+            });
+        }
+        self.parts.shared.set_status(GetKeeperStatusResponse {
+            leader: leader.as_ref().map(ToString::to_string).unwrap_or_default(),
+            term: self.core.term(),
+            commit_index: self.core.commit_index(),
+            applied_index: applied,
+            last_index: self.core.last_index(),
+            fatal: self.fatal.clone().unwrap_or_default(),
+            voters: self.parts.group.voters.iter().map(ToString::to_string).collect(),
+        });
+        let leads = self.core.is_leader() && self.fatal.is_none();
+        metrics::gauge!("longbow_wal_commit_index").set(self.core.commit_index() as f64);
+        metrics::gauge!("longbow_wal_leader").set(f64::from(u8::from(leads)));
+        match (&self.fatal, leader) {
+            (Some(cause), _) => self
+                .parts
+                .readiness
+                .set(false, format!("the disk failed: {cause}")),
+            (None, None) => self.parts.readiness.set(false, "no keeper leads"),
+            (None, Some(_)) if applied < self.ready_at => {
+                self.parts.readiness.set(false, "replaying the log")
+            }
+            (None, Some(_)) => self.parts.readiness.set(true, ""),
+        }
+        self.checkpoint();
+    }
+
+    /// Offers the catalogue to the checkpoint thread now and then; what does not fit now fits later.
+    fn checkpoint(&mut self) {
+        let due = self.last_checkpoint.elapsed() >= self.checkpoint_interval;
+        if self.uncheckpointed == 0 || !due || self.fatal.is_some() {
+            return;
+        }
+        self.last_checkpoint = Instant::now();
+        if self
+            .parts
+            .checkpoints
+            .try_send(self.parts.catalogue.clone())
+            .is_ok()
+        {
+            self.uncheckpointed = 0;
+        }
+    }
+}
+
+impl Drop for Engine {
+    fn drop(&mut self) {
+        if thread::panicking() {
+            // The others must not wait for a thread that is gone.
+            self.parts.shared.set_fatal("the raft thread panicked".to_owned());
+            self.parts.disk.end(End::Abandon);
+        }
+    }
+}

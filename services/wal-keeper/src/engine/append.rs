@@ -1,0 +1,154 @@
+//! Appending: proposed now, answered when the entry is applied.
+
+use bytes::Bytes;
+use longbow_types::{Error, ErrorCode};
+use longbow_wire::{
+    entry,
+    internal::{AppendResponse, entry_header::Command},
+};
+use prost::Message;
+use tokio::sync::oneshot;
+
+use longbow_cluster::catalogue::Applied;
+
+use super::Engine;
+use crate::{
+    GROUP, INCARNATION,
+    mailbox::{Append, Refusal},
+};
+
+type Reply = oneshot::Sender<Result<AppendResponse, Refusal>>;
+
+/// An append that is proposed and not applied yet.
+pub(super) struct Pending {
+    term: u64,
+    reply: Reply,
+    /// The caller can ask again without harm, so it need not wait for certainty when leadership is lost.
+    may_repeat: bool,
+}
+
+impl Engine {
+    pub(super) fn append(&mut self, append: Append) {
+        let Append {
+            mut header,
+            encoded,
+            body,
+            reply,
+        } = append;
+        if let Some(first) = self.parts.catalogue.answer(header.producer, header.sequence) {
+            answer(reply, &first);
+            return;
+        }
+        if !self.core.is_leader() || self.stopping.is_some() {
+            let _ = reply.send(Err(self.not_leader()));
+            return;
+        }
+        if let Some(error) = self.parts.latch.refusal() {
+            count("refused");
+            let _ = reply.send(Err(Refusal::certain(error)));
+            return;
+        }
+        let encoded = match &mut header.command {
+            Some(Command::CreateDataset(_)) if !self.core.leads_knowingly() => {
+                // Placement needs the newest catalogue; it is moments away.
+                let message = "the leader has not caught up with its log yet";
+                let _ = reply.send(Err(Refusal::certain(Error::new(ErrorCode::NoLeader, message))));
+                return;
+            }
+            Some(Command::CreateDataset(command)) => {
+                self.parts.catalogue.place(command);
+                Bytes::from(header.encode_to_vec())
+            }
+            _ => encoded,
+        };
+        let may_repeat = header.producer != 0
+            || matches!(
+                header.command,
+                Some(Command::RegisterShard(_) | Command::OpenProducer(_))
+            );
+        match self.core.propose(entry::join(&encoded, &body)) {
+            Ok(proposed) => {
+                let pending = Pending {
+                    term: proposed.term,
+                    reply,
+                    may_repeat,
+                };
+                self.pending.insert(proposed.index, pending);
+            }
+            Err(error) if error.code == ErrorCode::NotLeader => {
+                let _ = reply.send(Err(self.not_leader()));
+            }
+            Err(error) => {
+                count("refused");
+                let _ = reply.send(Err(Refusal::certain(error)));
+            }
+        }
+    }
+
+    /// The entry at this index is applied: whoever proposed one there learns what became of it.
+    pub(super) fn resolve(&mut self, index: u64, term: u64, applied: &Applied) {
+        let Some(pending) = self.pending.remove(&index) else {
+            return;
+        };
+        if pending.term == term {
+            answer(pending.reply, applied);
+        } else {
+            // Another leader's entry took the place: this one is in no log and never will be.
+            let _ = pending.reply.send(Err(self.not_leader()));
+        }
+    }
+
+    /// Leadership of a term has ended or begun. Appends of the former may still be committed by the next leader: those who can ask again are told so at once, the
+    /// others when it is certain.
+    pub(super) fn lose_leadership(&mut self) {
+        self.reads.refuse(&self.not_leader());
+        let (repeat, wait) = std::mem::take(&mut self.pending)
+            .into_iter()
+            .partition(|(_, pending)| pending.may_repeat);
+        self.pending = wait;
+        let leader = self.leader();
+        refuse(
+            repeat,
+            "leadership was lost before the entry was committed",
+            leader,
+        );
+    }
+
+    /// Nobody here will learn any more what became of the appends under way.
+    pub(super) fn refuse_all(&mut self, why: &str) {
+        self.reads.refuse(&self.not_leader());
+        let pending = std::mem::take(&mut self.pending);
+        refuse(pending, why, None);
+    }
+}
+
+fn refuse(
+    pending: std::collections::BTreeMap<u64, Pending>,
+    why: &str,
+    leader: Option<longbow_types::NodeId>,
+) {
+    for pending in pending.into_values() {
+        count("unknown");
+        let _ = pending.reply.send(Err(Refusal {
+            error: Error::new(ErrorCode::NotLeader, format!("{why}; it may have been written")),
+            leader: leader.clone(),
+            outcome_unknown: true,
+        }));
+    }
+}
+
+fn answer(reply: Reply, applied: &Applied) {
+    let accepted = applied.verdict.code.is_empty();
+    count(if accepted { "ok" } else { "refused" });
+    // A caller that went away asks again if it cares.
+    let _ = reply.send(Ok(AppendResponse {
+        group: GROUP,
+        incarnation: INCARNATION,
+        index: applied.index,
+        verdict: Some(applied.verdict.clone()),
+    }));
+}
+
+fn count(status: &'static str) {
+    metrics::counter!("longbow_wal_writes_total", "status" => status).increment(1);
+}

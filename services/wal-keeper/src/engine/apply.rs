@@ -1,0 +1,49 @@
+//! Applying what is committed: judged by the catalogue, then given to shards, then answered.
+
+use longbow_wire::{
+    entry,
+    internal::{EntryHeader, RaftEntry, RaftEntryType, entry_header::Command},
+};
+
+use super::Engine;
+use crate::committed::tail_entry;
+
+impl Engine {
+    pub(super) fn apply(&mut self, entries: Vec<RaftEntry>) {
+        let mut answers = Vec::with_capacity(entries.len());
+        let mut tail = Vec::with_capacity(entries.len());
+        for entry in &entries {
+            let data = match entry.entry_type() {
+                RaftEntryType::Unspecified => entry.data.clone(),
+                _ => bytes::Bytes::new(),
+            };
+            let committed = tail_entry(entry.index, &data);
+            // Checked before it was proposed; what cannot be read has no effect, here and everywhere.
+            let header = entry::decode_header(&committed.header).unwrap_or_else(|error| {
+                tracing::error!(index = entry.index, %error, "a committed entry cannot be read");
+                EntryHeader::default()
+            });
+            let applied = self.parts.catalogue.apply(entry.index, &header);
+            self.view_stale |= applied.takes_effect() && changes_view(&header);
+            answers.push((entry.index, entry.term, applied));
+            tail.push(committed);
+        }
+        self.uncheckpointed += entries.len() as u64;
+        if let Some(last) = entries.last() {
+            self.core.applied(last.index);
+        }
+        // Readable before it is acknowledged: who writes and then looks finds it.
+        self.parts.committed.push(tail);
+        for (index, term, applied) in answers {
+            self.resolve(index, term, &applied);
+        }
+    }
+}
+
+/// Whether watchers of the catalogue must hear of it.
+fn changes_view(header: &EntryHeader) -> bool {
+    matches!(
+        header.command,
+        Some(Command::CreateDataset(_) | Command::DropDataset(_) | Command::RegisterShard(_))
+    )
+}

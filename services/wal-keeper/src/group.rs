@@ -1,0 +1,239 @@
+//! Who this keeper is in its raft group: `keeper.json` in the data path.
+//!
+//! It is written before the log is made (`formed: false`) and again when the log is durable. A keeper whose file says
+//! `formed` and whose log is gone has lost its log: it must not vote under its raft id again, and does not start.
+
+use std::{
+    fs::{self, File},
+    io::{self, Write as _},
+    path::Path,
+};
+
+use longbow_node::identity::Identity;
+use longbow_types::{Error, ErrorCode, NodeId, Result};
+use longbow_wire::internal::RaftConfState;
+use serde::{Deserialize, Serialize};
+
+const FILE: &str = "keeper.json";
+const FORMAT: u32 = 1;
+const FILE_BYTES_MAX: u64 = 64 << 10;
+
+/// A keeper's place in its group.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Group {
+    pub raft_id: u64,
+    /// Identity of this keeper's log.
+    pub log_id: u64,
+    /// Voters; the raft id of each is its position plus one.
+    pub voters: Vec<NodeId>,
+    /// Whether the log was durable once.
+    pub formed: bool,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Stored {
+    format: u32,
+    cluster_id: String,
+    node_id: String,
+    raft_id: u64,
+    /// As hex: JSON numbers lose precision in other tools.
+    log_id: String,
+    voters: Vec<String>,
+    formed: bool,
+}
+
+impl Group {
+    /// The group that this keeper is to form.
+    pub fn new(identity: &Identity, initial_voters: &[NodeId], log_id: u64) -> Result<Self> {
+        let voters = match initial_voters {
+            [] => vec![identity.node_id.clone()],
+            named => named.to_vec(),
+        };
+        let position = voters.iter().position(|voter| *voter == identity.node_id);
+        let Some(position) = position else {
+            let message = format!("this keeper, {}, is not among the voters", identity.node_id);
+            return Err(Error::new(ErrorCode::InvalidValue, message).field("keeper.initial_voters"));
+        };
+        Ok(Self {
+            raft_id: position as u64 + 1,
+            log_id,
+            voters,
+            formed: false,
+        })
+    }
+
+    /// Reads the file; `None` if there is none. Refuses one of another cluster or node.
+    pub fn load(dir: &Path, identity: &Identity, initial_voters: &[NodeId]) -> Result<Option<Self>> {
+        let Some(stored) = read(dir)? else {
+            return Ok(None);
+        };
+        if stored.cluster_id != identity.cluster_id.as_str() {
+            let message = format!(
+                "the log in {} belongs to the cluster {}, this node to {}",
+                dir.display(),
+                stored.cluster_id,
+                identity.cluster_id
+            );
+            return Err(Error::new(ErrorCode::WrongCluster, message).field("cluster.id"));
+        }
+        if stored.node_id != identity.node_id.as_str() {
+            let message = format!(
+                "the log in {} belongs to the keeper {}, not {}",
+                dir.display(),
+                stored.node_id,
+                identity.node_id
+            );
+            return Err(Error::new(ErrorCode::InvalidValue, message).field("node.id"));
+        }
+        let voters: Result<Vec<NodeId>> = stored.voters.iter().map(|voter| voter.parse()).collect();
+        let voters = voters.map_err(|error| corrupt(dir, &error))?;
+        let log_id = u64::from_str_radix(&stored.log_id, 16).map_err(|error| corrupt(dir, &error))?;
+        if stored.raft_id == 0 || voters.get(stored.raft_id as usize - 1) != Some(&identity.node_id) {
+            return Err(corrupt(dir, &"the raft id does not fit the voters"));
+        }
+        if !initial_voters.is_empty() && voters != initial_voters {
+            let message = format!(
+                "the group was formed by {:?} and cannot be formed again",
+                stored.voters
+            );
+            return Err(Error::new(ErrorCode::InvalidValue, message).field("keeper.initial_voters"));
+        }
+        Ok(Some(Self {
+            raft_id: stored.raft_id,
+            log_id,
+            voters,
+            formed: stored.formed,
+        }))
+    }
+
+    /// Writes the file durably: beside, synced, renamed over.
+    pub fn store(&self, dir: &Path, identity: &Identity) -> Result<()> {
+        let stored = Stored {
+            format: FORMAT,
+            cluster_id: identity.cluster_id.to_string(),
+            node_id: identity.node_id.to_string(),
+            raft_id: self.raft_id,
+            log_id: format!("{:016x}", self.log_id),
+            voters: self.voters.iter().map(|voter| voter.to_string()).collect(),
+            formed: self.formed,
+        };
+        let write = || -> io::Result<()> {
+            let beside = dir.join(format!("{FILE}.new"));
+            let mut file = File::create(&beside)?;
+            file.write_all(&serde_json::to_vec_pretty(&stored)?)?;
+            file.sync_all()?;
+            fs::rename(&beside, dir.join(FILE))?;
+            File::open(dir)?.sync_all()
+        };
+        write().map_err(|error| storage_error(dir, &error))
+    }
+
+    /// Membership of the group, as raft starts with it.
+    pub fn conf_state(&self) -> RaftConfState {
+        RaftConfState {
+            voters: (1..=self.voters.len() as u64).collect(),
+            ..RaftConfState::default()
+        }
+    }
+
+    /// The node behind a raft id.
+    pub fn node_of(&self, raft_id: u64) -> Option<&NodeId> {
+        let at = usize::try_from(raft_id.checked_sub(1)?).ok()?;
+        self.voters.get(at)
+    }
+
+    /// The raft id of a node.
+    pub fn raft_id_of(&self, node: &NodeId) -> Option<u64> {
+        let at = self.voters.iter().position(|voter| voter == node)?;
+        Some(at as u64 + 1)
+    }
+}
+
+fn read(dir: &Path) -> Result<Option<Stored>> {
+    let path = dir.join(FILE);
+    let bytes = match fs::metadata(&path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(storage_error(dir, &error)),
+        Ok(metadata) if metadata.len() > FILE_BYTES_MAX => return Err(corrupt(dir, &"it is far too long")),
+        Ok(_) => fs::read(&path).map_err(|error| storage_error(dir, &error))?,
+    };
+    let stored: Stored = serde_json::from_slice(&bytes).map_err(|error| corrupt(dir, &error))?;
+    if stored.format != FORMAT {
+        return Err(corrupt(
+            dir,
+            &format_args!("its format is {}, not {FORMAT}", stored.format),
+        ));
+    }
+    Ok(Some(stored))
+}
+
+fn corrupt(dir: &Path, why: &dyn std::fmt::Display) -> Error {
+    Error::new(
+        ErrorCode::Corruption,
+        format!("{}: {why}", dir.join(FILE).display()),
+    )
+}
+
+fn storage_error(dir: &Path, error: &io::Error) -> Error {
+    Error::new(
+        ErrorCode::StorageFailed,
+        format!("{}: {error}", dir.join(FILE).display()),
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use longbow_types::Role;
+
+    use super::*;
+
+    fn identity(cluster: &str, node: &str) -> Identity {
+        Identity {
+            cluster_id: cluster.parse().unwrap(),
+            node_id: node.parse().unwrap(),
+            role: Role::WalKeeper,
+            generation: 1,
+        }
+    }
+
+    fn voters(names: &[&str]) -> Vec<NodeId> {
+        names.iter().map(|name| name.parse().unwrap()).collect()
+    }
+
+    #[test]
+    fn a_place_is_kept_and_not_given_to_others() {
+        let dir = tempfile::tempdir().unwrap();
+        let me = identity("c", "k2");
+        let three = voters(&["k1", "k2", "k3"]);
+        assert_eq!(Group::load(dir.path(), &me, &three).unwrap(), None);
+        let mut group = Group::new(&me, &three, u64::MAX - 1).unwrap();
+        assert_eq!((group.raft_id, group.raft_id_of(&three[2])), (2, Some(3)));
+        group.formed = true;
+        group.store(dir.path(), &me).unwrap();
+        for named in [&three[..], &[]] {
+            assert_eq!(
+                Group::load(dir.path(), &me, named).unwrap().as_ref(),
+                Some(&group)
+            );
+        }
+        let code = |identity: &Identity, named: &[NodeId]| {
+            Group::load(dir.path(), identity, named).unwrap_err().code
+        };
+        assert_eq!(code(&identity("other", "k2"), &three), ErrorCode::WrongCluster);
+        assert_eq!(code(&identity("c", "k1"), &three), ErrorCode::InvalidValue);
+        assert_eq!(code(&me, &three[..2]), ErrorCode::InvalidValue);
+        fs::write(dir.path().join(FILE), "{").unwrap();
+        assert_eq!(code(&me, &three), ErrorCode::Corruption);
+    }
+
+    #[test]
+    fn strangers_do_not_vote() {
+        let error = Group::new(&identity("c", "k9"), &voters(&["k1"]), 1).unwrap_err();
+        assert_eq!(error.field.as_deref(), Some("keeper.initial_voters"));
+        assert_eq!(
+            Group::new(&identity("c", "k9"), &[], 1).unwrap().voters,
+            voters(&["k9"])
+        );
+    }
+}

@@ -1,0 +1,234 @@
+//! The latch at one keeper: which fatal signals it knows, the register it persists, and who is told.
+
+use std::{
+    fs::{self, File},
+    io::{self, Write as _},
+    path::{Path, PathBuf},
+};
+
+use longbow_cluster::latch::{LatchState, Signals};
+use longbow_types::{Error, ErrorCode, NodeId, Result};
+use longbow_wire::internal::LatchRegister;
+use parking_lot::Mutex;
+use prost::Message;
+use tokio::sync::watch;
+
+const FILE: &str = "latch";
+const FILE_BYTES_MAX: u64 = 64 << 10;
+/// Magic with the version of the format in it, checksum of what follows, the encoded register.
+const MAGIC: [u8; 8] = *b"LBLATCH1";
+const CRC_BYTES: usize = 4;
+
+/// The latch. Shared by the engine, the RPC and gossip.
+pub(crate) struct Latch {
+    dir: PathBuf,
+    voters: Vec<NodeId>,
+    state: Mutex<State>,
+    register: watch::Sender<LatchRegister>,
+}
+
+struct State {
+    latch: LatchState,
+    signals: Signals,
+}
+
+impl Latch {
+    /// Starts from the stored register.
+    pub fn open(dir: &Path, voters: Vec<NodeId>) -> Result<Self> {
+        let latch = LatchState::new(load(dir)?);
+        let register = watch::Sender::new(latch.register().clone());
+        let this = Self {
+            dir: dir.to_owned(),
+            voters,
+            state: Mutex::new(State {
+                latch,
+                signals: Signals::default(),
+            }),
+            register,
+        };
+        this.report();
+        Ok(this)
+    }
+
+    /// Follows the register.
+    pub fn register(&self) -> watch::Receiver<LatchRegister> {
+        self.register.subscribe()
+    }
+
+    /// The refusal that a write gets, if the latch is tripped.
+    pub fn refusal(&self) -> Option<Error> {
+        longbow_cluster::latch::refusal(&self.register.borrow())
+    }
+
+    /// Takes note of how a keeper's disk is, and trips the latch if no quorum of healthy keepers is left.
+    pub fn observe(&self, keeper: &NodeId, disk_generation: u64, cause: Option<&str>) {
+        let mut state = self.state.lock();
+        if !state.signals.observe(keeper, disk_generation, cause) {
+            return;
+        }
+        if let Some(cause) = state.signals.verdict(&self.voters)
+            && state.latch.trip(&cause)
+        {
+            tracing::error!(
+                cause,
+                epoch = state.latch.register().epoch,
+                "the latch trips: no more writes"
+            );
+            self.publish(&state.latch);
+        }
+    }
+
+    /// Takes in a register that somebody else announced.
+    pub fn merge(&self, register: &LatchRegister) {
+        let mut state = self.state.lock();
+        if state.latch.merge(register) {
+            tracing::warn!(
+                epoch = register.epoch,
+                tripped = register.tripped,
+                cause = register.cause,
+                "the latch changed"
+            );
+            self.publish(&state.latch);
+        }
+    }
+
+    /// Opens the latch again after a disk test. Blocks.
+    pub fn reset(&self) -> Result<LatchRegister> {
+        test_disk(&self.dir).map_err(|error| {
+            let message = format!("the disk test failed, the latch stays tripped: {error}");
+            Error::new(ErrorCode::StorageFailed, message).field("latch")
+        })?;
+        let mut state = self.state.lock();
+        if state.latch.reset() {
+            // A new life: signals of the last one are dealt with.
+            state.signals = Signals::default();
+            tracing::warn!(epoch = state.latch.register().epoch, "the latch was reset");
+            self.publish(&state.latch);
+        }
+        Ok(state.latch.register().clone())
+    }
+
+    /// Persists, as well as a failing disk may allow, and tells everybody.
+    fn publish(&self, latch: &LatchState) {
+        if let Err(error) = store(&self.dir, latch.register()) {
+            tracing::warn!(%error, "the latch register could not be stored here; other nodes keep it too");
+        }
+        self.register.send_replace(latch.register().clone());
+        self.report();
+    }
+
+    fn report(&self) {
+        let register = self.register.borrow();
+        metrics::gauge!("longbow_latch_tripped").set(f64::from(u8::from(register.tripped)));
+        metrics::gauge!("longbow_latch_epoch").set(register.epoch as f64);
+    }
+}
+
+fn load(dir: &Path) -> Result<LatchRegister> {
+    let path = dir.join(FILE);
+    let corrupt = |why: &str| Error::new(ErrorCode::Corruption, format!("{}: {why}", path.display()));
+    match fs::metadata(&path) {
+        Ok(metadata) if metadata.len() > FILE_BYTES_MAX => return Err(corrupt("it is far too long")),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(LatchRegister::default()),
+        _ => {}
+    }
+    let bytes = fs::read(&path)
+        .map_err(|error| Error::new(ErrorCode::StorageFailed, format!("{}: {error}", path.display())))?;
+    let Some(stored) = bytes.strip_prefix(&MAGIC) else {
+        return Err(corrupt("it is no latch register of a version known here"));
+    };
+    let Some((crc, register)) = stored.split_first_chunk::<CRC_BYTES>() else {
+        return Err(corrupt("it is too short"));
+    };
+    if u32::from_le_bytes(*crc) != crc32c::crc32c(register) {
+        return Err(corrupt("its checksum is wrong"));
+    }
+    LatchRegister::decode(register).map_err(|error| corrupt(&error.to_string()))
+}
+
+/// Writes beside and renames over. The rename is done even where a sync fails: better in the page cache than nowhere.
+fn store(dir: &Path, register: &LatchRegister) -> io::Result<()> {
+    let encoded = register.encode_to_vec();
+    let beside = dir.join(format!("{FILE}.new"));
+    let mut file = File::create(&beside)?;
+    file.write_all(&MAGIC)?;
+    file.write_all(&crc32c::crc32c(&encoded).to_le_bytes())?;
+    file.write_all(&encoded)?;
+    let synced = file.sync_all();
+    fs::rename(&beside, dir.join(FILE))?;
+    synced.and_then(|()| File::open(dir)?.sync_all())
+}
+
+/// Writes, syncs and reads back.
+fn test_disk(dir: &Path) -> io::Result<()> {
+    let path = dir.join("disk-test");
+    let bytes: Vec<u8> = (0..64 << 10).map(|_| rand::random()).collect();
+    let mut file = File::create(&path)?;
+    file.write_all(&bytes)?;
+    file.sync_all()?;
+    let read = fs::read(&path)?;
+    fs::remove_file(&path)?;
+    File::open(dir)?.sync_all()?;
+    if read != bytes {
+        return Err(io::Error::other("the bytes read are not those written"));
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn voters(names: &[&str]) -> Vec<NodeId> {
+        names.iter().map(|name| name.parse().unwrap()).collect()
+    }
+
+    #[test]
+    fn it_stays_tripped_over_restarts_until_it_is_reset() {
+        let dir = tempfile::tempdir().unwrap();
+        let voters = voters(&["k1"]);
+        let latch = Latch::open(dir.path(), voters.clone()).unwrap();
+        assert_eq!(latch.refusal(), None);
+        latch.observe(&voters[0], 1, Some("EIO"));
+        assert_eq!(latch.refusal().unwrap().code, ErrorCode::LatchTripped);
+        let again = Latch::open(dir.path(), voters.clone()).unwrap();
+        assert!(again.register().borrow().cause.contains("k1: EIO"));
+        let register = again.reset().unwrap();
+        assert_eq!((register.epoch, register.tripped), (2, false));
+        // Old news does not trip it again, wherever they come from.
+        again.merge(&latch.register().borrow().clone());
+        assert_eq!(again.refusal(), None);
+        assert_eq!(Latch::open(dir.path(), voters).unwrap().refusal(), None);
+        let whole = fs::read(dir.path().join(FILE)).unwrap();
+        for at in 0..whole.len() {
+            let mut bad = whole.clone();
+            bad[at] ^= 1;
+            for bytes in [&bad[..], &whole[..at]] {
+                fs::write(dir.path().join(FILE), bytes).unwrap();
+                assert_eq!(load(dir.path()).unwrap_err().code, ErrorCode::Corruption);
+            }
+        }
+    }
+
+    #[test]
+    fn one_of_three_does_not_trip_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let voters = voters(&["k1", "k2", "k3"]);
+        let latch = Latch::open(dir.path(), voters.clone()).unwrap();
+        latch.observe(&voters[0], 1, Some("EIO"));
+        assert_eq!(latch.refusal(), None);
+        latch.observe(&voters[1], 1, Some("EIO"));
+        assert!(latch.refusal().is_some());
+    }
+
+    #[test]
+    fn a_reset_needs_a_disk_that_works() {
+        let dir = tempfile::tempdir().unwrap();
+        let voters = voters(&["k1"]);
+        let latch = Latch::open(dir.path(), voters.clone()).unwrap();
+        latch.observe(&voters[0], 1, Some("EIO"));
+        drop(dir);
+        assert_eq!(latch.reset().unwrap_err().code, ErrorCode::StorageFailed);
+        assert!(latch.refusal().is_some());
+    }
+}

@@ -1,0 +1,33 @@
+//! The wal-keeper role: orders every write and makes it durable on a quorum of disks.
+//!
+//! How an append travels: [`rpc`] checks it and puts it into the bounded [`mailbox`] → the one thread of [`engine`]
+//! proposes it to raft → [`transport`] sends it to the other keepers while [`disk`] makes it durable here, together with
+//! everything else that waits → raft commits it → the engine applies it to the catalogue, answers, and hands it to
+//! [`committed`], where shards read.
+//!
+//! Rules: nothing is acknowledged before it is durable on a quorum and judged. A failed fdatasync ends the role
+//! ([`latch`]); it is never tried again. The checkpoint in [`checkpoint`] may lag behind, never run ahead.
+
+mod checkpoint;
+mod committed;
+mod config;
+mod disk;
+mod engine;
+mod group;
+mod latch;
+mod mailbox;
+mod recover;
+mod rpc;
+mod running;
+mod spare;
+mod status;
+mod transport;
+mod watchdog;
+
+pub use config::{Config, SETTINGS};
+pub use running::{Running, start};
+
+/// The one log group there is. Nothing else may assume that there is one.
+const GROUP: u32 = 0;
+/// Life of the group; changes when a cluster is restored from a backup.
+const INCARNATION: u32 = 1;

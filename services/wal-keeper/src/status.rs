@@ -1,0 +1,60 @@
+//! What the engine last said about itself, for whoever asks.
+
+use std::sync::Arc;
+
+use longbow_types::NodeId;
+use longbow_wire::internal::{Catalogue, GetKeeperStatusResponse};
+use parking_lot::Mutex;
+use tokio::sync::watch;
+
+/// The catalogue as watchers see it, and who leads.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub(crate) struct View {
+    pub catalogue: Catalogue,
+    pub leader: Option<NodeId>,
+}
+
+/// Shared by the engine, which writes, and the RPC, which reads.
+#[derive(Debug)]
+pub(crate) struct Shared {
+    status: Mutex<GetKeeperStatusResponse>,
+    /// Nothing until the log is replayed: nobody shall take an old catalogue for the present one.
+    view: watch::Sender<Option<Arc<View>>>,
+    /// Why this keeper stopped writing.
+    fatal: watch::Sender<Option<String>>,
+}
+
+impl Shared {
+    pub fn new() -> Self {
+        Self {
+            status: Mutex::default(),
+            view: watch::Sender::new(None),
+            fatal: watch::Sender::new(None),
+        }
+    }
+
+    pub fn status(&self) -> GetKeeperStatusResponse {
+        self.status.lock().clone()
+    }
+
+    pub fn set_status(&self, status: GetKeeperStatusResponse) {
+        *self.status.lock() = status;
+    }
+
+    pub fn view(&self) -> watch::Receiver<Option<Arc<View>>> {
+        self.view.subscribe()
+    }
+
+    pub fn set_view(&self, view: View) {
+        self.view.send_replace(Some(Arc::new(view)));
+    }
+
+    pub fn fatal(&self) -> watch::Receiver<Option<String>> {
+        self.fatal.subscribe()
+    }
+
+    pub fn set_fatal(&self, cause: String) {
+        self.status.lock().fatal.clone_from(&cause);
+        self.fatal.send_replace(Some(cause));
+    }
+}

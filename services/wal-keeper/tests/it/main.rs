@@ -1,0 +1,12 @@
+//! Real keepers in one process on loopback: appends, crashes, doors, the latch.
+
+// A test fails by panicking; clippy only knows functions marked as tests.
+#![allow(clippy::unwrap_used)]
+
+mod cluster;
+mod crash;
+mod doors;
+mod group;
+mod latch;
+mod settings;
+mod tail;

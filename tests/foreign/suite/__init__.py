@@ -1,0 +1,1 @@
+"""What do stock tools say of Longbow?"""

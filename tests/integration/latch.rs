@@ -1,0 +1,174 @@
+//! A failed fdatasync on the only keeper: every router refuses writes and says why; reads go on.
+
+use std::{fs, path::PathBuf, process::Command, time::Duration};
+
+use anyhow::{Context, ensure};
+use longbow_harness::{
+    check,
+    cluster::{Cluster, PATIENCE, Shape},
+    load::{Load, Model, channel, create_dataset, vector_of},
+    wait,
+};
+use longbow_types::ErrorCode;
+use longbow_wire::{
+    convert::status::from_status,
+    v1::{
+        self, search_service_client::SearchServiceClient, upsert_request::Payload,
+        write_service_client::WriteServiceClient,
+    },
+};
+use tempfile::TempDir;
+
+use crate::shared::binary;
+
+/// Builds the library that makes syncs fail.
+fn shim(dir: &TempDir) -> PathBuf {
+    let library = dir.path().join("failsync.so");
+    let source = concat!(
+        env!("CARGO_MANIFEST_DIR"),
+        "/../tests/integration/shim/failsync.c"
+    );
+    let status = Command::new("cc")
+        .args(["-shared", "-fPIC", "-O1", "-o"])
+        .arg(&library)
+        .arg(source)
+        .arg("-ldl")
+        .status()
+        .expect("a C compiler is there, as the build needs one too");
+    assert!(status.success());
+    library
+}
+
+async fn write_one(endpoint: &str, dataset: &str) -> Result<(), tonic::Status> {
+    let value = |kind| v1::Value { kind: Some(kind) };
+    let row = v1::Row {
+        id: Some(v1::RowId {
+            kind: Some(v1::row_id::Kind::U64(u64::MAX)),
+        }),
+        vector: Some(v1::Vector {
+            values: vector_of(0, 0),
+        }),
+        columns: [
+            ("version".to_owned(), value(v1::value::Kind::U64(0))),
+            ("text".to_owned(), value(v1::value::Kind::Utf8(String::new()))),
+        ]
+        .into(),
+    };
+    let request = v1::UpsertRequest {
+        dataset: dataset.into(),
+        payload: Some(Payload::Rows(v1::Rows { rows: vec![row] })),
+        ack: 0,
+    };
+    let channel = channel(endpoint).expect("a valid endpoint");
+    WriteServiceClient::new(channel).upsert(request).await.map(drop)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_failed_sync_trips_the_latch_and_reads_go_on() {
+    let dir = TempDir::new().unwrap();
+    let when = dir.path().join("when");
+    let env = [
+        ("LD_PRELOAD".to_owned(), shim(&dir).display().to_string()),
+        ("FAILSYNC_WHEN".to_owned(), when.display().to_string()),
+        ("FAILSYNC_PATH".to_owned(), "keeper".to_owned()),
+    ];
+    let shape = Shape {
+        keepers: 1,
+        shards: 1,
+        routers: 2,
+    };
+    let mut cluster = Cluster::start_with(binary(), shape, &env).unwrap();
+    let endpoints = cluster.endpoints();
+    create_dataset(&endpoints[0], "latched").await.unwrap();
+    let load = Load::start(&endpoints, "latched", 1, 3).unwrap();
+    load.reach(300).await.unwrap();
+    let model: Model = load.stop().await.unwrap();
+
+    fs::write(&when, "").unwrap();
+    for endpoint in &endpoints {
+        // The first write meets the failing disk; its outcome is unknown. Soon all are refused for the right reason.
+        let error = wait::until("writes to be refused", PATIENCE, || async {
+            let status = write_one(endpoint, "latched")
+                .await
+                .err()
+                .context("the write was accepted")?;
+            let error = from_status(&status);
+            ensure!(error.code == ErrorCode::LatchTripped, "refused with {error}");
+            Ok(error)
+        })
+        .await
+        .unwrap();
+        assert!(
+            error.message.contains("keeper"),
+            "the cause names the keeper: {error}"
+        );
+    }
+    assert!(!fs::read(&when).unwrap().is_empty(), "the fault was injected");
+
+    for endpoint in &endpoints {
+        check_reads(endpoint).await;
+    }
+
+    // Still refused when the only keeper is started again on a healthy disk: an operator decides.
+    fs::remove_file(&when).unwrap();
+    let keeper = cluster.of_role("wal-keeper").next().unwrap().id.clone();
+    let _ = cluster.kill(&keeper);
+    cluster.restart(&keeper).unwrap();
+    cluster.ready(&keeper).await.unwrap();
+    let status = write_one(&endpoints[0], "latched").await.unwrap_err();
+    assert_eq!(from_status(&status).code, ErrorCode::LatchTripped);
+
+    let mut admin = v1::cluster_service_client::ClusterServiceClient::new(channel(&endpoints[0]).unwrap());
+    let latch = admin
+        .reset_latch(v1::ResetLatchRequest {})
+        .await
+        .unwrap()
+        .into_inner()
+        .latch
+        .unwrap();
+    assert!(!latch.tripped);
+    for endpoint in &endpoints {
+        wait::until("writes to be accepted again", Duration::from_secs(30), || async {
+            write_one(endpoint, "latched").await.context("still refused")
+        })
+        .await
+        .unwrap();
+    }
+    check_all(&endpoints[0], &model).await;
+}
+
+/// Reads go on, and say that nobody proves them to be fresh.
+async fn check_reads(endpoint: &str) {
+    let request = v1::SearchRequest {
+        dataset: "latched".into(),
+        query: Some(v1::search_request::Query::Vector(v1::Vector {
+            values: vector_of(0, 1),
+        })),
+        k: 10,
+        ..Default::default()
+    };
+    let mut client = SearchServiceClient::new(channel(endpoint).unwrap());
+    let answer = client.search(request).await.unwrap().into_inner();
+    assert_eq!(answer.hits.len(), 10);
+    assert!(
+        answer.freshness.unwrap().degraded,
+        "no keeper leads, so freshness cannot be proved"
+    );
+}
+
+/// Everything that was acknowledged before the failure is there.
+async fn check_all(endpoint: &str, model: &Model) {
+    // The row of `write_one` is none of the load's.
+    let request = v1::DeleteRequest {
+        dataset: "latched".into(),
+        ids: vec![v1::RowId {
+            kind: Some(v1::row_id::Kind::U64(u64::MAX)),
+        }],
+        ack: 0,
+    };
+    WriteServiceClient::new(channel(endpoint).unwrap())
+        .delete(request)
+        .await
+        .unwrap();
+    check::holds(endpoint, "latched", model).await.unwrap();
+}

@@ -1,0 +1,16 @@
+//! Tests that start real processes on loopback addresses.
+
+// Helpers outside test functions fail the test by unwrapping, too.
+#![allow(clippy::unwrap_used)]
+
+mod bad_input;
+mod config;
+mod deadline;
+mod demo;
+mod doors;
+mod garbage;
+mod identity;
+mod latch;
+mod restart;
+mod shared;
+mod slaughter;

@@ -1,0 +1,26 @@
+//! What the tests share: the binary, and one small cluster for those that only send requests.
+
+use std::{
+    path::Path,
+    sync::{Arc, Mutex, Weak},
+};
+
+use longbow_harness::cluster::{Cluster, Shape};
+
+/// The binary under test.
+pub fn binary() -> &'static Path {
+    Path::new(env!("CARGO_BIN_EXE_longbow"))
+}
+
+static SMALL: Mutex<Weak<Cluster>> = Mutex::new(Weak::new());
+
+/// One keeper, one shard and one router, shared by the tests that run at the same time; the last one stops it.
+pub fn small_cluster() -> Arc<Cluster> {
+    let mut slot = SMALL.lock().expect("no test panics while it starts the cluster");
+    if let Some(cluster) = slot.upgrade() {
+        return cluster;
+    }
+    let cluster = Arc::new(Cluster::start(binary(), Shape::SMALLEST).expect("the cluster starts"));
+    *slot = Arc::downgrade(&cluster);
+    cluster
+}

@@ -1,0 +1,44 @@
+//! `unsafe` stands in kernels, index arenas and mapped readers, nowhere else.
+
+use crate::{Finding, Tree, source};
+
+/// Where `unsafe` may stand, and why.
+const ALLOWED: &[(&str, &str)] = &[
+    ("crates/kernels/", "SIMD intrinsics and their dispatch"),
+    ("crates/index/", "arenas that are read while they grow"),
+    ("crates/wal/tests/it/allocations.rs", "an allocator that counts"),
+];
+
+/// Finds `unsafe` in files that have no reason to use it.
+pub fn check(tree: &Tree) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    for (path, text) in tree.rust() {
+        if ALLOWED.iter().any(|(room, _)| path.starts_with(room)) {
+            continue;
+        }
+        for line in source::lines_with(&source::code(text), "unsafe") {
+            findings.push(Finding::at(
+                path,
+                line,
+                "unsafe outside kernels, index arenas and mapped readers",
+            ));
+        }
+    }
+    findings
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn unsafe_in_the_wrong_room_is_found() {
+        let text = "// unsafe in words is fine\nfn f() { unsafe { g() } }";
+        let found = check(&Tree::of(&[
+            ("crates/wal/src/a.rs", text),
+            ("crates/kernels/src/a.rs", text),
+        ]));
+        assert_eq!(found.len(), 1);
+        assert_eq!(found[0].line, 2);
+    }
+}
