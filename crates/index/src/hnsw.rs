@@ -9,11 +9,11 @@ use crate::{
     arena::Arena,
     context::{Context, Contexts},
     error::{Cancelled, Error},
-    graph::Graph,
+    graph::{Entry, Graph},
     key::{Key, distance_of, pack, slot_of},
     link::{Linker, level_of},
     params::{Mode, Neighbor, Params, SearchParams, Stats},
-    plan::{Plan, Task, default_ef, plan},
+    plan::{Plan, Task, default_ef, filtered, plan},
     progress::Progress,
     queue::Beam,
     space::{GROUP, Points, Space},
@@ -164,7 +164,7 @@ impl<S: Points> Hnsw<S> {
             } else {
                 self.points.prepare(query, &mut context.query);
                 let way = plan(&task);
-                self.traverse(way, &task, linked, allow, cancel, context, &mut stats)?;
+                self.traverse(way, &task, linked..len, allow, cancel, context, &mut stats)?;
                 let Context {
                     top, found, query, ..
                 } = context;
@@ -212,13 +212,14 @@ impl<S: Points> Hnsw<S> {
         stats.exact = false;
     }
 
-    /// Finds the nearest allowed slots below `linked`, at least `task.k`, into `context.found`.
+    /// Finds the nearest allowed slots before `tail`, at least `task.k` unless nearer ones lie in `tail`, into
+    /// `context.found`.
     #[allow(clippy::too_many_arguments)]
     fn traverse(
         &self,
         way: Plan,
         task: &Task,
-        linked: u32,
+        tail: Range<u32>,
         allow: &Bitset,
         cancel: &dyn Fn() -> bool,
         context: &mut Context<S>,
@@ -232,45 +233,27 @@ impl<S: Points> Hnsw<S> {
         if way != Plan::Scan
             && let Some(entry) = self.graph.entry()
         {
-            let Context {
-                query,
-                visited,
-                batch,
-                sorted,
-                heaps,
-                top,
-                found,
-                ..
-            } = context;
-            let mut walk = Walk {
-                space: &self.points,
-                graph: &self.graph,
-                query,
-                visited,
-                batch,
-                stats,
-                cancel,
-            };
-            walk.visited.reset(self.len());
-            let start = walk.descend(entry, 0);
-            walk.visited.insert(slot_of(start));
-            let width = if let Plan::Filtered { width } = way {
-                width
-            } else {
-                task.ef
-            };
-            if width <= SORTED_MAX {
-                run(
-                    way, &mut walk, start, width, task.ef, linked, allow, sorted, top, found,
+            let allowed = |&key: &Key| slot_of(key) < tail.end && allow.get(slot_of(key) as usize);
+            self.walk(way, task, entry, tail.start, allow, cancel, context, stats)?;
+            context.found.retain(allowed);
+            if matches!(way, Plan::Beam { .. }) && context.found.len() < task.k.max(task.ef / 2) {
+                // The few that are not allowed lie just here.
+                self.walk(
+                    filtered(task),
+                    task,
+                    entry,
+                    tail.start,
+                    allow,
+                    cancel,
+                    context,
+                    stats,
                 )?;
-            } else {
-                run(
-                    way, &mut walk, start, width, task.ef, linked, allow, heaps, top, found,
-                )?;
+                context.found.retain(allowed);
             }
+            let enough = context.found.len() >= task.k;
             // Slots that are not certainly linked are the scan's business.
-            found.retain(|&key| slot_of(key) < linked && allow.get(slot_of(key) as usize));
-            if found.len() >= task.k {
+            context.found.retain(|&key| slot_of(key) < tail.start);
+            if enough {
                 return Ok(());
             }
         }
@@ -282,11 +265,62 @@ impl<S: Points> Hnsw<S> {
         } else {
             task.k
         });
-        scan(&self.points, query, 0..linked, allow, cancel, top, stats)?;
+        scan(&self.points, query, 0..tail.start, allow, cancel, top, stats)?;
         found.clear();
         found.extend_from_slice(top.sorted());
         stats.exact = true;
         Ok(())
+    }
+
+    /// Walks the graph in one of the ways and leaves what it found, nearest first, in `context.found`.
+    #[allow(clippy::too_many_arguments)]
+    fn walk(
+        &self,
+        way: Plan,
+        task: &Task,
+        entry: Entry,
+        linked: u32,
+        allow: &Bitset,
+        cancel: &dyn Fn() -> bool,
+        context: &mut Context<S>,
+        stats: &mut Stats,
+    ) -> Result<(), Cancelled> {
+        let Context {
+            query,
+            visited,
+            batch,
+            sorted,
+            heaps,
+            top,
+            found,
+            ..
+        } = context;
+        let mut walk = Walk {
+            space: &self.points,
+            graph: &self.graph,
+            query,
+            visited,
+            batch,
+            stats,
+            cancel,
+        };
+        found.clear();
+        walk.visited.reset(self.len());
+        let start = walk.descend(entry, 0);
+        walk.visited.insert(slot_of(start));
+        let width = match way {
+            Plan::Filtered { width } | Plan::Beam { width } => width,
+            Plan::TwoHop | Plan::Scan => task.ef,
+        };
+        if width <= SORTED_MAX {
+            run(
+                way, &mut walk, start, width, task.ef, linked, allow, sorted, top, found,
+            )
+        } else {
+            run(
+                way, &mut walk, start, width, task.ef, linked, allow, heaps, top, found,
+            )
+        }
     }
 }
 
@@ -314,6 +348,7 @@ fn run<S: Space, B: Beam>(
                 top.push(start);
             }
             walk.filtered(beam, top, allow)?;
+            found.clear();
             found.extend_from_slice(top.sorted());
         }
         Plan::TwoHop => {
@@ -325,7 +360,7 @@ fn run<S: Space, B: Beam>(
             walk.two_hop(slot_of(start), beam, allow)?;
             beam.drain(found);
         }
-        Plan::Beam | Plan::Scan => {
+        Plan::Beam { .. } | Plan::Scan => {
             beam.push(&mut [start]);
             walk.beam(0, beam)?;
             beam.drain(found);
@@ -388,5 +423,73 @@ fn refined(k: usize, way: Plan) -> usize {
         // Scanning all of them costs so much that comparing some more does not show.
         Plan::Scan => k.saturating_mul(3).saturating_add(20),
         _ => k.saturating_mul(2).saturating_add(10),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use longbow_kernels::{Element, Metric};
+
+    use super::*;
+    use crate::store::Store;
+
+    /// Rows on a circle, so that neighbours are known; slot `slow` stays claimed and unlinked.
+    fn circle(rows: u32, slow: Option<u32>) -> Hnsw<Store<f32>> {
+        let hnsw = Hnsw::new(Params::new(Element::F32, Metric::L2, 2));
+        let angle = |row: u32| row as f32 / rows as f32 * std::f32::consts::TAU;
+        let vectors: Vec<u8> = (0..rows)
+            .flat_map(|row| [angle(row).cos(), angle(row).sin()])
+            .flat_map(f32::to_ne_bytes)
+            .collect();
+        hnsw.append(&vectors).unwrap();
+        if let Some(slow) = slow {
+            hnsw.link(slow as usize);
+            assert_eq!(hnsw.progress.claim(rows), Some(slow));
+        }
+        while hnsw.link(100) > 0 {}
+        hnsw
+    }
+
+    fn search(hnsw: &Hnsw<Store<f32>>, query: [f32; 2], allow: &Bitset) -> (Vec<Neighbor>, Stats) {
+        let params = SearchParams {
+            k: 10,
+            ef: 32,
+            mode: Mode::Auto,
+        };
+        let mut out = Vec::new();
+        let stats = hnsw.search(&query, &params, allow, &|| false, &mut out).unwrap();
+        (out, stats)
+    }
+
+    #[test]
+    fn a_slow_linker_does_not_make_searches_scan_what_is_linked() {
+        let (rows, slow) = (30_000, 10_000);
+        let hnsw = circle(rows, Some(slow));
+        assert_eq!(hnsw.linked(), slow);
+        let all: Bitset = (0..rows as usize).collect();
+        // Near slot 20,000: everything the graph has to say lies in the part that is scanned anyway.
+        let angle = 2.0 / 3.0 * std::f32::consts::TAU;
+        let (found, stats) = search(&hnsw, [angle.cos(), angle.sin()], &all);
+        assert!(
+            found.iter().all(|found| found.slot.abs_diff(20_000) <= 6),
+            "{found:?}"
+        );
+        assert!(!stats.exact);
+        assert!(stats.distances < u64::from(rows - slow) + 2_000, "{stats:?}");
+    }
+
+    #[test]
+    fn deleted_rows_round_the_query_cost_a_second_walk_and_no_recall() {
+        let rows = 30_000;
+        let hnsw = circle(rows, None);
+        let gap = 14_980..15_020;
+        let allow: Bitset = (0..rows as usize).filter(|row| !gap.contains(row)).collect();
+        let (found, stats) = search(&hnsw, [-1.0, 0.0], &allow);
+        assert_eq!(found.len(), 10);
+        assert!(
+            found.iter().all(|found| found.slot.abs_diff(15_000) <= 25),
+            "{found:?}"
+        );
+        assert!(!stats.exact, "{stats:?}");
     }
 }

@@ -18,8 +18,11 @@ pub(crate) struct Task {
 pub(crate) enum Plan {
     /// Compare every allowed slot.
     Scan,
-    /// Traverse; whatever is found is allowed.
-    Beam,
+    /// Traverse and drop the few found that are not allowed.
+    Beam {
+        /// Nodes kept.
+        width: usize,
+    },
     /// Traverse everything with a beam of this width and drop what is not allowed.
     Filtered {
         /// Most nodes waiting to be expanded.
@@ -40,18 +43,24 @@ const TWO_HOP_COST: usize = 3;
 /// Below this share of allowed slots, traversing only those is cheaper than traversing all.
 const TWO_HOP_SHARE_MAX: f64 = 0.2;
 
+/// From this share of allowed slots on, what is not allowed is dropped from what a traversal found: a few deleted
+/// rows must not change how everything is searched.
+const DROP_SHARE_MIN: f64 = 0.95;
+
 /// Chooses the cheapest way.
 pub(crate) fn plan(task: &Task) -> Plan {
     if task.allowed <= task.k {
         return Plan::Scan;
     }
     let share = task.allowed as f64 / task.linked as f64;
-    let unfiltered = DISTANCES_START + DISTANCES_PER_EF * task.ef;
-    let (way, cost) = if task.allowed == task.linked {
-        (Plan::Beam, unfiltered)
+    // A beam of all nodes is a scan.
+    let ef = task.ef.min(task.linked);
+    let unfiltered = DISTANCES_START + DISTANCES_PER_EF * ef;
+    let (way, cost) = if share >= DROP_SHARE_MIN {
+        let width = (ef as f64 / share).ceil() as usize;
+        (Plan::Beam { width }, unfiltered)
     } else if share >= TWO_HOP_SHARE_MAX {
-        let width = (task.ef as f64 / share).ceil() as usize * 2;
-        (Plan::Filtered { width }, (unfiltered as f64 / share) as usize)
+        (filtered(task), (unfiltered as f64 / share) as usize)
     } else {
         (Plan::TwoHop, TWO_HOP_COST * unfiltered)
     };
@@ -60,6 +69,13 @@ pub(crate) fn plan(task: &Task) -> Plan {
     } else {
         way
     }
+}
+
+/// How to search where [`Plan::Beam`] found too few.
+pub(crate) fn filtered(task: &Task) -> Plan {
+    let share = task.allowed as f64 / task.linked as f64;
+    let width = (task.ef.min(task.linked) as f64 / share).ceil() as usize * 2;
+    Plan::Filtered { width }
 }
 
 /// The beam when the caller names none: what gives recall@10 of 0.95 and more on text embeddings.
@@ -86,7 +102,22 @@ mod tests {
         assert_eq!(of(2_000), Plan::Scan);
         assert_eq!(of(50_000), Plan::TwoHop);
         assert!(matches!(of(500_000), Plan::Filtered { .. }));
-        assert_eq!(of(1_000_000), Plan::Beam);
+        assert_eq!(of(1_000_000), Plan::Beam { width: 96 });
+        assert_eq!(of(999_999), Plan::Beam { width: 97 });
+        assert_eq!(of(950_000), Plan::Beam { width: 102 });
+    }
+
+    #[test]
+    fn a_beam_is_never_wider_than_the_graph() {
+        let task = |allowed| Task {
+            k: 10,
+            ef: usize::MAX,
+            linked: 1_000_000,
+            allowed,
+        };
+        for allowed in [1, 1_000, 300_000, 990_000, 1_000_000] {
+            assert_eq!(plan(&task(allowed)), Plan::Scan);
+        }
     }
 
     #[test]

@@ -188,6 +188,9 @@ impl<S: Space> Walk<'_, S> {
     }
 
     /// Fills the batch with unseen allowed nodes one or two links away.
+    ///
+    /// A node is marked only when its own turn was had: an allowed one when it is measured, another when its list
+    /// is read. Whatever is left out here may be reached from elsewhere.
     fn reach(&mut self, slot: u32, allow: &Bitset) {
         let mut bridges = [0; GROUP];
         let mut bridge_count = 0;
@@ -196,14 +199,12 @@ impl<S: Space> Walk<'_, S> {
         let mut seen = 0;
         graph.neighbors(0, slot, |neighbor| {
             seen += 1;
-            let allowed = allow.get(neighbor as usize);
-            if !visited.insert(neighbor) {
-                return;
-            }
-            if allowed && batch.len < GROUP {
-                batch.slots[batch.len] = neighbor;
-                batch.len += 1;
-            } else if !allowed && bridge_count < GROUP {
+            if allow.get(neighbor as usize) {
+                if batch.len < GROUP && visited.insert(neighbor) {
+                    batch.slots[batch.len] = neighbor;
+                    batch.len += 1;
+                }
+            } else if bridge_count < GROUP && !visited.contains(neighbor) {
                 graph.prefetch(neighbor);
                 bridges[bridge_count] = neighbor;
                 bridge_count += 1;
@@ -224,6 +225,9 @@ impl<S: Space> Walk<'_, S> {
                     batch.len += 1;
                 }
             });
+            if batch.len < GROUP {
+                visited.insert(bridge);
+            }
         }
     }
 

@@ -42,6 +42,15 @@ impl Visited {
         *word = current | bit;
         current & bit == 0
     }
+
+    /// Whether [`Visited::insert`] would say that the slot is not new.
+    #[inline(always)]
+    pub(crate) fn contains(&self, slot: u32) -> bool {
+        let bit = 1 << (slot & ((1 << SLOTS_LOG) - 1));
+        self.words
+            .get((slot >> SLOTS_LOG) as usize)
+            .is_none_or(|&word| word >> 16 == self.epoch && word & bit != 0)
+    }
 }
 
 #[cfg(test)]
@@ -58,7 +67,9 @@ mod tests {
                 visited.reset(200);
                 let mut seen = HashSet::new();
                 for slot in slots {
+                    prop_assert_eq!(visited.contains(slot), seen.contains(&slot));
                     prop_assert_eq!(visited.insert(slot), seen.insert(slot));
+                    prop_assert!(visited.contains(slot));
                 }
             }
         }
@@ -71,6 +82,6 @@ mod tests {
             visited.reset(20);
             assert!(visited.insert(3) && !visited.insert(3) && visited.insert(19));
         }
-        assert!(!visited.insert(1_000_000));
+        assert!(!visited.insert(1_000_000) && visited.contains(1_000_000));
     }
 }

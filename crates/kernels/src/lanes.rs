@@ -141,44 +141,53 @@ pub(crate) unsafe fn pair_cosine<L: Lanes>(a: &[L::T], b: &[L::T]) -> f64 {
     }
 }
 
-/// One sum per row.
+/// One sum for each of `R` rows, at most [`GROUP`], the same bits however many there are.
+///
+/// # Safety
+/// As [`crate::RowFn`], and the target features of `L`.
+#[inline(always)]
+unsafe fn group_sums<L: Lanes, S: Step<L>, const R: usize>(
+    query: &[L::Q],
+    rows: &[*const L::T; R],
+) -> [f32; GROUP] {
+    let len = query.len();
+    let query = query.as_ptr();
+    // SAFETY: the caller guarantees `len` readable elements at each row, `len` being a multiple of a cache line's
+    // worth and so of a register; the target features are there.
+    unsafe {
+        let mut sums = [L::zero(); GROUP];
+        let mut at = 0;
+        while at < len {
+            let q = L::load_query(query.add(at));
+            for (sum, row) in sums.iter_mut().zip(rows) {
+                *sum = S::step(q, L::load(row.add(at)), *sum);
+            }
+            at += L::N;
+        }
+        L::sums(sums)
+    }
+}
+
+/// One sum per row. A row's sum does not depend on its place: equal rows are equally far.
 ///
 /// # Safety
 /// As [`crate::RowFn`], and the target features of `L`.
 #[inline(always)]
 pub(crate) unsafe fn row_sums<L: Lanes, S: Step<L>>(query: &[L::Q], rows: &[*const L::T], out: &mut [f32]) {
-    let len = query.len();
-    let query = query.as_ptr();
     let (groups, rest) = rows.as_chunks::<GROUP>();
     let (out_groups, out_rest) = out.split_at_mut(rows.len() - rest.len());
-    // SAFETY: the caller guarantees `len` readable elements at each row, `len` being a multiple of a cache line's
-    // worth and so of twice a register; the target features are there.
+    // SAFETY: passed on to the caller.
     unsafe {
         for (rows, out) in groups.iter().zip(out_groups.as_chunks_mut::<GROUP>().0) {
-            let mut sums = [L::zero(); GROUP];
-            let mut at = 0;
-            while at < len {
-                let q = L::load_query(query.add(at));
-                for (sum, row) in sums.iter_mut().zip(rows) {
-                    *sum = S::step(q, L::load(row.add(at)), *sum);
-                }
-                at += L::N;
-            }
-            *out = L::sums(sums);
+            *out = group_sums::<L, S, GROUP>(query, rows);
         }
-        for (row, out) in rest.iter().zip(out_rest) {
-            let mut sums = [L::zero(); 2];
-            let mut at = 0;
-            while at < len {
-                sums[0] = S::step(L::load_query(query.add(at)), L::load(row.add(at)), sums[0]);
-                at += L::N;
-                if at < len {
-                    sums[1] = S::step(L::load_query(query.add(at)), L::load(row.add(at)), sums[1]);
-                    at += L::N;
-                }
-            }
-            *out = L::sum(L::add(sums[0], sums[1])) as f32;
-        }
+        let sums = match *rest {
+            [a] => group_sums::<L, S, 1>(query, &[a]),
+            [a, b] => group_sums::<L, S, 2>(query, &[a, b]),
+            [a, b, c] => group_sums::<L, S, 3>(query, &[a, b, c]),
+            _ => return,
+        };
+        out_rest.copy_from_slice(&sums[..rest.len()]);
     }
 }
 

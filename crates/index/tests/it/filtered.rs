@@ -95,3 +95,32 @@ fn never_fewer_than_k_while_k_are_allowed() {
         }
     }
 }
+
+#[test]
+fn a_few_deleted_rows_change_nothing_about_the_cost() {
+    let queries = clustered(20, DIMENSION, 26);
+    let cost = |allow: &Bitset| -> u64 {
+        let params = SearchParams {
+            k: 10,
+            ef: 0,
+            mode: Mode::Auto,
+        };
+        queries
+            .iter()
+            .map(|query| {
+                linked()
+                    .index
+                    .search(query, &params, allow, &|| false)
+                    .unwrap()
+                    .1
+                    .distances
+            })
+            .sum()
+    };
+    let all = cost(&scattered(1.0));
+    let most = cost(&scattered(0.97));
+    assert!(
+        most * 10 <= all * 12,
+        "{all} distances without deletes, {most} with"
+    );
+}

@@ -73,3 +73,39 @@ fn rows_agree_with_the_twin() {
     agrees::<f32, f32>(|x| x, unit);
     agrees::<f64, f64>(f64::from, unit);
 }
+
+#[test]
+fn equal_rows_are_equally_far_wherever_they_stand() {
+    fn check<T: Stored<Query = Q>, Q: Number>(make: fn(f32) -> T) {
+        let mut rng = SmallRng::seed_from_u64(8);
+        let padded = 6 * T::LANE;
+        let table = Table::<T>::new(1, padded, || make(rng.random_range(-2.0..2.0)));
+        let query: Vec<Q> = (0..padded)
+            .map(|_| T::query_from_f32(rng.random_range(-2.0..2.0)))
+            .collect();
+        for simd in Simd::ALL {
+            let Some(kernels) = rows_at::<T>(simd) else {
+                continue;
+            };
+            for kernel in [kernels.l2, kernels.dot] {
+                let rows = [table.row(0).as_ptr(); 11];
+                for count in 1..=rows.len() {
+                    let mut out = vec![f32::NAN; count];
+                    // SAFETY: as above.
+                    unsafe { kernel(&query, &rows[..count], &mut out) };
+                    let mut one = [f32::NAN];
+                    // SAFETY: as above.
+                    unsafe { kernel(&query, &rows[..1], &mut one) };
+                    assert!(
+                        out.iter().all(|d| d.to_bits() == one[0].to_bits()),
+                        "{simd:?} {out:?}"
+                    );
+                }
+            }
+        }
+    }
+    check::<f16, f32>(f16::from_f32);
+    check::<bf16, f32>(bf16::from_f32);
+    check::<f32, f32>(|x| x);
+    check::<f64, f64>(f64::from);
+}
