@@ -87,7 +87,7 @@ impl<T: Stored, const BITS: u32> Coded<T, BITS> {
         wide.iter_mut().for_each(|x| *x *= scale);
         wide.resize(self.rotation.len(), 0.0);
         self.rotation.apply(wide);
-        // SAFETY: the slot is not published and there is one writer; a row of codes is this long.
+        // SAFETY: nobody reads the slot and there is one writer; a row of codes is this long.
         let codes = unsafe { std::slice::from_raw_parts_mut(self.codes.row(slot), self.code_bytes()) };
         if BITS == 8 {
             for (code, &x) in codes.iter_mut().zip(&*wide) {
@@ -111,7 +111,7 @@ impl<T: Stored, const BITS: u32> Coded<T, BITS> {
 
     #[inline(always)]
     fn norm(&self, slot: u32) -> f32 {
-        // SAFETY: written before the slot was published, and never again.
+        // SAFETY: written with the row, before anybody was told the slot, and not while anybody may read it.
         unsafe { self.norms.row(slot).cast::<f32>().read() }
     }
 
@@ -163,6 +163,11 @@ impl<T: Stored, const BITS: u32> Points for Coded<T, BITS> {
             self.encode(slot, &mut wide);
             written(slot);
         })
+    }
+
+    fn overwrite(&self, slot: u32, bytes: &[u8]) {
+        self.rows.overwrite(slot, bytes);
+        self.encode(slot, &mut Vec::new());
     }
 
     fn rows(&self) -> &Store<T> {

@@ -25,6 +25,8 @@ pub(crate) struct Context<S: Points> {
     pub(crate) heaps: Heaps,
     pub(crate) top: TopK,
     pub(crate) found: Vec<Key>,
+    /// Allowed slots that wait to be linked, in order.
+    pub(crate) waiting: Vec<u32>,
     pub(crate) batch: Batch,
     pub(crate) selector: Selector<S>,
     /// Per level of an insertion, the links chosen: (level, link).
@@ -60,6 +62,7 @@ impl<S: Points> Default for Context<S> {
             heaps: Heaps::default(),
             top: TopK::default(),
             found: Vec::new(),
+            waiting: Vec::new(),
             batch: Batch::default(),
             selector: Selector::default(),
             chosen: Vec::new(),

@@ -71,10 +71,17 @@ impl Graph {
         if level == 0 { 2 * self.m } else { self.m }
     }
 
-    /// Gives a slot its level and lists above the base; fewer levels if memory is refused.
+    /// The level of a slot that was linked before; 0 for any other.
+    pub(crate) fn level(&self, slot: u32) -> u32 {
+        self.node(slot).load(Ordering::Acquire) >> LEVEL_SHIFT
+    }
+
+    /// Gives a slot its level and lists above the base, unless it has them from an earlier life; fewer levels if
+    /// memory is refused.
     pub(crate) fn raise(&self, slot: u32, level: u32) -> u32 {
-        if level == 0 {
-            return 0;
+        let present = self.level(slot);
+        if level == 0 || present > 0 {
+            return present;
         }
         let first = self.upper_len.fetch_add(level, Ordering::Relaxed);
         let end = first as usize + level as usize;
@@ -144,6 +151,25 @@ impl Graph {
         }
         for place in &list[links.len()..] {
             place.store(0, Ordering::Relaxed);
+        }
+    }
+
+    /// Empties the lists of a node that nobody can reach.
+    pub(crate) fn clear(&self, slot: u32) {
+        for level in 0..=self.level(slot) {
+            self.write(level, slot, &[]);
+        }
+    }
+
+    /// If the entry is one that goes, makes the highest of the others the entry, or none.
+    pub(crate) fn replace_entry(&self, goes: impl Fn(u32) -> bool, others: impl Iterator<Item = u32>) {
+        let _guard = self.entry_lock.lock();
+        if self.entry().is_some_and(|entry| goes(entry.slot)) {
+            let highest = others
+                .map(|slot| (self.level(slot), slot))
+                .max_by_key(|&(level, _)| level);
+            let packed = highest.map_or(0, |(level, slot)| u64::from(level) << 32 | u64::from(slot + 1));
+            self.entry.store(packed, Ordering::Release);
         }
     }
 

@@ -49,6 +49,12 @@ impl VectorIndex {
         self.inner.append(vectors)
     }
 
+    /// As [`VectorIndex::append`], into slots that were removed and freed as long as there are some; `slots` gets the
+    /// rows' slots, in order. The new slots are searched at once too. On an error nothing was written.
+    pub fn insert(&self, vectors: &[u8], slots: &mut Vec<u32>) -> Result<(), Error> {
+        self.inner.insert(vectors, slots)
+    }
+
     /// Slots appended.
     pub fn len(&self) -> u32 {
         self.inner.len()
@@ -71,9 +77,24 @@ impl VectorIndex {
         self.inner.linked()
     }
 
-    /// Says that no search will allow this slot any more, so that nothing new is linked to it.
+    /// Says that no search will allow this slot any more, nor anybody ask for its vector, until
+    /// [`VectorIndex::insert`] hands it out again.
     pub fn remove(&self, slot: u32) {
         self.inner.remove(slot);
+    }
+
+    /// Takes removed slots out of the graph, looking at up to `max` nodes, and frees them for
+    /// [`VectorIndex::insert`]. Returns how many were looked at; 0 means that there is nothing to do now, because few
+    /// slots were removed or searches that began before still run.
+    ///
+    /// May run beside everything else; of several callers one works.
+    pub fn vacuum(&self, max: usize) -> usize {
+        self.inner.vacuum(max)
+    }
+
+    /// Slots that [`VectorIndex::insert`] will use before it appends.
+    pub fn free(&self) -> usize {
+        self.inner.free()
     }
 
     /// Appends to `out` the bytes a slot was appended with.
@@ -124,6 +145,9 @@ fn erased<T: Stored>(params: Params, quantization: Quantization) -> Box<dyn Eras
 /// An index with its element type hidden.
 trait Erased: Send + Sync {
     fn append(&self, vectors: &[u8]) -> Result<Range<u32>, Error>;
+    fn insert(&self, vectors: &[u8], slots: &mut Vec<u32>) -> Result<(), Error>;
+    fn vacuum(&self, max: usize) -> usize;
+    fn free(&self) -> usize;
     fn len(&self) -> u32;
     fn link(&self, max: usize) -> usize;
     fn linked(&self) -> u32;
@@ -142,6 +166,18 @@ trait Erased: Send + Sync {
 impl<S: Points> Erased for Hnsw<S> {
     fn append(&self, vectors: &[u8]) -> Result<Range<u32>, Error> {
         self.append(vectors)
+    }
+
+    fn insert(&self, vectors: &[u8], slots: &mut Vec<u32>) -> Result<(), Error> {
+        self.insert(vectors, slots)
+    }
+
+    fn vacuum(&self, max: usize) -> usize {
+        self.vacuum(max)
+    }
+
+    fn free(&self) -> usize {
+        self.vacuum.free()
     }
 
     fn len(&self) -> u32 {

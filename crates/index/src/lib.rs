@@ -6,10 +6,13 @@
 //!
 //! Invariants:
 //! - memory handed to a reader never moves and is never freed before the index is dropped (`arena`);
+//! - a slot is written again only after it was removed, no list leads to it, and every search that could have met it
+//!   has ended (`vacuum`);
 //! - a slot is published (by `len` or by a link) only after its vector is written;
 //! - a search never returns a slot outside `allow`, and never fewer than `k` while `k` slots are allowed.
 
 mod arena;
+mod bits;
 mod coded;
 mod context;
 mod error;
@@ -22,13 +25,17 @@ mod params;
 mod plan;
 mod progress;
 mod queue;
+mod repair;
 mod rotation;
+mod search;
 mod select;
 mod space;
 mod store;
 mod topk;
 mod traverse;
+mod vacuum;
 mod visited;
+mod waiting;
 
 pub use error::{Cancelled, Error};
 pub use index::VectorIndex;

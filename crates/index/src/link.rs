@@ -4,13 +4,13 @@
 //! entry. So whoever reaches a node finds it complete.
 
 use crate::{
+    bits::Bits,
     context::{Batch, Context},
     error::Cancelled,
     graph::{Entry, Graph, LEVEL_MAX},
     key::{Key, pack, slot_of},
     params::Stats,
     queue::Beam,
-    select::Selector,
     space::{GROUP, Points},
     traverse::Walk,
 };
@@ -19,6 +19,10 @@ use crate::{
 pub(crate) struct Linker<'a, S: Points> {
     pub(crate) space: &'a S,
     pub(crate) graph: &'a Graph,
+    /// Not linked to where there is a choice.
+    pub(crate) removed: &'a Bits,
+    /// Never linked to.
+    pub(crate) gone: &'a Bits,
     pub(crate) ef: usize,
     pub(crate) m: usize,
 }
@@ -39,26 +43,23 @@ pub(crate) fn level_of(seed: u64, slot: u32, m: usize) -> u32 {
 }
 
 impl<S: Points> Linker<'_, S> {
-    /// Links a slot of the given level. `slots` bounds what may be met; `removed` slots are not linked to.
-    pub(crate) fn link(
-        &self,
-        slot: u32,
-        level: u32,
-        slots: u32,
-        removed: &dyn Fn(u32) -> bool,
-        context: &mut Context<S>,
-    ) {
+    /// Links a slot of the given level. `slots` bounds what may be met. False if there was nothing to link to although
+    /// there are nodes.
+    pub(crate) fn link(&self, slot: u32, level: u32, slots: u32, context: &mut Context<S>) -> bool {
         let level = self.graph.raise(slot, level);
-        let entry = match self.graph.entry() {
-            Some(entry) => entry,
-            None if self.graph.offer_entry(slot, level) => return,
-            None => return self.link(slot, level, slots, removed, context),
+        let entry = loop {
+            match self.graph.entry() {
+                Some(entry) => break entry,
+                None if self.graph.offer_entry(slot, level) => return true,
+                None => {}
+            }
         };
         self.space.prepare_slot(slot, &mut context.query);
         context.chosen.clear();
-        self.choose(slot, level, entry, slots, removed, context);
+        self.choose(slot, level, entry, slots, context);
 
         let mut rest = &context.chosen[..];
+        let found = rest.last().is_some_and(|&(level, _)| level == 0);
         while let Some(&(level, _)) = rest.first() {
             let count = rest.iter().take_while(|chosen| chosen.0 == level).count();
             context.selector.links.clear();
@@ -69,33 +70,18 @@ impl<S: Points> Linker<'_, S> {
             self.graph.write(level, slot, &context.selector.links);
             rest = &rest[count..];
         }
-        for &(level, neighbor) in &context.chosen {
-            let (found, batch) = (&mut context.found, &mut context.batch);
-            self.link_back(
-                level,
-                neighbor,
-                slot,
-                &mut context.query,
-                found,
-                batch,
-                &mut context.selector,
-            );
+        for at in 0..context.chosen.len() {
+            let (level, neighbor) = context.chosen[at];
+            self.link_back(level, neighbor, slot, context);
         }
         if level > entry.level {
             self.graph.offer_entry(slot, level);
         }
+        found
     }
 
     /// Finds the links of a new node, level by level, into `context.chosen`.
-    fn choose(
-        &self,
-        slot: u32,
-        level: u32,
-        entry: Entry,
-        slots: u32,
-        removed: &dyn Fn(u32) -> bool,
-        context: &mut Context<S>,
-    ) {
+    pub(crate) fn choose(&self, slot: u32, level: u32, entry: Entry, slots: u32, context: &mut Context<S>) {
         let mut stats = Stats::default();
         let mut walk = Walk {
             space: self.space,
@@ -119,8 +105,11 @@ impl<S: Points> Linker<'_, S> {
             }
             beam.drain(&mut context.found);
             start = context.found[0];
-            if context.found.iter().any(|&key| !removed(slot_of(key))) {
-                context.found.retain(|&key| !removed(slot_of(key)));
+            let removed = |&key: &Key| self.removed.get(slot_of(key));
+            if context.found.iter().all(removed) {
+                context.found.retain(|&key| !self.gone.get(slot_of(key)));
+            } else {
+                context.found.retain(|key| !removed(key));
             }
             context.selector.select(self.space, &context.found, self.m);
             context
@@ -130,36 +119,32 @@ impl<S: Points> Linker<'_, S> {
     }
 
     /// Links `node` to `new`, choosing anew among its links if its list is full.
-    #[allow(clippy::too_many_arguments)]
-    fn link_back(
-        &self,
-        level: u32,
-        node: u32,
-        new: u32,
-        query: &mut S::Query,
-        keys: &mut Vec<Key>,
-        batch: &mut Batch,
-        selector: &mut Selector<S>,
-    ) {
+    pub(crate) fn link_back(&self, level: u32, node: u32, new: u32, context: &mut Context<S>) {
         let _guard = self.graph.lock(node);
         let capacity = self.graph.capacity(level);
+        let keys = &mut context.found;
         keys.clear();
-        let mut present = 0;
         let mut known = false;
         self.graph.neighbors(level, node, |slot| {
             keys.push(pack(0.0, slot));
-            present += 1;
             known |= slot == new;
         });
         if known {
             return;
         }
-        if present < capacity {
-            self.graph.append(level, node, present, new);
+        if keys.len() < capacity {
+            self.graph.append(level, node, keys.len(), new);
             return;
         }
-        self.space.prepare_slot(node, query);
         keys.push(pack(0.0, new));
+        self.rank(node, keys, &mut context.query, &mut context.batch);
+        context.selector.select(self.space, keys, capacity);
+        self.graph.write(level, node, &context.selector.links);
+    }
+
+    /// Gives keys of a node's candidates their distances to it, and sorts them.
+    pub(crate) fn rank(&self, node: u32, keys: &mut [Key], query: &mut S::Query, batch: &mut Batch) {
+        self.space.prepare_slot(node, query);
         for part in keys.chunks_mut(GROUP) {
             for (place, &key) in batch.slots.iter_mut().zip(part.iter()) {
                 *place = slot_of(key);
@@ -171,7 +156,5 @@ impl<S: Points> Linker<'_, S> {
             part.copy_from_slice(batch.keys());
         }
         keys.sort_unstable();
-        selector.select(self.space, keys, capacity);
-        self.graph.write(level, node, &selector.links);
     }
 }

@@ -7,7 +7,7 @@ pub(crate) struct Task {
     pub(crate) k: usize,
     /// Beam of a traversal.
     pub(crate) ef: usize,
-    /// Slots in the graph.
+    /// Slots in the graph, at least those allowed.
     pub(crate) linked: usize,
     /// Of those, the allowed ones.
     pub(crate) allowed: usize,

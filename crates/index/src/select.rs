@@ -29,11 +29,12 @@ impl<S: Space> Selector<S> {
     /// it is nearer to the centre than to anything kept before. Returns the number of distances computed.
     pub(crate) fn select(&mut self, space: &S, candidates: &[Key], max: usize) -> usize {
         self.links.clear();
+        self.extend(space, candidates, max)
+    }
+
+    /// As [`Selector::select`], beside what is in `links` already.
+    pub(crate) fn extend(&mut self, space: &S, candidates: &[Key], max: usize) -> usize {
         let mut computed = 0;
-        if candidates.len() <= 1 {
-            self.links.extend(candidates.iter().map(|&key| slot_of(key)));
-            return 0;
-        }
         for &key in candidates {
             if self.links.len() >= max {
                 break;

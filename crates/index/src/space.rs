@@ -45,6 +45,9 @@ pub(crate) trait Points: Space + Sized {
         written: impl FnMut(u32),
     ) -> Result<Range<u32>, Error>;
 
+    /// Writes a row of native-endian bytes to a slot that was appended before and that nobody reads.
+    fn overwrite(&self, slot: u32, bytes: &[u8]);
+
     /// The vectors.
     fn rows(&self) -> &Store<Self::Element>;
 }

@@ -63,7 +63,8 @@ impl<T: Stored> Store<T> {
     #[inline(always)]
     pub(crate) fn row(&self, slot: u32) -> &[T] {
         // SAFETY: rows are `dimension` (and more) elements long, aligned to a line, initialised before anybody
-        // is told the slot, never written again, and live as long as the arena. Any bit pattern is a valid element.
+        // is told the slot, not written again while anybody may read it, and live as long as the arena. Any bit
+        // pattern is a valid element.
         unsafe { std::slice::from_raw_parts(self.rows.row(slot).cast::<T>(), self.dimension) }
     }
 
@@ -73,6 +74,25 @@ impl<T: Stored> Store<T> {
         let row = self.row(slot);
         // SAFETY: elements are plain numbers without padding, so their bytes are initialised.
         unsafe { std::slice::from_raw_parts(row.as_ptr().cast(), size_of_val(row)) }
+    }
+
+    /// Bytes a slot is appended with.
+    pub(crate) fn row_bytes(&self) -> usize {
+        self.dimension * size_of::<T>()
+    }
+
+    /// Writes a slot that nobody reads or writes meanwhile.
+    fn write(&self, slot: u32, row: &[u8]) {
+        assert_eq!(row.len(), self.row_bytes());
+        // SAFETY: the row is `padded` elements long, `dimension` of them are written; the caller is alone with it.
+        unsafe { std::ptr::copy_nonoverlapping(row.as_ptr(), self.rows.row(slot), row.len()) };
+        if self.metric == Metric::Cosine {
+            let squares = self.row(slot).iter().map(|x| x.to_query().wide().powi(2));
+            let norm = squares.sum::<f64>().sqrt();
+            let scale = if norm > 0.0 { (1.0 / norm) as f32 } else { 0.0 };
+            // SAFETY: as above; a scale is one aligned f32.
+            unsafe { self.scales.row(slot).cast::<f32>().write(scale) };
+        }
     }
 
     fn fill(&self, elements: impl Iterator<Item = T::Query>, scale: Option<f64>, out: &mut Query<T>) {
@@ -87,7 +107,7 @@ impl<T: Stored> Store<T> {
     /// 1 / norm of a slot below `len`, for the cosine metric.
     #[inline(always)]
     fn scale(&self, slot: u32) -> f32 {
-        // SAFETY: the scale was written before the slot was published, and never again.
+        // SAFETY: the scale was written with the row.
         unsafe { self.scales.row(slot).cast::<f32>().read() }
     }
 
@@ -183,7 +203,7 @@ impl<T: Stored> Points for Store<T> {
         prepare: impl FnOnce(usize) -> Result<(), Error>,
         mut written: impl FnMut(u32),
     ) -> Result<Range<u32>, Error> {
-        let row_bytes = self.dimension * size_of::<T>();
+        let row_bytes = self.row_bytes();
         if row_bytes == 0 || !bytes.len().is_multiple_of(row_bytes) {
             return Err(Error::Ragged {
                 bytes: bytes.len(),
@@ -203,24 +223,17 @@ impl<T: Stored> Points for Store<T> {
         prepare(end)?;
         let slots = first..end as u32;
         for (slot, row) in slots.clone().zip(bytes.chunks_exact(row_bytes)) {
-            // SAFETY: the row is `padded` elements long, `dimension` of them are written; slots at or above `len`
-            // are read by nobody, and the lock makes this the only writer.
-            unsafe { std::ptr::copy_nonoverlapping(row.as_ptr(), self.rows.row(slot), row_bytes) };
-            if self.metric == Metric::Cosine {
-                let norm = self
-                    .row(slot)
-                    .iter()
-                    .map(|x| x.to_query().wide().powi(2))
-                    .sum::<f64>()
-                    .sqrt();
-                let scale = if norm > 0.0 { (1.0 / norm) as f32 } else { 0.0 };
-                // SAFETY: as above; a scale is one aligned f32.
-                unsafe { self.scales.row(slot).cast::<f32>().write(scale) };
-            }
+            // Slots at or above `len` are read by nobody, and the lock makes this the only writer.
+            self.write(slot, row);
             written(slot);
         }
         self.len.store(slots.end, Ordering::Release);
         Ok(slots)
+    }
+
+    fn overwrite(&self, slot: u32, bytes: &[u8]) {
+        assert!(slot < self.len(), "slot {slot} was never appended");
+        self.write(slot, bytes);
     }
 
     fn rows(&self) -> &Store<T> {

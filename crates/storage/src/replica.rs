@@ -85,6 +85,12 @@ impl Reader {
         self.index.link(max)
     }
 
+    /// Takes rows that no view shows out of the graph, looking at up to `max` nodes; 0 means that nothing is to be
+    /// done now.
+    pub fn vacuum(&self, max: usize) -> usize {
+        self.index.vacuum(max)
+    }
+
     /// Rows applied but not yet linked into the graph.
     pub fn unlinked(&self) -> usize {
         self.index.len().saturating_sub(self.index.linked()) as usize

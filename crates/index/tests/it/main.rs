@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod allocations;
+mod churn;
 mod concurrent;
 mod exact;
 mod filtered;

@@ -1,0 +1,89 @@
+//! Mending the graph where nodes were removed.
+//!
+//! A node that linked to a removed one chooses among that one's links instead (after FreshDiskANN, Singh et al. 2021,
+//! algorithm 4): paths that led through the removed node stay short.
+
+use crate::{
+    context::Context,
+    key::{pack, slot_of},
+    link::Linker,
+    space::Points,
+};
+
+impl<S: Points> Linker<'_, S> {
+    /// Replaces the links of a node to removed ones. Whether it still has a link, or had none to lose.
+    ///
+    /// What is left of the list stays: choosing all of it anew would thin it out at every pass.
+    pub(crate) fn repair(&self, level: u32, node: u32, context: &mut Context<S>) -> bool {
+        let _guard = self.graph.lock(node);
+        let (keys, selector) = (&mut context.found, &mut context.selector);
+        keys.clear();
+        selector.links.clear();
+        let mut present = 0;
+        self.graph.neighbors(level, node, |slot| {
+            present += 1;
+            if !self.removed.get(slot) {
+                selector.links.push(slot);
+                return;
+            }
+            self.graph.neighbors(level, slot, |beyond| {
+                if beyond != node && !self.removed.get(beyond) {
+                    keys.push(pack(0.0, beyond));
+                }
+            });
+        });
+        if selector.links.len() == present {
+            return true;
+        }
+        keys.sort_unstable();
+        keys.dedup();
+        keys.retain(|&key| !selector.links.contains(&slot_of(key)));
+        self.rank(node, keys, &mut context.query, &mut context.batch);
+        selector.extend(self.space, keys, present);
+        self.graph.write(level, node, &selector.links);
+        !selector.links.is_empty()
+    }
+
+    /// Links a node anew that nothing leads to, and sees to it that a link to it stays.
+    pub(crate) fn relink(&self, node: u32, slots: u32, context: &mut Context<S>) {
+        let Some(entry) = self.graph.entry().filter(|entry| entry.slot != node) else {
+            return;
+        };
+        self.space.prepare_slot(node, &mut context.query);
+        context.chosen.clear();
+        self.choose(node, 0, entry, slots, context);
+        if context.chosen.is_empty() {
+            return;
+        }
+        context.selector.links.clear();
+        context
+            .selector
+            .links
+            .extend(context.chosen.iter().map(|&(_, link)| link));
+        {
+            let _guard = self.graph.lock(node);
+            self.graph.write(0, node, &context.selector.links);
+        }
+        let mut linked = false;
+        for at in 0..context.chosen.len() {
+            let neighbor = context.chosen[at].1;
+            self.link_back(0, neighbor, node, context);
+            self.graph.neighbors(0, neighbor, |slot| linked |= slot == node);
+        }
+        if !linked {
+            self.force(context.chosen[0].1, node);
+        }
+    }
+
+    /// Puts a link in the last place of a list, whatever stands there.
+    fn force(&self, node: u32, link: u32) {
+        let _guard = self.graph.lock(node);
+        let mut links = Vec::with_capacity(self.graph.capacity(0));
+        self.graph.neighbors(0, node, |slot| links.push(slot));
+        if links.len() == self.graph.capacity(0) {
+            links.pop();
+        }
+        links.push(link);
+        self.graph.write(0, node, &links);
+    }
+}

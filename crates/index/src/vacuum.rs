@@ -1,0 +1,281 @@
+//! Taking removed slots out of the graph, and giving them back for new rows.
+//!
+//! A pass goes through these steps, a piece at a time, beside searches and insertions:
+//!
+//! 1. The slots removed so far are *doomed*: from now on nothing new is linked to them. Insertions that began before
+//!    may still do so; the pass waits for them.
+//! 2. Every node's links to removed ones are replaced. Afterwards no list leads to a doomed slot.
+//! 3. Live nodes that cannot be reached from the entry any more are linked anew.
+//! 4. Searches that began before may still hold doomed slots; the pass waits for them. Then the slots are free.
+//!
+//! Waiting is for epochs (crossbeam): a search or an insertion pins one, and what was deferred runs when all that
+//! were pinned before are gone.
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, AtomicUsize, Ordering},
+};
+
+use crossbeam_epoch as epoch;
+use parking_lot::Mutex;
+
+use crate::{context::Context, hnsw::Hnsw, space::Points};
+
+/// A pass begins when at least one of so many linked slots was removed.
+const DUE: usize = 32;
+/// Tries to move the epoch on before a call gives up; two moves are needed.
+const EPOCH_TRIES: usize = 4;
+
+/// How far the pass is.
+#[derive(Default)]
+enum Step {
+    #[default]
+    Rest,
+    Settle(Arc<AtomicBool>),
+    Sweep {
+        next: u32,
+    },
+    Reach {
+        /// Reached and not yet expanded.
+        open: Vec<u32>,
+        /// A bit per slot.
+        reached: Vec<u64>,
+    },
+    Relink,
+    Drain(Arc<AtomicBool>),
+}
+
+/// The state of one pass.
+#[derive(Default)]
+struct Pass {
+    step: Step,
+    doomed: Vec<u32>,
+    lost: Vec<u32>,
+    /// Slots below were linked when the step began.
+    end: u32,
+}
+
+/// Removed slots on their way to new rows.
+#[derive(Default)]
+pub(crate) struct Vacuum {
+    pass: Mutex<Pass>,
+    /// Slots removed and not doomed yet.
+    removed: AtomicUsize,
+    /// A node could not be linked: whatever the share of removed ones, a pass is due.
+    urgent: AtomicBool,
+    free: Mutex<Vec<u32>>,
+    /// Slots doomed or free.
+    gone: AtomicUsize,
+}
+
+impl Vacuum {
+    /// A slot was removed.
+    pub(crate) fn removed(&self) {
+        self.removed.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// A node was left without links.
+    pub(crate) fn unlinked(&self) {
+        self.urgent.store(true, Ordering::Relaxed);
+    }
+
+    /// Takes up to `max` free slots.
+    pub(crate) fn take(&self, max: usize) -> Vec<u32> {
+        let mut free = self.free.lock();
+        let keep = free.len() - max.min(free.len());
+        free.split_off(keep)
+    }
+
+    /// Slots taken are rows again.
+    pub(crate) fn reused(&self, slots: usize) {
+        self.gone.fetch_sub(slots, Ordering::Relaxed);
+    }
+
+    /// Slots that are out of the graph, or will be as soon as the pass has mended it.
+    pub(crate) fn gone(&self) -> usize {
+        self.gone.load(Ordering::Relaxed)
+    }
+
+    /// Gives back what was taken and not used.
+    pub(crate) fn give_back(&self, slots: &[u32]) {
+        self.free.lock().extend_from_slice(slots);
+    }
+
+    /// Slots ready for new rows.
+    pub(crate) fn free(&self) -> usize {
+        self.free.lock().len()
+    }
+
+    fn is_due(&self, linked: u32) -> bool {
+        self.removed.load(Ordering::Relaxed) * DUE >= (linked as usize).max(1)
+            || self.urgent.load(Ordering::Relaxed)
+    }
+}
+
+/// A flag that is set when everything pinned now is gone.
+fn deferred() -> Arc<AtomicBool> {
+    let flag = Arc::new(AtomicBool::new(false));
+    let set = Arc::clone(&flag);
+    epoch::pin().defer(move || set.store(true, Ordering::Release));
+    flag
+}
+
+/// Whether a flag is set, after trying to get there.
+fn is_set(flag: &AtomicBool) -> bool {
+    (0..EPOCH_TRIES).any(|_| {
+        epoch::pin().flush();
+        flag.load(Ordering::Acquire)
+    })
+}
+
+impl<S: Points> Hnsw<S> {
+    /// Looks at up to `max` nodes for the pass under way, or begins one if it is due. Returns how many; 0 means that
+    /// there is nothing to do now.
+    pub(crate) fn vacuum(&self, max: usize) -> usize {
+        let Some(mut pass) = self.vacuum.pass.try_lock() else {
+            return 0;
+        };
+        let mut left = max;
+        self.contexts.with(
+            |context| {
+                while left > 0 && self.advance(&mut pass, &mut left, context) {}
+            },
+        );
+        max - left
+    }
+
+    /// One step or a part of it; false if there is nothing to do now.
+    fn advance(&self, pass: &mut Pass, left: &mut usize, context: &mut Context<S>) -> bool {
+        match &mut pass.step {
+            Step::Rest => {
+                if !self.vacuum.is_due(self.linked()) {
+                    return false;
+                }
+                self.doom(pass);
+                pass.step = Step::Settle(deferred());
+            }
+            Step::Settle(settled) => {
+                if !is_set(settled) {
+                    return false;
+                }
+                pass.end = self.linked();
+                pass.step = Step::Sweep { next: 0 };
+            }
+            Step::Sweep { next } => {
+                let stop = pass
+                    .end
+                    .min(next.saturating_add(u32::try_from(*left).unwrap_or(u32::MAX)));
+                for slot in *next..stop {
+                    if !self.sweep(slot, context) {
+                        pass.lost.push(slot);
+                    }
+                }
+                *left -= (stop - *next) as usize;
+                *next = stop;
+                if stop == pass.end {
+                    pass.end = self.linked();
+                    self.graph.replace_entry(
+                        |entry| self.removed.get(entry),
+                        (0..pass.end).filter(|&slot| self.is_live(slot)),
+                    );
+                    pass.step = self.first_reached(pass.end);
+                }
+            }
+            Step::Reach { open, reached } => {
+                while *left > 0
+                    && let Some(slot) = open.pop()
+                {
+                    *left -= 1;
+                    self.graph.neighbors(0, slot, |neighbor| {
+                        if let Some(word) = reached.get_mut(neighbor as usize / 64) {
+                            let bit = 1 << (neighbor % 64);
+                            if *word & bit == 0 {
+                                *word |= bit;
+                                open.push(neighbor);
+                            }
+                        }
+                    });
+                }
+                if open.is_empty() {
+                    let missed = (0..pass.end).filter(|&slot| {
+                        reached[slot as usize / 64] >> (slot % 64) & 1 == 0 && self.is_live(slot)
+                    });
+                    pass.lost.extend(missed);
+                    pass.lost.sort_unstable();
+                    pass.lost.dedup();
+                    pass.step = Step::Relink;
+                }
+            }
+            Step::Relink => {
+                while *left > 0
+                    && let Some(slot) = pass.lost.pop()
+                {
+                    *left -= 1;
+                    if self.is_live(slot) {
+                        let _pin = epoch::pin();
+                        self.linker().relink(slot, self.len(), context);
+                    }
+                }
+                if pass.lost.is_empty() {
+                    pass.step = Step::Drain(deferred());
+                }
+            }
+            Step::Drain(drained) => {
+                if !is_set(drained) {
+                    return false;
+                }
+                self.vacuum.free.lock().append(&mut pass.doomed);
+                pass.step = Step::Rest;
+            }
+        }
+        true
+    }
+
+    /// Linked, and nobody said that it goes.
+    fn is_live(&self, slot: u32) -> bool {
+        !self.removed.get(slot) && !self.waiting.get(slot)
+    }
+
+    /// Step 1: what was removed so far.
+    fn doom(&self, pass: &mut Pass) {
+        self.vacuum.urgent.store(false, Ordering::Relaxed);
+        let removed = self.vacuum.removed.load(Ordering::Relaxed);
+        self.removed.for_each(self.linked(), |slot| {
+            // A slot that waits to be linked is somebody's who will see that it was removed.
+            if !self.waiting.get(slot) && self.gone.set(slot) {
+                pass.doomed.push(slot);
+            }
+        });
+        let doomed = pass.doomed.len();
+        self.vacuum.gone.fetch_add(doomed, Ordering::Relaxed);
+        self.vacuum
+            .removed
+            .fetch_sub(removed.min(doomed), Ordering::Relaxed);
+    }
+
+    /// Step 2 for one node; false if it has no link left.
+    fn sweep(&self, slot: u32, context: &mut Context<S>) -> bool {
+        // One that was removed meanwhile is still passed through: it must not lead to what is freed.
+        if self.gone.get(slot) || self.waiting.get(slot) {
+            return true;
+        }
+        let _pin = epoch::pin();
+        let linker = self.linker();
+        for level in (1..=self.graph.level(slot)).rev() {
+            linker.repair(level, slot, context);
+        }
+        linker.repair(0, slot, context)
+    }
+
+    /// Step 3 begins at the entry.
+    fn first_reached(&self, end: u32) -> Step {
+        let mut reached = vec![0u64; end.div_ceil(64) as usize];
+        let open: Vec<u32> = self.graph.entry().map(|entry| entry.slot).into_iter().collect();
+        for &slot in &open {
+            if let Some(word) = reached.get_mut(slot as usize / 64) {
+                *word |= 1 << (slot % 64);
+            }
+        }
+        Step::Reach { open, reached }
+    }
+}

@@ -1,0 +1,75 @@
+//! Rows in slots that were used before and are not linked yet: searches compare each of them.
+
+use std::{
+    collections::VecDeque,
+    sync::atomic::{AtomicUsize, Ordering},
+};
+
+use longbow_kernels::Bitset;
+use parking_lot::Mutex;
+
+use crate::{bits::Bits, error::Error};
+
+/// Slots that wait to be linked.
+pub(crate) struct Waiting {
+    bits: Bits,
+    count: AtomicUsize,
+    queue: Mutex<VecDeque<u32>>,
+}
+
+impl Waiting {
+    pub(crate) fn new() -> Self {
+        Self {
+            bits: Bits::new(),
+            count: AtomicUsize::new(0),
+            queue: Mutex::new(VecDeque::new()),
+        }
+    }
+
+    pub(crate) fn ensure(&self, slots: usize) -> Result<(), Error> {
+        self.bits.ensure(slots)
+    }
+
+    /// Slots waiting, those being linked included.
+    pub(crate) fn count(&self) -> usize {
+        self.count.load(Ordering::Acquire)
+    }
+
+    /// A row was written to a slot. `revive` runs when searches know of the slot and linkers do not yet.
+    pub(crate) fn add(&self, slot: u32, revive: impl FnOnce()) {
+        self.bits.set(slot);
+        self.count.fetch_add(1, Ordering::AcqRel);
+        revive();
+        self.queue.lock().push_back(slot);
+    }
+
+    /// Takes one to be linked; it goes on waiting until [`Waiting::done`].
+    pub(crate) fn take(&self) -> Option<u32> {
+        if self.count() == 0 {
+            return None;
+        }
+        self.queue.lock().pop_front()
+    }
+
+    /// A slot is linked: whoever does not find it here any more finds it in the graph.
+    pub(crate) fn done(&self, slot: u32) {
+        self.bits.clear(slot);
+        self.count.fetch_sub(1, Ordering::AcqRel);
+    }
+
+    pub(crate) fn get(&self, slot: u32) -> bool {
+        self.bits.get(slot)
+    }
+
+    /// The allowed ones below `end`, in order, into `out`.
+    pub(crate) fn allowed(&self, end: u32, allow: &Bitset, out: &mut Vec<u32>) {
+        out.clear();
+        if self.count() > 0 {
+            self.bits.for_each(end, |slot| {
+                if allow.get(slot as usize) {
+                    out.push(slot);
+                }
+            });
+        }
+    }
+}
