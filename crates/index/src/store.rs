@@ -141,8 +141,14 @@ impl<T: Stored> Space for Store<T> {
     }
 
     fn prepare_slot(&self, slot: u32, out: &mut Query<T>) {
-        let scale = (self.metric == Metric::Cosine).then(|| f64::from(self.scale(slot)));
-        self.fill(self.row(slot).iter().map(|x| x.to_query()), scale, out);
+        out.elements.resize(self.padded, T::Query::default());
+        let (elements, rest) = out.elements.split_at_mut(self.dimension);
+        T::widen(self.row(slot), elements);
+        rest.fill(T::Query::default());
+        if self.metric == Metric::Cosine {
+            let scale = f64::from(self.scale(slot));
+            elements.iter_mut().for_each(|x| *x = T::scale_query(*x, scale));
+        }
     }
 
     #[inline(always)]

@@ -1,6 +1,6 @@
 //! One query against many stored rows: the kernels of index traversal and flat scans.
 
-use half::{bf16, f16};
+use half::{bf16, f16, slice::HalfFloatSliceExt};
 
 use crate::{Number, Simd};
 
@@ -15,6 +15,8 @@ pub trait Stored: Number {
     const LANE: usize = ROW_ALIGN / size_of::<Self>();
     /// Widens a stored element.
     fn to_query(self) -> Self::Query;
+    /// Widens stored elements, into a slice as long.
+    fn widen(row: &[Self], out: &mut [Self::Query]);
     /// Takes an element of a caller's query.
     fn query_from_f32(x: f32) -> Self::Query;
     /// Multiplies an element of a query.
@@ -83,11 +85,12 @@ unsafe fn scalar_dot<T: Stored>(query: &[T::Query], rows: &[*const T], out: &mut
 }
 
 macro_rules! stored {
-    ($($t:ident, $query:ty, |$x:ident| $widen:expr;)*) => {
+    ($($t:ident, $query:ty, |$x:ident| $widen:expr, |$row:ident, $out:ident| $slice:expr;)*) => {
         $(impl Stored for $t {
             type Query = $query;
             #[inline(always)]
             fn to_query(self) -> $query { let $x = self; $widen }
+            fn widen($row: &[Self], $out: &mut [$query]) { $slice }
             #[inline(always)]
             fn query_from_f32(x: f32) -> $query { x.into() }
             #[inline(always)]
@@ -108,8 +111,9 @@ macro_rules! stored {
 }
 
 stored! {
-    f16, f32, |x| x.to_f32();
-    bf16, f32, |x| x.to_f32();
-    f32, f32, |x| x;
-    f64, f64, |x| x;
+    // One look at the processor for all elements, where `to_f32` takes one for each.
+    f16, f32, |x| x.to_f32(), |row, out| row.convert_to_f32_slice(out);
+    bf16, f32, |x| x.to_f32(), |row, out| row.convert_to_f32_slice(out);
+    f32, f32, |x| x, |row, out| out.copy_from_slice(row);
+    f64, f64, |x| x, |row, out| out.copy_from_slice(row);
 }
