@@ -49,7 +49,17 @@ pub struct Rows {
 }
 
 impl Rows {
-    /// The rows spelt out, in the order in which they were asked for.
+    /// The rows spelt out and how fresh they are. What takes long is done off the threads that serve sockets.
+    ///
+    /// # Errors
+    /// As [`Rows::spelt`].
+    pub async fn spell(self) -> Result<(Vec<v1::FoundRow>, v1::Freshness)> {
+        let bytes = self.batches.iter().map(RecordBatch::get_array_memory_size).sum();
+        off_thread(bytes, move || Ok((self.spelt()?, self.freshness))).await
+    }
+
+    /// The rows spelt out, in the order in which they were first asked for. A row is there once, however often its id
+    /// was: else a small request could ask for any amount of memory.
     ///
     /// # Errors
     /// `MALFORMED_ARROW` if a shard's answer lacks what it should hold.
@@ -65,7 +75,7 @@ impl Rows {
                 found.insert(ids.get(row), spelt);
             }
         }
-        Ok(self.ids.iter().filter_map(|id| found.get(id).cloned()).collect())
+        Ok(self.ids.iter().filter_map(|id| found.remove(id)).collect())
     }
 }
 
