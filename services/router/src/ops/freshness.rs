@@ -346,11 +346,28 @@ mod tests {
             Level::AtLeast(9)
         );
         assert_eq!(level(consistency::Level::Any(v1::Any {})).unwrap(), Level::Any);
+        // A session that has seen nothing yet.
+        let nothing = Token::default().to_string();
+        assert_eq!(
+            level(consistency::Level::AtLeast(nothing)).unwrap(),
+            Level::AtLeast(0)
+        );
         for bad in [token(2), "nonsense".to_owned(), String::new()] {
             let error = level(consistency::Level::AtLeast(bad)).unwrap_err();
             assert_eq!(error.code, ErrorCode::InvalidToken);
             assert_eq!(error.field.as_deref(), Some("consistency.at_least"));
         }
+    }
+
+    #[test]
+    fn a_token_reaches_to_the_end_of_the_log_and_no_further() {
+        let end = Lsn {
+            group: 0,
+            incarnation: 1,
+            index: 9,
+        };
+        check_end(9, end).unwrap();
+        assert_eq!(check_end(10, end).unwrap_err().code, ErrorCode::InvalidToken);
     }
 
     #[test]
