@@ -28,6 +28,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use arrow::array::{Array, RecordBatch};
 use longbow_cluster::latch::LatchState;
 use longbow_node::{
     catalogue_watch::CatalogueWatch, gossip::Gossip, identity::Identity, keeper_client::KeeperClient,
@@ -142,6 +143,14 @@ async fn off_thread<T: Send + 'static>(
         return catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|_| Err(broken("it panicked")));
     }
     tokio::task::spawn_blocking(work).await.map_err(broken)?
+}
+
+/// Bytes of the rows of a batch; of buffers that several columns share, each column's part.
+fn bytes_of(batch: &RecordBatch) -> usize {
+    let columns = batch.columns().iter();
+    columns
+        .map(|column| column.to_data().get_slice_memory_size().unwrap_or(usize::MAX))
+        .fold(0, usize::saturating_add)
 }
 
 /// Refuses a filter that no shard would take.

@@ -14,7 +14,7 @@ use longbow_wire::{
     v1,
 };
 
-use super::{Core, Open, fanout, freshness::Level, off_thread};
+use super::{Core, Open, bytes_of, fanout, freshness::Level, off_thread};
 use crate::{
     commands::partition_of,
     ingest::{columns::id_batch, ipc},
@@ -54,7 +54,7 @@ impl Rows {
     /// # Errors
     /// As [`Rows::spelt`].
     pub async fn spell(self) -> Result<(Vec<v1::FoundRow>, v1::Freshness)> {
-        let bytes = self.batches.iter().map(RecordBatch::get_array_memory_size).sum();
+        let bytes = self.batches.iter().map(bytes_of).fold(0, usize::saturating_add);
         off_thread(bytes, move || Ok((self.spelt()?, self.freshness))).await
     }
 

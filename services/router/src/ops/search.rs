@@ -18,7 +18,7 @@ use longbow_wire::{
 };
 
 use super::{
-    Core, Near, Open, check_filter,
+    Core, Near, Open, bytes_of, check_filter,
     fanout::{self, Answer},
     freshness::Level,
     off_thread,
@@ -50,7 +50,7 @@ impl Found {
     /// # Errors
     /// As [`Found::hits`].
     pub async fn spell(self) -> Result<(Vec<v1::Hit>, v1::Freshness)> {
-        let bytes = self.batch.as_ref().map_or(0, RecordBatch::get_array_memory_size);
+        let bytes = self.batch.as_ref().map_or(0, bytes_of);
         off_thread(bytes, move || Ok((self.hits()?, self.freshness))).await
     }
 
