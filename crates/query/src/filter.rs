@@ -14,6 +14,7 @@
 //! Integers compare exactly, whatever their width. Floats compare as IEEE 754 says: `-0.0 = 0.0`, and NaN is neither
 //! equal to, less than nor greater than anything (so `x <> v` holds for it). A constant compared with a float column
 //! is first rounded to the column's width, so `f32_column = 0.1` finds the row written as `0.1`.
+//! A finite constant that this would make an infinity is refused, as an integer outside the column's range is.
 //! Text and bytes compare byte by byte, `false` is less than `true`, timestamps are compared as microseconds.
 
 mod compile;
@@ -39,7 +40,7 @@ impl Predicate {
     /// # Errors
     /// `UNKNOWN_COLUMN` naming the column; `TYPE_MISMATCH` where a value cannot be of the column's type, or the column
     /// is the vector; `NULL_NOT_ALLOWED` for a null compared with a column that has none; `MISSING_FIELD` for a node
-    /// without content; `TOO_LARGE` beyond 32 levels, 1,024 nodes or 10,000 members.
+    /// without content; `TOO_LARGE` beyond 32 levels, 1,024 nodes, 10,000 members, or 100,000 values in all.
     pub fn compile(filter: &v1::Filter, schema: &Schema) -> Result<Self> {
         compile::compile(filter, schema).map(|root| Self { root })
     }

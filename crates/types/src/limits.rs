@@ -14,6 +14,8 @@ pub const WRITE_ROWS_MAX: usize = 100_000;
 pub const FETCH_IDS_MAX: usize = 10_000;
 /// Largest k of a search.
 pub const K_MAX: usize = 10_000;
+/// Largest k that a shard is asked for: a search near a row asks for that row too, and leaves it out.
+pub const SHARD_K_MAX: usize = K_MAX + 1;
 /// Largest ef of a search.
 pub const EF_MAX: usize = 100_000;
 /// Most partitions of a dataset.
@@ -32,5 +34,7 @@ pub const FILTER_DEPTH_MAX: usize = 32;
 pub const FILTER_NODES_MAX: usize = 1_024;
 /// Most values of a membership filter.
 pub const FILTER_VALUES_MAX: usize = 10_000;
+/// Most values in all of a filter, those of lists counted one by one.
+pub const FILTER_VALUES_TOTAL_MAX: usize = 100_000;
 /// Most log groups that one token may name.
 pub const TOKEN_GROUPS_MAX: usize = 64;

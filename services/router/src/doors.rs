@@ -14,10 +14,12 @@ use tonic_health::server::{HealthReporter, health_reporter};
 
 use crate::{flight, grpc, ops::Core};
 
+/// The service that writes rows.
+const WRITES: &str = "longbow.v1.WriteService";
 /// Services that reflection tells about: the public ones.
 const PUBLIC: [&str; 5] = [
     "longbow.v1.DatasetService",
-    "longbow.v1.WriteService",
+    WRITES,
     "longbow.v1.SearchService",
     "longbow.v1.ClusterService",
     "grpc.health.v1.Health",
@@ -60,17 +62,23 @@ pub fn routes(
     Ok((Routes::from(guarded), reporter))
 }
 
-/// Tells health checkers whether the public services can be used.
-pub async fn set_health(reporter: &HealthReporter, serving: bool) {
-    let status = if serving {
-        tonic_health::ServingStatus::Serving
-    } else {
-        tonic_health::ServingStatus::NotServing
+/// Tells health checkers whether the public services can be used, and writes apart from the others: while the latch is
+/// tripped a router answers reads, and refuses every write.
+pub async fn set_health(reporter: &HealthReporter, serving: bool, writable: bool) {
+    let status = |serving: bool| {
+        if serving {
+            tonic_health::ServingStatus::Serving
+        } else {
+            tonic_health::ServingStatus::NotServing
+        }
     };
     // The empty name stands for the server as a whole.
-    reporter.set_service_status("", status).await;
+    reporter.set_service_status("", status(serving)).await;
     for name in PUBLIC {
-        reporter.set_service_status(name, status).await;
+        let serving = serving && (name != WRITES || writable);
+        reporter.set_service_status(name, status(serving)).await;
     }
-    reporter.set_service_status(flight::SERVICE, status).await;
+    reporter
+        .set_service_status(flight::SERVICE, status(serving))
+        .await;
 }

@@ -28,13 +28,16 @@ use std::{
     time::{Duration, Instant},
 };
 
+use arrow::array::{Array, RecordBatch};
 use longbow_cluster::latch::LatchState;
 use longbow_node::{
     catalogue_watch::CatalogueWatch, gossip::Gossip, identity::Identity, keeper_client::KeeperClient,
     rpc::Peers,
 };
-use longbow_types::{Error, Lsn, Result, Token};
-use longbow_wire::internal::LatchRegister;
+use longbow_query::filter::Predicate;
+use longbow_types::{Error, Lsn, Result, Schema, Token};
+use longbow_wire::{internal::LatchRegister, v1};
+use prost::Message;
 
 pub use create_dataset::{Created, NewDataset};
 pub use dataset::Open;
@@ -140,4 +143,28 @@ async fn off_thread<T: Send + 'static>(
         return catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|_| Err(broken("it panicked")));
     }
     tokio::task::spawn_blocking(work).await.map_err(broken)?
+}
+
+/// Bytes of the rows of a batch; of buffers that several columns share, each column's part.
+fn bytes_of(batch: &RecordBatch) -> usize {
+    let columns = batch.columns().iter();
+    columns
+        .map(|column| column.to_data().get_slice_memory_size().unwrap_or(usize::MAX))
+        .fold(0, usize::saturating_add)
+}
+
+/// Refuses a filter that no shard would take.
+///
+/// # Errors
+/// Those of [`Predicate::compile`].
+async fn check_filter(filter: Option<&v1::Filter>, schema: &Arc<Schema>) -> Result<()> {
+    let Some(filter) = filter else {
+        return Ok(());
+    };
+    let bytes = filter.encoded_len();
+    if bytes <= SMALL_BYTES {
+        return Predicate::compile(filter, schema).map(drop);
+    }
+    let (filter, schema) = (filter.clone(), schema.clone());
+    off_thread(bytes, move || Predicate::compile(&filter, &schema).map(drop)).await
 }

@@ -98,26 +98,34 @@ pub async fn start(config: Config, shutdown: Shutdown) -> anyhow::Result<Running
     })
 }
 
-/// Keeps readiness and health as the catalogue says, and passes a latch heard by the catalogue's stream on to gossip.
+/// Keeps readiness and health as the catalogue and the latch say, and passes a latch heard by the catalogue's stream on
+/// to gossip.
 async fn follow(core: Core, readiness: Readiness, health: HealthReporter, shutdown: Shutdown) {
     readiness.set(false, "the catalogue is not known yet");
-    doors::set_health(&health, false).await;
+    doors::set_health(&health, false, false).await;
     let mut views = core.watch().changed();
+    let mut gossiped = core.gossip().latch();
     let known = async {
+        // Serving, and whether writes are, as last told.
+        let mut told = None;
         loop {
-            if let Some(view) = views.borrow_and_update().clone() {
+            let view = views.borrow_and_update().clone();
+            if let Some(view) = view {
                 core.gossip().announce_latch(view.latch.clone());
-                break;
+                let writable = !core.latch().tripped;
+                if told != Some(writable) {
+                    doors::set_health(&health, true, writable).await;
+                }
+                if told.replace(writable).is_none() {
+                    readiness.set(true, "the catalogue is known");
+                }
             }
-            if views.changed().await.is_err() {
+            let changed = tokio::select! {
+                changed = views.changed() => changed,
+                changed = gossiped.changed() => changed,
+            };
+            if changed.is_err() {
                 return;
-            }
-        }
-        doors::set_health(&health, true).await;
-        readiness.set(true, "the catalogue is known");
-        while views.changed().await.is_ok() {
-            if let Some(view) = views.borrow_and_update().clone() {
-                core.gossip().announce_latch(view.latch.clone());
             }
         }
     };
@@ -127,7 +135,7 @@ async fn follow(core: Core, readiness: Readiness, health: HealthReporter, shutdo
     }
     shutdown.wait().await;
     readiness.set(false, "stopping");
-    doors::set_health(&health, false).await;
+    doors::set_health(&health, false, false).await;
 }
 
 impl Running {

@@ -92,12 +92,18 @@ impl Latch {
         }
     }
 
-    /// Opens the latch again after a disk test. Blocks.
-    pub fn reset(&self) -> Result<LatchRegister> {
+    /// Tests the disk and tells the register. Blocks.
+    pub fn test(&self) -> Result<LatchRegister> {
         test_disk(&self.dir).map_err(|error| {
             let message = format!("the disk test failed, the latch stays tripped: {error}");
             Error::new(ErrorCode::StorageFailed, message).field("latch")
         })?;
+        Ok(self.register.borrow().clone())
+    }
+
+    /// Opens the latch again after a disk test. Blocks.
+    pub fn reset(&self) -> Result<LatchRegister> {
+        self.test()?;
         let mut state = self.state.lock();
         if state.latch.reset() {
             // A new life: signals of the last one are dealt with.
@@ -193,6 +199,8 @@ mod tests {
         assert_eq!(latch.refusal().unwrap().code, ErrorCode::LatchTripped);
         let again = Latch::open(dir.path(), voters.clone()).unwrap();
         assert!(again.register().borrow().cause.contains("k1: EIO"));
+        assert!(again.test().unwrap().tripped);
+        assert!(again.refusal().is_some());
         let register = again.reset().unwrap();
         assert_eq!((register.epoch, register.tripped), (2, false));
         // Old news does not trip it again, wherever they come from.
@@ -228,6 +236,7 @@ mod tests {
         let latch = Latch::open(dir.path(), voters.clone()).unwrap();
         latch.observe(&voters[0], 1, Some("EIO"));
         drop(dir);
+        assert_eq!(latch.test().unwrap_err().code, ErrorCode::StorageFailed);
         assert_eq!(latch.reset().unwrap_err().code, ErrorCode::StorageFailed);
         assert!(latch.refusal().is_some());
     }

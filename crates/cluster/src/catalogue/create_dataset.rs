@@ -2,7 +2,9 @@
 
 use std::{collections::BTreeSet, sync::Arc};
 
-use longbow_types::{DatasetId, ErrorCode, NodeId, limits::PARTITIONS_MAX, schema::check_dataset_name};
+use longbow_types::{
+    DatasetId, Error, ErrorCode, NodeId, limits::PARTITIONS_MAX, schema::check_dataset_name,
+};
 use longbow_wire::internal::{CreateDatasetCommand, ReplicaSet, Verdict};
 
 use super::{
@@ -44,11 +46,12 @@ impl Catalogue {
             return Err(verdict_of(ErrorCode::DatasetExists, message, "name"));
         }
         if !(1..=PARTITIONS_MAX).contains(&command.partition_count) {
-            let message = format!(
-                "{} partitions (limit: 1 to {PARTITIONS_MAX})",
-                command.partition_count
-            );
-            return Err(verdict_of(ErrorCode::InvalidValue, message, "partition_count"));
+            let message = format!("{} partitions", command.partition_count);
+            return Err(refusal(
+                &Error::new(ErrorCode::InvalidValue, message)
+                    .field("partition_count")
+                    .limit(format_args!("1 to {PARTITIONS_MAX}")),
+            ));
         }
         let partitions = self.check_partitions(command)?;
         let id = DatasetId(index);
@@ -69,10 +72,10 @@ impl Catalogue {
         let copies = command.replication_factor.max(1);
         if command.partitions.is_empty() {
             let message = format!("{copies} shards are needed, {} are registered", self.shards.len());
-            return Err(verdict_of(
-                ErrorCode::NotEnoughShards,
-                message,
-                "replication_factor",
+            return Err(refusal(
+                &Error::new(ErrorCode::NotEnoughShards, message)
+                    .field("replication_factor")
+                    .limit(format_args!("at most {}", self.shards.len())),
             ));
         }
         if command.partitions.len() != command.partition_count as usize {

@@ -11,6 +11,7 @@ pub fn verdict_of(code: ErrorCode, message: impl Into<String>, field: impl Into<
         code: code.as_str().to_owned(),
         message: message.into(),
         field: field.into(),
+        limit: String::new(),
     }
 }
 
@@ -29,18 +30,17 @@ pub fn error_of(verdict: &Verdict) -> Option<Error> {
     if !verdict.field.is_empty() {
         error.field = Some(Cow::Owned(verdict.field.clone()));
     }
+    if !verdict.limit.is_empty() {
+        error.limit = Some(Cow::Owned(verdict.limit.clone()));
+    }
     Some(error)
 }
 
 /// The refusal that tells about an error.
 pub(super) fn refusal(error: &Error) -> Verdict {
-    let mut message = error.message.to_string();
-    if let Some(limit) = &error.limit {
-        message = format!("{message} (limit: {limit})");
+    let text = |part: &Option<Cow<'static, str>>| part.as_deref().unwrap_or_default().to_owned();
+    Verdict {
+        limit: text(&error.limit),
+        ..verdict_of(error.code, error.message.as_ref(), text(&error.field))
     }
-    verdict_of(
-        error.code,
-        message,
-        error.field.as_deref().unwrap_or_default().to_owned(),
-    )
 }

@@ -1,7 +1,7 @@
 //! Checks a filter against a schema and binds its constants to their columns' types.
 
 use arrow_schema::{DataType, Field};
-use longbow_types::limits::{FILTER_DEPTH_MAX, FILTER_NODES_MAX, FILTER_VALUES_MAX};
+use longbow_types::limits::{FILTER_DEPTH_MAX, FILTER_NODES_MAX, FILTER_VALUES_MAX, FILTER_VALUES_TOTAL_MAX};
 use longbow_types::{Error, ErrorCode, Result, Schema};
 use longbow_wire::v1;
 
@@ -9,15 +9,22 @@ use super::{Against, Members, Node, Op, constant::Constant};
 
 /// Checks a filter against a schema.
 pub(super) fn compile(filter: &v1::Filter, schema: &Schema) -> Result<Node> {
-    Compiler { schema, nodes: 0 }.node(filter, 1)
+    let mut compiler = Compiler {
+        schema,
+        nodes: 0,
+        values: 0,
+    };
+    compiler.node(filter, 1)
 }
 
 struct Compiler<'a> {
     schema: &'a Schema,
     nodes: usize,
+    /// Values of all nodes so far, those of lists counted one by one.
+    values: usize,
 }
 
-impl Compiler<'_> {
+impl<'a> Compiler<'a> {
     fn node(&mut self, filter: &v1::Filter, depth: usize) -> Result<Node> {
         use v1::filter::Node as N;
         self.nodes += 1;
@@ -57,8 +64,25 @@ impl Compiler<'_> {
             .collect()
     }
 
+    /// Counts values before they are gone through.
+    fn count<'v>(&mut self, values: impl IntoIterator<Item = &'v v1::Value>) -> Result<()> {
+        for value in values {
+            self.values += match &value.kind {
+                Some(v1::value::Kind::Utf8List(list)) => list.values.len().max(1),
+                _ => 1,
+            };
+        }
+        if self.values > FILTER_VALUES_TOTAL_MAX {
+            return Err(too_large(
+                format!("a filter of more than {FILTER_VALUES_TOTAL_MAX} values"),
+                FILTER_VALUES_TOTAL_MAX,
+            ));
+        }
+        Ok(())
+    }
+
     /// The column of a name that may be filtered on.
-    fn column(&self, name: &str) -> Result<&Field> {
+    fn column(&self, name: &str) -> Result<&'a Field> {
         let (position, field) = self.schema.column(name)?;
         if position == self.schema.vector().position {
             let message = format!("the vector column {name:?} cannot be filtered on");
@@ -67,7 +91,8 @@ impl Compiler<'_> {
         Ok(field)
     }
 
-    fn compare(&self, comparison: &v1::Comparison) -> Result<Node> {
+    fn compare(&mut self, comparison: &v1::Comparison) -> Result<Node> {
+        self.count(&comparison.value)?;
         let field = self.column(&comparison.column)?;
         let op = match comparison.op() {
             v1::CompareOp::Eq => Op::Eq,
@@ -102,7 +127,7 @@ impl Compiler<'_> {
         })
     }
 
-    fn membership(&self, membership: &v1::Membership) -> Result<Node> {
+    fn membership(&mut self, membership: &v1::Membership) -> Result<Node> {
         let field = self.column(&membership.column)?;
         let values = &membership.values;
         if values.len() > FILTER_VALUES_MAX {
@@ -111,6 +136,7 @@ impl Compiler<'_> {
                 .field(field.name().clone())
                 .limit(FILTER_VALUES_MAX));
         }
+        self.count(values)?;
         let constants = values.iter().map(|value| Constant::new(value, field));
         let members = Members::new(constants.collect::<Result<Vec<_>>>()?, is_list(field.data_type()));
         Ok(Node::In {

@@ -47,9 +47,9 @@ impl Constant {
             (T::Utf8, Kind::Utf8(value)) => Some(Constant::Utf8(value.clone())),
             (T::Binary, Kind::Binary(value)) => Some(Constant::Binary(value.clone())),
             (T::List(_), Kind::Utf8List(list)) => Some(Constant::List(list.values.clone())),
-            (T::Float16 | T::Float32 | T::Float64, kind) => {
-                float(kind).map(|value| Constant::Float(round(value, field.data_type())))
-            }
+            (T::Float16 | T::Float32 | T::Float64, kind) => float(kind)
+                .and_then(|value| round(value, field.data_type()))
+                .map(Constant::Float),
             (data_type, Kind::I64(value)) => integer(i128::from(*value), data_type),
             (data_type, Kind::U64(value)) => integer(i128::from(*value), data_type),
             _ => None,
@@ -108,12 +108,14 @@ fn float(kind: &Kind) -> Option<f64> {
     }
 }
 
-fn round(value: f64, data_type: &DataType) -> f64 {
-    match data_type {
+/// A value at a column's width; none for a finite one beyond it, which must not compare as an infinity.
+fn round(value: f64, data_type: &DataType) -> Option<f64> {
+    let rounded = match data_type {
         DataType::Float16 => f16::from_f64(value).to_f64(),
         DataType::Float32 => f64::from(value as f32),
         _ => value,
-    }
+    };
+    (value.is_infinite() || !rounded.is_infinite()).then_some(rounded)
 }
 
 fn integer(value: i128, data_type: &DataType) -> Option<Constant> {

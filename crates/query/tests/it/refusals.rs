@@ -2,7 +2,7 @@
 
 use longbow_query::filter::Predicate;
 use longbow_types::ErrorCode;
-use longbow_wire::v1::{CompareOp, Filter, filter::Node, value::Kind};
+use longbow_wire::v1::{CompareOp, Filter, Utf8List, filter::Node, value::Kind};
 
 use crate::filters::{compare, is_in, list, node, not};
 use crate::table::schema;
@@ -27,6 +27,14 @@ fn names_the_column_and_the_reason() {
         (eq("i64", Kind::U64(u64::MAX)), E::TypeMismatch, "i64"),
         (eq("f64", Kind::U64(u64::MAX)), E::TypeMismatch, "f64"),
         (eq("f32", Kind::Utf8("1".into())), E::TypeMismatch, "f32"),
+        // Finite, but not at the column's width.
+        (eq("f32", Kind::F64(1e39)), E::TypeMismatch, "f32"),
+        (
+            compare("f16", CompareOp::Lt, Kind::I64(-70_000)),
+            E::TypeMismatch,
+            "f16",
+        ),
+        (is_in("f16", vec![Kind::F64(1e5)]), E::TypeMismatch, "f16"),
         (eq("utf8", Kind::Binary("a".into())), E::TypeMismatch, "utf8"),
         (eq("bool", Kind::I64(1)), E::TypeMismatch, "bool"),
         (eq("time", Kind::Utf8("2024".into())), E::TypeMismatch, "time"),
@@ -92,4 +100,29 @@ fn sizes_are_limited_exactly() {
         (error.code, error.limit.as_deref()),
         (ErrorCode::TooLarge, Some("10000"))
     );
+
+    let many = |memberships: usize| node(Node::Or(list(vec![members(10_000); memberships])));
+    assert!(Predicate::compile(&many(10), &schema()).is_ok());
+    let mut over = vec![members(10_000); 10];
+    over.push(leaf());
+    let error = refusal(&node(Node::And(list(over))));
+    assert_eq!(
+        (error.code, error.limit.as_deref()),
+        (ErrorCode::TooLarge, Some("100000"))
+    );
+    let texts = Kind::Utf8List(Utf8List {
+        values: vec![String::new(); 100_001],
+    });
+    assert_eq!(
+        refusal(&compare("list", CompareOp::Eq, texts)).limit.as_deref(),
+        Some("100000")
+    );
+}
+
+#[test]
+fn infinities_are_constants_like_any_other() {
+    for column in ["f16", "f32", "f64"] {
+        let filter = compare(column, CompareOp::Eq, Kind::F64(f64::INFINITY));
+        assert!(Predicate::compile(&filter, &schema()).is_ok());
+    }
 }

@@ -7,7 +7,7 @@ use arrow_schema::{DataType, Field};
 use longbow_index::{Bitset, Mode, SearchParams, Stats};
 use longbow_query::filter::Predicate;
 use longbow_query::rank::{DISTANCE_COLUMN, sort_batch};
-use longbow_types::limits::{EF_MAX, K_MAX};
+use longbow_types::limits::{EF_MAX, SHARD_K_MAX};
 use longbow_types::{Error, ErrorCode, Metric, Result};
 
 use super::{View, answer, cancelled};
@@ -101,11 +101,11 @@ impl View {
                 "a zero vector has no direction".to_owned(),
             ));
         }
-        if !(1..=K_MAX).contains(&query.k) {
+        if !(1..=SHARD_K_MAX).contains(&query.k) {
             let message = format!("k is {}", query.k);
             return Err(Error::new(ErrorCode::InvalidValue, message)
                 .field("k")
-                .limit(format_args!("1 to {K_MAX}")));
+                .limit(format_args!("1 to {SHARD_K_MAX}")));
         }
         if query.ef > EF_MAX {
             let message = format!("ef is {}", query.ef);

@@ -227,7 +227,7 @@ fn bad_questions_are_refused_by_name() {
         (ErrorCode::InvalidVector, "vector".into())
     );
     assert_eq!(ask(&[1.0; 3], 0, 0), (ErrorCode::InvalidValue, "k".into()));
-    assert_eq!(ask(&[1.0; 3], 10_001, 0), (ErrorCode::InvalidValue, "k".into()));
+    assert_eq!(ask(&[1.0; 3], 10_002, 0), (ErrorCode::InvalidValue, "k".into()));
     assert_eq!(ask(&[1.0; 3], 1, 100_001), (ErrorCode::InvalidValue, "ef".into()));
     let texts = arrow::array::StringArray::from(vec!["1"]);
     assert_eq!(

@@ -31,7 +31,7 @@ pub fn from_proto(schema: &v1::Schema) -> Result<Schema> {
         }
         let data_type = match &column.vector {
             Some(vector) => {
-                metric = metric_from_proto(vector.metric());
+                metric = metric_of(vector.metric, &column.name)?;
                 vector_from_proto(vector, &column.name)?
             }
             None => scalar_from_proto(kind, &column.name)?,
@@ -65,6 +65,22 @@ pub fn to_proto(schema: &Schema) -> v1::Schema {
     }
 }
 
+/// The metric of a number. One that this version does not know must not become another.
+fn metric_of(number: i32, name: &str) -> Result<Metric> {
+    v1::Metric::try_from(number)
+        .map(metric_from_proto)
+        .map_err(|_| unknown(format!("the metric {number}"), name, "COSINE, L2 or DOT"))
+}
+
+fn unknown(what: String, name: &str, limit: &str) -> Error {
+    Error::new(
+        ErrorCode::InvalidSchema,
+        format!("{what} is not known to this version"),
+    )
+    .field(name.to_owned())
+    .limit(limit)
+}
+
 /// The metric of a message; unset means cosine.
 pub fn metric_from_proto(metric: v1::Metric) -> Metric {
     match metric {
@@ -92,7 +108,11 @@ fn element_to_proto(element: VectorElement) -> v1::VectorElement {
 }
 
 fn vector_from_proto(vector: &v1::VectorType, name: &str) -> Result<DataType> {
-    let element = match vector.element() {
+    let element = v1::VectorElement::try_from(vector.element).map_err(|_| {
+        let what = format!("the element type {}", vector.element);
+        unknown(what, name, "FLOAT32, FLOAT16 or FLOAT64")
+    })?;
+    let element = match element {
         v1::VectorElement::Unspecified | v1::VectorElement::Float32 => VectorElement::F32,
         v1::VectorElement::Float16 => VectorElement::F16,
         v1::VectorElement::Float64 => VectorElement::F64,
@@ -197,6 +217,36 @@ mod tests {
             id_column: "key".into(),
         };
         assert_eq!(to_proto(&from_proto(&sent).unwrap()), sent);
+    }
+
+    #[test]
+    fn numbers_of_a_later_version_do_not_become_something_else() {
+        let refused = |metric: i32, element: i32| {
+            let vector = v1::VectorType {
+                dimension: 8,
+                metric,
+                element,
+            };
+            let v = v1::Column {
+                nullable: false,
+                vector: Some(vector),
+                ..column("v", v1::ColumnKind::Vector)
+            };
+            let id = v1::Column {
+                nullable: false,
+                ..column("id", v1::ColumnKind::Uint64)
+            };
+            from_proto(&v1::Schema {
+                columns: vec![id, v],
+                id_column: String::new(),
+            })
+            .map_err(|error| (error.code, error.field.unwrap(), error.limit.is_some()))
+        };
+        refused(0, 0).unwrap();
+        let expected = (ErrorCode::InvalidSchema, "v".into(), true);
+        assert_eq!(refused(4, 0).unwrap_err(), expected);
+        assert_eq!(refused(-1, 0).unwrap_err(), expected);
+        assert_eq!(refused(0, 4).unwrap_err(), expected);
     }
 
     #[test]

@@ -14,9 +14,10 @@ impl SearchService for Api {
         let at = deadline_of(request.metadata());
         answer(at, async {
             let found = self.core.search(request.get_ref(), at).await?;
+            let (hits, freshness) = found.spell().await?;
             Ok(v1::SearchResponse {
-                hits: found.hits()?,
-                freshness: Some(found.freshness),
+                hits,
+                freshness: Some(freshness),
             })
         })
         .await
@@ -29,9 +30,10 @@ impl SearchService for Api {
         let at = deadline_of(request.metadata());
         answer(at, async {
             let found = self.core.fetch(request.get_ref(), at).await?;
+            let (rows, freshness) = found.spell().await?;
             Ok(v1::GetRowsResponse {
-                rows: found.spelt()?,
-                freshness: Some(found.freshness),
+                rows,
+                freshness: Some(freshness),
             })
         })
         .await

@@ -54,19 +54,6 @@ pub fn adapt(batch: &RecordBatch, schema: &Schema, first_row: usize) -> Result<R
         .map_err(|error| Error::new(ErrorCode::Internal, error.to_string()))
 }
 
-/// Turns a column of ids into the dataset's kind of id, as a batch of that column alone.
-///
-/// # Errors
-/// As [`adapt`], naming `ids[i]`.
-pub fn adapt_ids(ids: &ArrayRef, schema: &Schema) -> Result<RecordBatch> {
-    let field = schema.arrow().field(schema.id_position());
-    let at = |row: usize| format!("ids[{row}]");
-    let ids = scalars::adapt(ids, field, &at)?;
-    check_nulls(&ids, field, &at)?;
-    check_ids(&ids, schema.id_kind(), &at)?;
-    id_batch(ids, schema)
-}
-
 /// A batch of the id column alone.
 ///
 /// # Errors

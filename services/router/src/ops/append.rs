@@ -3,22 +3,29 @@
 //! Every append carries the router's own producer and the next of its sequences, so that the keeper client may send it
 //! again after a lost answer: the log answers a repeated sequence with its first answer. The producer is opened through
 //! the log by the first append.
+//!
+//! The log remembers a window of answers, from the highest sequences down. However slow one append is, the others do
+//! not run so far ahead of it that its sequence falls out of the window.
 
-use std::time::Instant;
+use std::{collections::BTreeSet, sync::Arc, time::Instant};
 
 use bytes::Bytes;
-use longbow_cluster::{catalogue::error_of, latch};
+use longbow_cluster::{
+    catalogue::{ANSWERS_MAX, error_of},
+    latch,
+};
 use longbow_node::{identity::Identity, keeper_client::KeeperClient, rpc::deadline};
 use longbow_types::{Error, ErrorCode, Lsn, Result};
 use longbow_wire::internal::{EntryHeader, OpenProducerCommand, entry_header::Command};
 use prost::Message;
-use tokio::sync::{Mutex, Semaphore};
+use tokio::sync::{Mutex, Notify, Semaphore};
 
 use super::Core;
 
-/// Appends under way at once: far below the answers that the log remembers for one producer, so that a sequence is
-/// never forgotten while it is being retried.
+/// Appends under way at once.
 const IN_FLIGHT_MAX: usize = 64;
+/// How far sequences run ahead of the oldest unanswered one: far less than the answers that the log remembers.
+const AHEAD_MAX: u64 = ANSWERS_MAX as u64 / 2;
 /// Appends that may wait for their turn; each holds up to one command.
 const WAITING_MAX: usize = 256;
 
@@ -31,10 +38,66 @@ pub(super) struct Appender {
     waiting: Semaphore,
 }
 
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug)]
 struct Producer {
     id: u64,
     next: u64,
+    unanswered: Arc<Unanswered>,
+}
+
+impl Producer {
+    fn new(id: u64) -> Self {
+        Self {
+            id,
+            next: 1,
+            unanswered: Arc::default(),
+        }
+    }
+
+    /// The next sequence, once it does not run too far ahead of the oldest unanswered one.
+    async fn take(&mut self) -> Ticket {
+        while !self.unanswered.has_room(self.next) {
+            // Only the holder of the producer waits here, so that the one permit of `notify_one` is never lost.
+            self.unanswered.answered.notified().await;
+        }
+        let sequence = self.next;
+        self.next += 1;
+        self.unanswered.sequences.lock().insert(sequence);
+        Ticket {
+            producer: self.id,
+            sequence,
+            unanswered: self.unanswered.clone(),
+        }
+    }
+}
+
+/// Sequences given out whose appends have not ended.
+#[derive(Debug, Default)]
+struct Unanswered {
+    sequences: parking_lot::Mutex<BTreeSet<u64>>,
+    answered: Notify,
+}
+
+impl Unanswered {
+    fn has_room(&self, next: u64) -> bool {
+        let sequences = self.sequences.lock();
+        sequences.first().is_none_or(|oldest| next - oldest < AHEAD_MAX)
+    }
+}
+
+/// A sequence, for as long as it may be sent.
+#[derive(Debug)]
+struct Ticket {
+    producer: u64,
+    sequence: u64,
+    unanswered: Arc<Unanswered>,
+}
+
+impl Drop for Ticket {
+    fn drop(&mut self) {
+        self.unanswered.sequences.lock().remove(&self.sequence);
+        self.unanswered.answered.notify_one();
+    }
 }
 
 impl Appender {
@@ -47,19 +110,14 @@ impl Appender {
         }
     }
 
-    /// The producer and its next sequence, never given out twice.
-    async fn next(&self, keeper: &KeeperClient, at: Instant) -> Result<(u64, u64)> {
+    /// The next sequence of the producer, never given out twice.
+    async fn next(&self, keeper: &KeeperClient, at: Instant) -> Result<Ticket> {
         let mut producer = self.producer.lock().await;
         let open = match producer.as_mut() {
             Some(open) => open,
-            None => producer.insert(Producer {
-                id: self.open(keeper, at).await?,
-                next: 1,
-            }),
+            None => producer.insert(Producer::new(self.open(keeper, at).await?)),
         };
-        let sequence = open.next;
-        open.next += 1;
-        Ok((open.id, sequence))
+        Ok(open.take().await)
     }
 
     async fn open(&self, keeper: &KeeperClient, at: Instant) -> Result<u64> {
@@ -82,7 +140,7 @@ impl Appender {
     /// Forgets a producer that the log no longer knows.
     async fn forget(&self, id: u64) {
         let mut producer = self.producer.lock().await;
-        if producer.is_some_and(|open| open.id == id) {
+        if producer.as_ref().is_some_and(|open| open.id == id) {
             *producer = None;
         }
     }
@@ -117,15 +175,12 @@ impl Core {
     }
 
     async fn append_once(&self, command: &Command, body: &Bytes, at: Instant) -> Result<Lsn, (u64, Error)> {
-        let (producer, sequence) = self
-            .0
-            .appender
-            .next(&self.0.keeper, at)
-            .await
-            .map_err(|error| (0, error))?;
+        let ticket = deadline::within(Some(at), self.0.appender.next(&self.0.keeper, at)).await;
+        let ticket = ticket.and_then(|ticket| ticket).map_err(|error| (0, error))?;
+        let producer = ticket.producer;
         let header = EntryHeader {
             producer,
-            sequence,
+            sequence: ticket.sequence,
             command: Some(command.clone()),
         };
         let answer = self
@@ -150,5 +205,27 @@ impl Core {
     /// `LATCH_TRIPPED` with the cause.
     pub fn check_latch(&self) -> Result<()> {
         latch::refusal(&self.latch()).map_or(Ok(()), Err)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures::FutureExt;
+
+    use super::*;
+
+    #[test]
+    fn no_append_is_so_slow_that_its_sequence_is_forgotten() {
+        let mut producer = Producer::new(7);
+        let now = |producer: &mut Producer| producer.take().now_or_never();
+        let slow = now(&mut producer).unwrap();
+        // Fast ones come and go beside it.
+        for sequence in 2..=AHEAD_MAX {
+            assert_eq!(now(&mut producer).unwrap().sequence, sequence);
+        }
+        assert!(now(&mut producer).is_none());
+        assert!(now(&mut producer).is_none());
+        drop(slow);
+        assert_eq!(now(&mut producer).unwrap().sequence, AHEAD_MAX + 1);
     }
 }

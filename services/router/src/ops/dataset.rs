@@ -184,11 +184,44 @@ impl Core {
     /// The newest view to be had: proved to cover everything acknowledged before now while a keeper leads.
     pub(super) async fn newest_view(&self, at: Instant) -> Result<Arc<CatalogueView>> {
         let known = self.view(at).await?;
+        Ok(self.proved_view(at).await.unwrap_or(known))
+    }
+
+    /// A view that covers everything acknowledged before now.
+    async fn proved_view(&self, at: Instant) -> Result<Arc<CatalogueView>> {
         let until = at.min(Instant::now() + HEARSAY);
-        let Ok(index) = self.0.keeper.read_index(Some(until)).await else {
-            return Ok(known);
+        let index = self.0.keeper.read_index(Some(until)).await?;
+        let known = self.0.watch.current();
+        if let Some(view) = known.filter(|view| view.catalogue.applied_index() >= index.index) {
+            return Ok(view);
+        }
+        catalogue_watch::ask(&self.0.peers, &self.0.gossip, index.index, until).await
+    }
+
+    /// The dataset of a name as the newest catalogue has it; as [`Core::open`] has it while no keeper leads.
+    ///
+    /// # Errors
+    /// Those of [`Core::open`].
+    pub async fn open_newest(&self, name: &str, at: Instant) -> Result<Open> {
+        check_dataset_name(name).map_err(|error| error.field("dataset"))?;
+        let Ok(view) = self.proved_view(at).await else {
+            return self.open(name, at).await;
         };
-        let asked = catalogue_watch::ask(&self.0.peers, &self.0.gossip, index.index, until).await;
-        Ok(asked.unwrap_or(known))
+        match view.catalogue.dataset_by_name(name) {
+            Some(dataset) => self.open_in(&view, dataset.clone()),
+            None => Err(not_found(name)),
+        }
+    }
+
+    /// The dataset that has the name of one that was dropped.
+    ///
+    /// # Errors
+    /// `DATASET_NOT_FOUND` if there is none.
+    pub(super) async fn replaced(&self, old: &Open, at: Instant) -> Result<Open> {
+        let newer = self.open_newest(&old.dataset.name, at).await?;
+        if newer.dataset.id == old.dataset.id {
+            return Err(not_found(&old.dataset.name));
+        }
+        Ok(newer)
     }
 }

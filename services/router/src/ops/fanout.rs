@@ -19,7 +19,7 @@ use longbow_wire::{
     convert::status::from_status,
     internal::{PartitionSet, shard_service_client::ShardServiceClient},
 };
-use tonic::{Request, Response, Status};
+use tonic::{Code, Request, Response, Status};
 
 use super::{Core, Open, replicas};
 
@@ -256,6 +256,14 @@ pub(super) enum Class {
 
 /// A shard's failure, and what it says about asking again.
 pub(super) fn failure(status: &Status) -> (Error, Class) {
+    // What tonic refuses to send or to take: our own refusals have details.
+    if status.code() == Code::OutOfRange && status.details().is_empty() {
+        let message = "the answer of one shard is too large: ask for fewer rows or columns at once";
+        let error = Error::new(ErrorCode::TooLarge, message)
+            .field("answer")
+            .limit(format_args!("{MESSAGE_BYTES_MAX} bytes"));
+        return (error, Class::Final);
+    }
     let error = from_status(status);
     let class = match classify(&error) {
         // Our own errors have details. A failure without is the connection's, which may be there again in a moment.
@@ -301,6 +309,9 @@ mod tests {
         assert_eq!(class(ErrorCode::Overloaded), Class::Later);
         assert_eq!(class(ErrorCode::NoReplica), Class::Later);
         assert_eq!(class(ErrorCode::DatasetNotFound), Class::Final);
+        let (error, class) = failure(&Status::out_of_range("Error, decoded message length too large"));
+        assert_eq!((error.code, class), (ErrorCode::TooLarge, Class::Final));
+        assert_eq!(error.limit.as_deref(), Some("134217728 bytes"));
         // A connection that broke, and a defect that a shard told.
         assert_eq!(failure(&Status::unknown("transport error")).1, Class::Later);
         let told = longbow_wire::convert::status::to_status(&Error::new(ErrorCode::Internal, "a defect"));

@@ -14,7 +14,7 @@ use longbow_wire::{
     v1,
 };
 
-use super::{Core, Open, fanout, freshness::Level, off_thread};
+use super::{Core, Open, bytes_of, fanout, freshness::Level, off_thread};
 use crate::{
     commands::partition_of,
     ingest::{columns::id_batch, ipc},
@@ -49,7 +49,17 @@ pub struct Rows {
 }
 
 impl Rows {
-    /// The rows spelt out, in the order in which they were asked for.
+    /// The rows spelt out and how fresh they are. What takes long is done off the threads that serve sockets.
+    ///
+    /// # Errors
+    /// As [`Rows::spelt`].
+    pub async fn spell(self) -> Result<(Vec<v1::FoundRow>, v1::Freshness)> {
+        let bytes = self.batches.iter().map(bytes_of).fold(0, usize::saturating_add);
+        off_thread(bytes, move || Ok((self.spelt()?, self.freshness))).await
+    }
+
+    /// The rows spelt out, in the order in which they were first asked for. A row is there once, however often its id
+    /// was: else a small request could ask for any amount of memory.
     ///
     /// # Errors
     /// `MALFORMED_ARROW` if a shard's answer lacks what it should hold.
@@ -65,7 +75,7 @@ impl Rows {
                 found.insert(ids.get(row), spelt);
             }
         }
-        Ok(self.ids.iter().filter_map(|id| found.get(id).cloned()).collect())
+        Ok(self.ids.iter().filter_map(|id| found.remove(id)).collect())
     }
 }
 

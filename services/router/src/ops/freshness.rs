@@ -32,6 +32,9 @@ const PATIENCE: Duration = Duration::from_secs(3);
 /// How long replicas may take to tell how far they are, once a read is degraded anyway.
 const CENSUS: Duration = Duration::from_millis(500);
 
+/// How long replicas may take to reach a token's index before it is asked whether the log has come that far at all.
+const DOUBT: Duration = Duration::from_millis(50);
+
 /// When a leader was last looked for in vain. Reads must not all wait for one that is gone.
 #[derive(Debug, Default)]
 pub(super) struct Leaderless(Mutex<Option<Instant>>);
@@ -66,7 +69,8 @@ pub(super) enum Level {
 }
 
 impl Level {
-    /// Reads the level asked for.
+    /// Reads the level asked for. A token that names no position in the group covers nothing, so nothing is waited for:
+    /// sessions begin with such a token.
     ///
     /// # Errors
     /// `INVALID_TOKEN` for one of another life of the log, or none at all.
@@ -115,7 +119,13 @@ impl Core {
         let mut degraded = false;
         let answers = match level {
             Level::Any => self.scatter(open, wants(0), at, PATIENCE, &send).await?,
-            Level::AtLeast(index) => self.scatter(open, wants(index), at, PATIENCE, &send).await?,
+            Level::AtLeast(index) => {
+                let asked = self.scatter(open, wants(index), at, PATIENCE, &send);
+                tokio::select! {
+                    answers = asked => answers?,
+                    error = self.doubt(index, at) => return Err(error),
+                }
+            }
             Level::Fresh { strict } => {
                 // Whoever cannot answer at once is asked again when the index to wait for is known.
                 let first = self.scatter(open, wants(0), at, Duration::ZERO, &send);
@@ -153,6 +163,55 @@ impl Core {
             .token(open.view.incarnation, applied.max().unwrap_or(0))
             .to_string();
         Ok((answers, v1::Freshness { token, degraded }))
+    }
+
+    /// From where on each partition must be read, for a read that is not asked anew once it has begun; and how fresh it
+    /// will then be, whose token names what every partition holds at least.
+    ///
+    /// # Errors
+    /// `NO_LEADER` for a strict read without one; `INVALID_TOKEN` for a token beyond the end of the log.
+    pub(super) async fn floor(
+        &self,
+        open: &Open,
+        partitions: &[u32],
+        level: Level,
+        at: Instant,
+    ) -> Result<(BTreeMap<u32, u64>, v1::Freshness)> {
+        let all = |index: u64| partitions.iter().map(|&partition| (partition, index)).collect();
+        let (floor, degraded): (BTreeMap<u32, u64>, bool) = match level {
+            Level::Any => (all(0), false),
+            Level::AtLeast(index) => {
+                // What the catalogue has come to is there; only more than that has to be asked about.
+                if index > open.view.catalogue.applied_index()
+                    && let Ok(end) = self.read_index(at).await
+                {
+                    check_end(index, end)?;
+                }
+                (all(index), false)
+            }
+            Level::Fresh { strict } => match self.read_index(at).await {
+                Ok(end) => (all(end.index), false),
+                Err(error) if strict => return Err(strictly(error)),
+                Err(_) => (self.newest(open, partitions, at).await, true),
+            },
+        };
+        let least = partitions
+            .iter()
+            .map(|partition| floor.get(partition).copied().unwrap_or(0));
+        let token = self
+            .token(open.view.incarnation, least.min().unwrap_or(0))
+            .to_string();
+        Ok((floor, v1::Freshness { token, degraded }))
+    }
+
+    /// The refusal of a token beyond the end of the log, which would be waited for in vain. Never returns for another.
+    async fn doubt(&self, index: u64, at: Instant) -> Error {
+        tokio::time::sleep(DOUBT).await;
+        let end = self.read_index(at).await;
+        match end.map(|end| check_end(index, end)) {
+            Ok(Err(error)) => error,
+            _ => std::future::pending().await,
+        }
     }
 
     /// The read index, looked for no longer than a degraded answer may be late.
@@ -239,6 +298,20 @@ impl Core {
     }
 }
 
+/// Refuses the index of a token that lies beyond the end of the log, which a leader told after the token was made.
+fn check_end(index: u64, end: Lsn) -> Result<()> {
+    if index <= end.index {
+        return Ok(());
+    }
+    let message = format!(
+        "the token names the index {index}, but the log ends at {}",
+        end.index
+    );
+    Err(Error::new(ErrorCode::InvalidToken, message)
+        .field("consistency.at_least")
+        .limit("a token that this cluster gave"))
+}
+
 fn strictly(error: Error) -> Error {
     let message = format!(
         "a strictly fresh read needs a keeper that leads: {}",
@@ -273,11 +346,28 @@ mod tests {
             Level::AtLeast(9)
         );
         assert_eq!(level(consistency::Level::Any(v1::Any {})).unwrap(), Level::Any);
+        // A session that has seen nothing yet.
+        let nothing = Token::default().to_string();
+        assert_eq!(
+            level(consistency::Level::AtLeast(nothing)).unwrap(),
+            Level::AtLeast(0)
+        );
         for bad in [token(2), "nonsense".to_owned(), String::new()] {
             let error = level(consistency::Level::AtLeast(bad)).unwrap_err();
             assert_eq!(error.code, ErrorCode::InvalidToken);
             assert_eq!(error.field.as_deref(), Some("consistency.at_least"));
         }
+    }
+
+    #[test]
+    fn a_token_reaches_to_the_end_of_the_log_and_no_further() {
+        let end = Lsn {
+            group: 0,
+            incarnation: 1,
+            index: 9,
+        };
+        check_end(9, end).unwrap();
+        assert_eq!(check_end(10, end).unwrap_err().code, ErrorCode::InvalidToken);
     }
 
     #[test]

@@ -7,7 +7,7 @@ use std::{
 
 use longbow_node::rpc::deadline;
 use longbow_types::{Result, Role};
-use longbow_wire::internal::{GetShardStatusRequest, GetShardStatusResponse, ReplicaState};
+use longbow_wire::internal::{GetShardStatusRequest, ReplicaState};
 use longbow_wire::v1;
 
 use super::{Core, Open, fanout};
@@ -48,8 +48,8 @@ impl Described {
 
 /// What all shards said about their replicas.
 pub(super) struct Census {
-    /// Shards that answered.
-    pub shards: HashMap<String, GetShardStatusResponse>,
+    /// Shards that answered, each with its replicas by dataset and partition.
+    shards: HashMap<String, HashMap<(u64, u32), ReplicaState>>,
 }
 
 impl Census {
@@ -67,12 +67,8 @@ impl Census {
             .into_iter()
             .flatten();
         nodes.filter_map(move |node| {
-            let status = self.shards.get(node.as_str())?;
-            let replica = status.replicas.iter().find(|replica| {
-                replica.dataset_id == open.dataset.id.0
-                    && replica.state.is_some_and(|state| state.partition == partition)
-            });
-            Some((node.as_str(), replica))
+            let replicas = self.shards.get(node.as_str())?;
+            Some((node.as_str(), replicas.get(&(open.dataset.id.0, partition))))
         })
     }
 
@@ -99,9 +95,9 @@ impl Core {
     /// Describes one dataset.
     ///
     /// # Errors
-    /// `DATASET_NOT_FOUND`.
+    /// Those of [`Core::open`].
     pub async fn get_dataset(&self, name: &str, at: Instant) -> Result<Described> {
-        let open = self.open(name, at).await?;
+        let open = self.open_newest(name, at).await?;
         let counts = self.census(at).await.counts(&open);
         Ok(Described { open, counts })
     }
@@ -117,7 +113,12 @@ impl Core {
                     .await
                     .ok()?
                     .ok()?;
-                Some((member.node_id.to_string(), answer.into_inner()))
+                let replicas = answer.into_inner().replicas.into_iter();
+                let keyed = replicas.filter_map(|replica| {
+                    let partition = replica.state?.partition;
+                    Some(((replica.dataset_id, partition), replica))
+                });
+                Some((member.node_id.to_string(), keyed.collect()))
             }
         });
         let shards = futures::future::join_all(asked)

@@ -8,7 +8,7 @@ use longbow_wire::v1;
 use super::{Core, Fetch, Open};
 use crate::{
     ingest::vectors::check_query,
-    rows::{Projection, id_from_proto, id_to_proto},
+    rows::{Projection, id_from_proto},
 };
 
 /// What a search is near.
@@ -18,6 +18,8 @@ pub struct Near {
     pub vector: Vec<f32>,
     /// The row whose vector it is; left out of the answer.
     pub row: Option<RowId>,
+    /// How fresh the vector is that was read of that row.
+    pub freshness: v1::Freshness,
 }
 
 impl Core {
@@ -39,14 +41,16 @@ impl Core {
                 Ok(Near {
                     vector: vector.values.clone(),
                     row: None,
+                    freshness: v1::Freshness::default(),
                 })
             }
             Some(Query::Id(id)) => {
                 let id = id_from_proto(Some(id), open.schema.id_kind(), "id")?;
-                let vector = self.vector_of(open, &id, consistency, at).await?;
+                let (vector, freshness) = self.vector_of(open, &id, consistency, at).await?;
                 Ok(Near {
                     vector,
                     row: Some(id),
+                    freshness,
                 })
             }
             None => Err(Error::new(
@@ -64,7 +68,7 @@ impl Core {
         id: &RowId,
         consistency: Option<&v1::Consistency>,
         at: Instant,
-    ) -> Result<Vec<f32>> {
+    ) -> Result<(Vec<f32>, v1::Freshness)> {
         let fetch = Fetch {
             ids: vec![id.clone()],
             projection: Projection::new(&open.schema, &[], true)?,
@@ -72,35 +76,10 @@ impl Core {
         };
         let found = self.fetch_open(open, &fetch, at).await?;
         let vector = found.spelt()?.into_iter().next().and_then(|row| row.vector);
-        vector.map(|vector| vector.values).ok_or_else(|| {
+        let vector = vector.ok_or_else(|| {
             let message = format!("there is no row {id} in {:?}", open.dataset.name);
             Error::new(ErrorCode::RowNotFound, message).field("id")
-        })
-    }
-}
-
-/// A filter that leaves one row out, beside the caller's own.
-pub(super) fn all_but(id: &RowId, id_column: &str, filter: Option<v1::Filter>) -> v1::Filter {
-    use v1::{filter::Node, row_id, value};
-    let kind = match id_to_proto(id).kind {
-        Some(row_id::Kind::U64(id)) => Some(value::Kind::U64(id)),
-        Some(row_id::Kind::I64(id)) => Some(value::Kind::I64(id)),
-        Some(row_id::Kind::Utf8(id)) => Some(value::Kind::Utf8(id)),
-        None => None,
-    };
-    let differs = v1::Filter {
-        node: Some(Node::Compare(v1::Comparison {
-            column: id_column.to_owned(),
-            op: v1::CompareOp::Ne as i32,
-            value: Some(v1::Value { kind }),
-        })),
-    };
-    match filter {
-        None => differs,
-        Some(filter) => v1::Filter {
-            node: Some(Node::And(v1::FilterList {
-                filters: vec![filter, differs],
-            })),
-        },
+        })?;
+        Ok((vector.values, found.freshness))
     }
 }

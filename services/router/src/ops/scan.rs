@@ -1,7 +1,7 @@
 //! All rows of a dataset, partition after partition.
 
 use std::{
-    collections::VecDeque,
+    collections::{BTreeMap, VecDeque},
     sync::atomic::Ordering,
     time::{Duration, Instant},
 };
@@ -10,7 +10,6 @@ use arrow::array::RecordBatch;
 use arrow_schema::SchemaRef;
 use futures::stream::{self, BoxStream, StreamExt};
 use longbow_node::{gossip::Member, rpc::deadline};
-use longbow_query::filter::Predicate;
 use longbow_types::{Error, ErrorCode, Result};
 use longbow_wire::{
     convert::status::from_status,
@@ -19,7 +18,7 @@ use longbow_wire::{
 };
 use tonic::{Request, Streaming};
 
-use super::{Core, Open, deadline_or_default, fanout, freshness::Level, replicas};
+use super::{Core, Open, check_filter, deadline_or_default, fanout, freshness::Level, replicas};
 use crate::ingest::ipc;
 
 /// How long a replica may take to begin.
@@ -32,7 +31,7 @@ pub struct Scan {
     pub filter: Option<v1::Filter>,
     /// At most so many rows; 0: all.
     pub limit: u64,
-    /// How fresh.
+    /// How fresh; `None`: all that was acknowledged before now.
     pub consistency: Option<v1::Consistency>,
 }
 
@@ -40,6 +39,8 @@ pub struct Scan {
 pub struct ScanStream {
     /// The schema of every batch.
     pub schema: SchemaRef,
+    /// How fresh the rows are at least.
+    pub freshness: v1::Freshness,
     /// The rows. Dropping the stream ends the scan on the shards too.
     pub batches: BoxStream<'static, Result<RecordBatch>>,
 }
@@ -49,7 +50,8 @@ struct Position {
     core: Core,
     open: Open,
     request: ScanPartitionsRequest,
-    min_index: u64,
+    /// From where on each partition is read.
+    floor: BTreeMap<u32, u64>,
     left: VecDeque<u32>,
     current: Option<Streaming<ScanPartitionsResponse>>,
     /// Rows that may still be given; `None`: all there are.
@@ -59,25 +61,30 @@ struct Position {
 }
 
 impl Core {
-    /// Begins a scan.
+    /// Begins a scan: when this returns, the first partition is being read.
     ///
     /// # Errors
-    /// `DATASET_NOT_FOUND`, what can be wrong with a filter; errors on the way come in the stream.
+    /// `DATASET_NOT_FOUND`, what can be wrong with a filter or a token, those of a fan-out; errors on the way come in the
+    /// stream.
     pub async fn scan(&self, dataset: &str, scan: Scan, deadline: Option<Instant>) -> Result<ScanStream> {
         let at = deadline_or_default(deadline);
         let open = self.open(dataset, at).await?;
-        if let Some(filter) = &scan.filter {
-            Predicate::compile(filter, &open.schema)?;
+        match self.scan_open(open.clone(), &scan, deadline).await {
+            Err(error) if error.code == ErrorCode::DatasetNotFound => {
+                // Dropped meanwhile; another of the same name may be there.
+                let newer = self.replaced(&open, at).await?;
+                self.scan_open(newer, &scan, deadline).await
+            }
+            begun => begun,
         }
-        let min_index = match Level::of(scan.consistency.as_ref(), open.view.incarnation)? {
-            Level::Any => 0,
-            Level::AtLeast(index) => index,
-            Level::Fresh { strict } => match self.read_index(at).await {
-                Ok(lsn) => lsn.index,
-                Err(error) if strict => return Err(error),
-                Err(_) => 0,
-            },
-        };
+    }
+
+    async fn scan_open(&self, open: Open, scan: &Scan, deadline: Option<Instant>) -> Result<ScanStream> {
+        let at = deadline_or_default(deadline);
+        check_filter(scan.filter.as_ref(), &open.schema).await?;
+        let level = Level::of(scan.consistency.as_ref(), open.view.incarnation)?;
+        let partitions = open.all_partitions();
+        let (floor, freshness) = self.floor(&open, &partitions, level, at).await?;
         let others = open.schema.arrow().fields().iter().enumerate();
         let columns = others
             .filter(|(at, _)| *at != open.schema.id_position() && *at != open.schema.vector().position)
@@ -85,15 +92,15 @@ impl Core {
             .collect();
         let request = ScanPartitionsRequest {
             target: None,
-            filter: scan.filter,
+            filter: scan.filter.clone(),
             columns,
             include_vector: true,
             limit: scan.limit,
         };
         let schema = open.schema.arrow().clone();
-        let position = Position {
-            left: open.all_partitions().into(),
-            min_index,
+        let mut position = Position {
+            left: partitions.into(),
+            floor,
             core: self.clone(),
             open,
             request,
@@ -101,11 +108,16 @@ impl Core {
             rows_left: (scan.limit > 0).then_some(scan.limit),
             deadline,
         };
+        // A dataset that is there no more is noticed before anything is answered.
+        if let Some(first) = position.left.pop_front() {
+            position.current = Some(position.begin(first).await?);
+        }
         let batches = stream::try_unfold(position, |mut position| async move {
             Ok(position.next().await?.map(|batch| (batch, position)))
         });
         Ok(ScanStream {
             schema,
+            freshness,
             batches: batches.boxed(),
         })
     }
@@ -185,7 +197,7 @@ impl Position {
         let target = PartitionSet {
             dataset_id: self.open.dataset.id.0,
             partitions: vec![partition],
-            min_index: self.min_index,
+            min_index: self.floor.get(&partition).copied().unwrap_or(0),
         };
         let message = ScanPartitionsRequest {
             target: Some(target),

@@ -7,7 +7,7 @@ use arrow::{
     compute::filter_record_batch,
 };
 use bytes::Bytes;
-use longbow_query::{filter::Predicate, rank};
+use longbow_query::rank;
 use longbow_types::{
     Error, ErrorCode, Result, RowId, Schema,
     limits::{EF_MAX, K_MAX},
@@ -18,10 +18,10 @@ use longbow_wire::{
 };
 
 use super::{
-    Core, Near, Open,
+    Core, Near, Open, bytes_of, check_filter,
     fanout::{self, Answer},
     freshness::Level,
-    near, off_thread,
+    off_thread,
 };
 use crate::{
     ingest::ipc,
@@ -45,6 +45,15 @@ pub struct Found {
 }
 
 impl Found {
+    /// The rows spelt out and how fresh they are. What takes long is done off the threads that serve sockets.
+    ///
+    /// # Errors
+    /// As [`Found::hits`].
+    pub async fn spell(self) -> Result<(Vec<v1::Hit>, v1::Freshness)> {
+        let bytes = self.batch.as_ref().map_or(0, bytes_of);
+        off_thread(bytes, move || Ok((self.hits()?, self.freshness))).await
+    }
+
     /// The rows spelt out.
     ///
     /// # Errors
@@ -81,17 +90,15 @@ impl Core {
 
     async fn search_open(&self, open: &Open, search: &Search, at: Instant) -> Result<Found> {
         let projection = Projection::new(&open.schema, &search.columns, search.include_vector)?;
-        if let Some(filter) = &search.filter {
-            Predicate::compile(filter, &open.schema)?;
-        }
+        check_filter(search.filter.as_ref(), &open.schema).await?;
         let level = Level::of(search.consistency.as_ref(), open.view.incarnation)?;
         let near = self
             .near(open, search.query.as_ref(), search.consistency.as_ref(), at)
             .await?;
-        let request = shard_request(open, search, &projection, &near);
+        let request = shard_request(search, &projection, &near);
 
         let partitions = open.all_partitions();
-        let (answers, freshness) = self
+        let (answers, mut freshness) = self
             .read(
                 open,
                 &partitions,
@@ -107,6 +114,8 @@ impl Core {
                 |answer: &SearchPartitionsResponse| &answer.states,
             )
             .await?;
+        // Where the vector was read from what may be old, the answer may be too.
+        freshness.degraded |= near.freshness.degraded;
         let (schema, k) = (open.schema.clone(), search.k as usize);
         let batch = merge(answers, schema, near.row, k).await?;
         Ok(Found {
@@ -134,28 +143,16 @@ fn check_bounds(search: &Search) -> Result<()> {
 }
 
 /// What every shard is asked, but for the partitions.
-fn shard_request(
-    open: &Open,
-    search: &Search,
-    projection: &Projection,
-    near: &Near,
-) -> SearchPartitionsRequest {
+fn shard_request(search: &Search, projection: &Projection, near: &Near) -> SearchPartitionsRequest {
     let vector: Vec<u8> = near.vector.iter().flat_map(|value| value.to_le_bytes()).collect();
-    let (mut k, mut filter) = (search.k, search.filter.clone());
-    if let Some(id) = &near.row {
-        // The row itself is asked for and dropped, which is cheaper than a filter; at the limit there is no room.
-        if (k as usize) < K_MAX {
-            k += 1;
-        } else {
-            filter = Some(near::all_but(id, open.schema.id_name(), filter));
-        }
-    }
+    // The row itself is asked for and dropped, which is cheaper than a filter.
+    let k = search.k + u32::from(near.row.is_some());
     SearchPartitionsRequest {
         target: None,
         vector: Bytes::from(vector),
         k,
         ef: search.ef,
-        filter,
+        filter: search.filter.clone(),
         columns: projection.columns.clone(),
         include_vector: projection.vector.is_some(),
         exact: search.exact,

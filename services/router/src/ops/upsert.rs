@@ -16,7 +16,7 @@ use longbow_wire::{
 };
 use prost::Message;
 
-use super::{Core, Open, dataset::not_found, off_thread};
+use super::{Core, Open, off_thread};
 use crate::{
     commands::{self, Command, Target},
     ingest,
@@ -158,18 +158,6 @@ impl Core {
             rows,
             partitions: touched,
         })
-    }
-
-    /// The dataset that has the name of one that was dropped.
-    ///
-    /// # Errors
-    /// `DATASET_NOT_FOUND` if there is none.
-    pub(super) async fn replaced(&self, old: &Open, at: Instant) -> Result<Open> {
-        let newer = self.reopen(old, at).await?;
-        if newer.dataset.id == old.dataset.id {
-            return Err(not_found(&old.dataset.name));
-        }
-        Ok(newer)
     }
 
     /// The dataset as a newer catalogue has it.

@@ -16,6 +16,8 @@ use longbow_wire::{
     v1::AckLevel,
 };
 
+use tokio::time::MissedTickBehavior;
+
 use super::{
     Core, Open,
     fanout::{self, Class},
@@ -44,29 +46,33 @@ impl Core {
         };
         let mut missing = partitions.clone();
         let mut last: Option<Error> = None;
+        let mut asked: BTreeSet<NodeId> = BTreeSet::new();
+        let mut calls = FuturesUnordered::new();
+        // Replicas whose call failed are asked again, and so are those that gossip has told of since, whatever the calls
+        // under way do: one that hangs holds up its own partitions alone.
+        let mut rounds = tokio::time::interval(PAUSE);
+        rounds.set_missed_tick_behavior(MissedTickBehavior::Delay);
         while !missing.is_empty() {
-            if deadline::passed(Some(at)) {
-                return Err(late(&missing, last));
-            }
-            let mut calls: FuturesUnordered<_> = self
-                .holders(open, &missing)
-                .into_iter()
-                .map(|(member, held)| self.wait_on(open, member, held, index, indexed, at))
-                .collect();
-            while let Some((held, outcome)) = calls.next().await {
-                match outcome {
-                    Ok(()) => held.iter().for_each(|partition| {
-                        missing.remove(partition);
-                    }),
-                    Err((error, Class::Final)) => return Err(error),
-                    Err((error, _)) => last = Some(error),
+            tokio::select! {
+                _ = rounds.tick() => {
+                    for (member, held) in self.holders(open, &missing) {
+                        if asked.insert(member.node_id.clone()) {
+                            calls.push(self.wait_on(open, member, held, index, indexed, at));
+                        }
+                    }
                 }
-                if missing.is_empty() {
-                    return Ok(());
+                Some((node, held, outcome)) = calls.next(), if !calls.is_empty() => {
+                    asked.remove(&node);
+                    match outcome {
+                        Ok(()) => held.iter().for_each(|partition| {
+                            missing.remove(partition);
+                        }),
+                        Err((error, Class::Final)) => return Err(error),
+                        Err((error, _)) => last = Some(error),
+                    }
                 }
+                () = tokio::time::sleep_until(at.into()) => return Err(late(&missing, last)),
             }
-            // All failed: replicas are starting, or gossip has yet to tell of them.
-            let _ = deadline::within(Some(at), tokio::time::sleep(PAUSE)).await;
         }
         Ok(())
     }
@@ -116,7 +122,7 @@ impl Core {
         index: u64,
         indexed: bool,
         at: Instant,
-    ) -> (Vec<u32>, Result<(), (Error, Class)>) {
+    ) -> (NodeId, Vec<u32>, Result<(), (Error, Class)>) {
         let target = PartitionSet {
             dataset_id: open.dataset.id.0,
             partitions: held.clone(),
@@ -135,7 +141,7 @@ impl Core {
             Ok(Err(status)) => Err(fanout::failure(&status)),
             Err(late) => Err((late, Class::Later)),
         };
-        (held, outcome)
+        (member.node_id, held, outcome)
     }
 }
 

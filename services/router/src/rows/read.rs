@@ -1,6 +1,6 @@
 //! Which columns does a read return, and how are its rows spelt out?
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
 use arrow::{
     array::{AsArray, RecordBatch},
@@ -10,7 +10,7 @@ use longbow_query::{
     ids::Ids,
     rank::{DISTANCE_COLUMN, ROW_VERSION_COLUMN},
 };
-use longbow_types::{Error, ErrorCode, Result, Schema};
+use longbow_types::{Error, ErrorCode, Result, Schema, limits::COLUMNS_MAX};
 use longbow_wire::v1;
 
 use super::ids::id_to_proto;
@@ -32,28 +32,43 @@ impl Projection {
     /// Checks the columns asked for. `["*"]` stands for all but the vector; the id is always there.
     ///
     /// # Errors
-    /// `UNKNOWN_COLUMN`.
+    /// `UNKNOWN_COLUMN`; `TOO_LARGE` for more names than a schema can have.
     pub fn new(schema: &Schema, columns: &[String], include_vector: bool) -> Result<Self> {
+        if columns.len() > COLUMNS_MAX {
+            let message = format!("{} columns are asked for", columns.len());
+            return Err(Error::new(ErrorCode::TooLarge, message)
+                .field("columns")
+                .limit(COLUMNS_MAX));
+        }
+        let fields = schema.arrow().fields();
+        let positions: HashMap<&str, usize> = fields
+            .iter()
+            .enumerate()
+            .map(|(position, field)| (field.name().as_str(), position))
+            .collect();
+        let (id, vector_at) = (schema.id_position(), schema.vector().position);
         let mut vector = include_vector;
+        let mut taken = vec![false; fields.len()];
         let mut names: Vec<String> = Vec::new();
-        let mut add = |name: &str| {
-            if !names.iter().any(|have| have == name) {
-                names.push(name.to_owned());
+        let mut add = |position: usize| {
+            if position != id && position != vector_at && !std::mem::replace(&mut taken[position], true) {
+                names.push(fields[position].name().clone());
             }
         };
+        let mut everything = false;
         for column in columns {
             if column == EVERYTHING {
-                let all = schema.arrow().fields().iter().enumerate();
-                all.filter(|(at, _)| *at != schema.id_position() && *at != schema.vector().position)
-                    .for_each(|(_, field)| add(field.name()));
+                if !std::mem::replace(&mut everything, true) {
+                    (0..fields.len()).for_each(&mut add);
+                }
                 continue;
             }
-            let (position, _) = schema.column(column)?;
-            if position == schema.vector().position {
-                vector = true;
-            } else if position != schema.id_position() {
-                add(column);
-            }
+            let position = match positions.get(column.as_str()) {
+                Some(&position) => position,
+                None => schema.column(column)?.0,
+            };
+            vector |= position == vector_at;
+            add(position);
         }
         Ok(Self {
             columns: names,
@@ -196,5 +211,12 @@ mod tests {
         assert_eq!(of(&["color"], false).unwrap_err().code, ErrorCode::UnknownColumn);
         let kinds = Projection::new(&schema_of_all_kinds(), &["*".to_owned()], false).unwrap();
         assert_eq!(kinds.columns.len(), 17);
+        let many = vec![EVERYTHING; COLUMNS_MAX];
+        assert_eq!(of(&many, false).unwrap().columns, ["text"]);
+        let error = of(&[many.as_slice(), &["text"]].concat(), false).unwrap_err();
+        assert_eq!(
+            (error.code, error.field.as_deref(), error.limit.as_deref()),
+            (ErrorCode::TooLarge, Some("columns"), Some("1024"))
+        );
     }
 }

@@ -18,12 +18,14 @@ use longbow_node::{
 use longbow_types::Error;
 use longbow_wire::{
     convert::status::from_status,
+    internal::LatchRegister,
     v1::{
         self, cluster_service_client::ClusterServiceClient, dataset_service_client::DatasetServiceClient,
         row_id, search_service_client::SearchServiceClient, value::Kind,
         write_service_client::WriteServiceClient,
     },
 };
+use prost::Message;
 use tempfile::TempDir;
 use tokio::{runtime::Runtime, task::JoinHandle};
 use tonic::{Response, Status, transport::Channel};
@@ -122,6 +124,19 @@ impl Cluster {
             .expect("the keeper becomes ready");
         let done = tokio::spawn(keeper.wait());
         self.roles.insert("k0".to_owned(), Role { stop, done });
+    }
+
+    /// Leaves the latch tripped on the disk of the keeper, which must not run.
+    pub fn trip_latch(&self, epoch: u64, cause: &str) {
+        let register = LatchRegister {
+            epoch,
+            tripped: true,
+            cause: cause.to_owned(),
+        }
+        .encode_to_vec();
+        let checksum = crc32c::crc32c(&register).to_le_bytes();
+        let stored = [&b"LBLATCH1"[..], &checksum, &register].concat();
+        std::fs::write(self.dir.path().join("k0/latch"), stored).unwrap();
     }
 
     pub async fn start_shard(&mut self, id: &str) {

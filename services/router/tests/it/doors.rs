@@ -4,6 +4,7 @@ use arrow_flight::{Action, Empty, FlightData, flight_service_client::FlightServi
 use bytes::{BufMut, Bytes, BytesMut};
 use longbow_types::ErrorCode;
 use longbow_wire::{convert::status::from_status, v1};
+use prost::Message;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpStream,
@@ -112,10 +113,15 @@ async fn a_key_guards_everything_but_health() {
 
 /// Announces a message of `length` bytes, sends a little of it, and gives the status that comes back.
 async fn oversized(channel: &Channel, path: &str, length: u32) -> Status {
+    raw(channel, path, length, &[0; 1 << 16]).await
+}
+
+/// Sends bytes as a message of an announced length, and gives the status that comes back.
+async fn raw(channel: &Channel, path: &str, length: u32, bytes: &[u8]) -> Status {
     let mut start = BytesMut::new();
     start.put_u8(0);
     start.put_u32(length);
-    start.put_bytes(0, 1 << 16);
+    start.put_slice(bytes);
     let frames = futures::stream::iter([Ok::<_, Status>(http_body::Frame::data(Bytes::from(start)))]);
     // The body never ends by itself: only a server that does not wait for it answers.
     let frames = futures::StreamExt::chain(frames, futures::stream::pending());
@@ -137,6 +143,7 @@ async fn messages_over_the_limit_are_refused_by_their_length() {
         ("/longbow.v1.WriteService/Upsert", "67108864 bytes"),
         ("/arrow.flight.protocol.FlightService/DoPut", "536870912 bytes"),
         ("/arrow.flight.protocol.FlightService/DoAction", "536870912 bytes"),
+        ("/grpc.health.v1.Health/Check", "4194304 bytes"),
     ] {
         let status = oversized(&client.channel, path, 1 << 30).await;
         assert_eq!(status.code(), Code::ResourceExhausted, "{path}");
@@ -147,6 +154,44 @@ async fn messages_over_the_limit_are_refused_by_their_length() {
         );
     }
     client.create("alive").await;
+}
+
+#[tokio::test]
+async fn what_no_code_of_ours_sees_is_refused_by_a_typed_error_too() {
+    let client = shared().await;
+    let mut nested = v1::Filter::default();
+    for _ in 0..200 {
+        let part = Box::new(std::mem::take(&mut nested));
+        nested.node = Some(v1::filter::Node::Not(part));
+    }
+    let nested = v1::SearchRequest {
+        filter: Some(nested),
+        ..v1::SearchRequest::default()
+    };
+    let cases: [(&str, Vec<u8>, ErrorCode, &str); 4] = [
+        // A name that is no UTF-8, a length that goes beyond the end.
+        ("Search", vec![0x0a, 1, 0xff], ErrorCode::InvalidValue, "message"),
+        ("Search", vec![0x0a, 9, b'a'], ErrorCode::InvalidValue, "message"),
+        ("Search", nested.encode_to_vec(), ErrorCode::TooLarge, "filter"),
+        (
+            "Seek",
+            vec![],
+            ErrorCode::Unsupported,
+            "/longbow.v1.SearchService/Seek",
+        ),
+    ];
+    for (method, bytes, code, field) in cases {
+        let path = format!("/longbow.v1.SearchService/{method}");
+        let status = raw(&client.channel, &path, bytes.len() as u32, &bytes).await;
+        let error = from_status(&status);
+        assert_eq!(
+            (error.code, error.field.as_deref()),
+            (code, Some(field)),
+            "{status}"
+        );
+    }
+    let status = raw(&client.channel, "/longbow.v1.NoService/Call", 0, &[]).await;
+    assert_eq!(from_status(&status).code, ErrorCode::Unsupported);
 }
 
 #[tokio::test]

@@ -2,8 +2,11 @@
 
 use longbow_types::ErrorCode;
 use longbow_wire::v1::{self, AckLevel, consistency};
+use tonic_health::pb::{
+    HealthCheckRequest, health_check_response::ServingStatus, health_client::HealthClient,
+};
 
-use crate::cluster::{Cluster, near, numbers, refused, row, until};
+use crate::cluster::{Client, Cluster, id, near, numbers, refused, row, until};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn reads_and_writes_go_on_without_a_shard() {
@@ -57,6 +60,9 @@ async fn reads_go_on_without_keepers_and_say_so() {
     let found = client.search(near(&dataset, 7, 1)).await.unwrap();
     assert_eq!(numbers(&found.hits), [7]);
     assert!(found.freshness.unwrap().degraded);
+    let mut by_id = near(&dataset, 0, 1);
+    by_id.query = Some(v1::search_request::Query::Id(id(7)));
+    assert!(client.search(by_id).await.unwrap().freshness.unwrap().degraded);
     let at = |level| {
         let mut request = near(&dataset, 7, 1);
         request.consistency = Some(v1::Consistency { level: Some(level) });
@@ -88,4 +94,59 @@ async fn reads_go_on_without_keepers_and_say_so() {
     .await;
     let found = client.search(near(&dataset, 1_000, 1)).await.unwrap();
     assert_eq!(numbers(&found.hits), [1_000]);
+}
+
+async fn health(client: &Client, service: &str) -> ServingStatus {
+    let request = HealthCheckRequest {
+        service: service.to_owned(),
+    };
+    let answer = HealthClient::new(client.channel.clone()).check(request).await;
+    answer.unwrap().into_inner().status()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn health_of_writes_follows_the_latch_until_it_is_reset() {
+    const WRITES: &str = "longbow.v1.WriteService";
+    let mut cluster = Cluster::start(1, None).await;
+    let mut client = cluster.client().await;
+    let dataset = client.create("latch").await;
+    client
+        .upsert(&dataset, vec![row(1)], AckLevel::Applied)
+        .await
+        .unwrap();
+    assert_eq!(health(&client, WRITES).await, ServingStatus::Serving);
+
+    cluster.stop("k0").await;
+    cluster.trip_latch(1, "a test");
+    cluster.start_keeper().await;
+    until("the router to hear of the latch", || async {
+        (health(&client, WRITES).await == ServingStatus::NotServing).then_some(())
+    })
+    .await;
+    for service in ["", "longbow.v1.SearchService", "longbow.v1.DatasetService"] {
+        assert_eq!(
+            health(&client, service).await,
+            ServingStatus::Serving,
+            "{service}"
+        );
+    }
+    let error = refused(client.upsert(&dataset, vec![row(2)], AckLevel::Logged).await);
+    assert_eq!(error.code, ErrorCode::LatchTripped);
+    assert_eq!(client.search(near(&dataset, 1, 1)).await.unwrap().hits.len(), 1);
+
+    let reset = until("the keeper to be asked", || {
+        let mut client = client.clone();
+        async move { client.cluster.reset_latch(v1::ResetLatchRequest {}).await.ok() }
+    })
+    .await;
+    let latch = reset.into_inner().latch.unwrap();
+    assert_eq!((latch.tripped, latch.epoch), (false, 2));
+    until("the router to follow the reset", || async {
+        (health(&client, WRITES).await == ServingStatus::Serving).then_some(())
+    })
+    .await;
+    client
+        .upsert(&dataset, vec![row(2)], AckLevel::Applied)
+        .await
+        .unwrap();
 }

@@ -1,4 +1,4 @@
-//! Reset the latch: an operator's call, through a router.
+//! Reset the latch, or only test the disk: an operator's call, through a router.
 
 use std::sync::Arc;
 
@@ -26,7 +26,9 @@ pub(super) async fn reset(
         ));
     }
     let latch = keeper.latch.clone();
-    let reset = tokio::task::spawn_blocking(move || latch.reset()).await;
+    let test_only = request.get_ref().test_only;
+    let reset =
+        tokio::task::spawn_blocking(move || if test_only { latch.test() } else { latch.reset() }).await;
     let reset =
         reset.unwrap_or_else(|error| Err(Error::new(ErrorCode::Internal, format!("the disk test: {error}"))));
     let register = reset.map_err(|error| to_status(&error))?;
