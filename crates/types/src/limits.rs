@@ -10,6 +10,8 @@ pub const DIMENSION_MAX: usize = 32_768;
 pub const COLUMNS_MAX: usize = 1_024;
 /// Most rows or ids in one unary write.
 pub const WRITE_ROWS_MAX: usize = 100_000;
+/// Most bytes that the rows of one write may become, spelt out in all columns of the dataset.
+pub const WRITE_BYTES_MAX: usize = 256 << 20;
 /// Most ids in one fetch.
 pub const FETCH_IDS_MAX: usize = 10_000;
 /// Largest k of a search.
