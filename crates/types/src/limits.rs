@@ -28,6 +28,10 @@ pub const COMMAND_BYTES_MAX: usize = 8 << 20;
 pub const MESSAGE_BYTES_MAX: usize = 64 << 20;
 /// Largest Arrow Flight message.
 pub const FLIGHT_MESSAGE_BYTES_MAX: usize = 512 << 20;
+/// Largest ticket, criteria or body of an action.
+pub const FLIGHT_REQUEST_BYTES_MAX: usize = 16 << 20;
+/// Most bytes of answers that one `VectorSearch` may give, all its query vectors together.
+pub const FLIGHT_ANSWER_BYTES_MAX: usize = 512 << 20;
 /// Deepest nesting of a filter.
 pub const FILTER_DEPTH_MAX: usize = 32;
 /// Most nodes in a filter.

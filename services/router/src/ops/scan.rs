@@ -38,6 +38,8 @@ pub struct Scan {
 
 /// Batches of a scan, each of the dataset's schema.
 pub struct ScanStream {
+    /// The dataset scanned.
+    pub open: Open,
     /// The schema of every batch.
     pub schema: SchemaRef,
     /// The rows. Dropping the stream ends the scan on the shards too.
@@ -91,6 +93,7 @@ impl Core {
             limit: scan.limit,
         };
         let schema = open.schema.arrow().clone();
+        let scanned = open.clone();
         let position = Position {
             left: open.all_partitions().into(),
             min_index,
@@ -105,6 +108,7 @@ impl Core {
             Ok(position.next().await?.map(|batch| (batch, position)))
         });
         Ok(ScanStream {
+            open: scanned,
             schema,
             batches: batches.boxed(),
         })

@@ -3,7 +3,7 @@
 use longbow_types::ErrorCode;
 use longbow_wire::v1::{self, AckLevel, consistency};
 
-use crate::cluster::{Cluster, near, numbers, refused, row, until};
+use crate::cluster::{Cluster, near, numbers, refused, row, until, vector};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn reads_and_writes_go_on_without_a_shard() {
@@ -57,6 +57,11 @@ async fn reads_go_on_without_keepers_and_say_so() {
     let found = client.search(near(&dataset, 7, 1)).await.unwrap();
     assert_eq!(numbers(&found.hits), [7]);
     assert!(found.freshness.unwrap().degraded);
+    let ticket = serde_json::json!({"search": {"dataset": dataset, "vector": vector(7), "k": 1}});
+    let ticket = arrow_flight::Ticket::new(ticket.to_string());
+    let told = client.flight.do_get(ticket).await.unwrap();
+    assert_eq!(told.metadata().get("x-longbow-degraded").unwrap(), "true");
+    assert!(told.metadata().get("x-longbow-token").is_some());
     let at = |level| {
         let mut request = near(&dataset, 7, 1);
         request.consistency = Some(v1::Consistency { level: Some(level) });

@@ -118,7 +118,7 @@ async fn what_was_put_is_searched_at_once_and_got_back_equal() {
         .iter()
         .map(|field| field.name().as_str())
         .collect();
-    assert_eq!(names, ["id", "score", "timestamp", "text"]);
+    assert_eq!(names, ["id", "score", "id_str", "timestamp", "text"]);
     assert_eq!(found.column(0).as_primitive::<UInt64Type>().values(), &[5, 4, 6]);
     assert_eq!(
         found
@@ -302,12 +302,23 @@ async fn filters_and_limits_hold_for_rows_and_searches() {
         json!({"search": {"dataset": "put/filter", "vector": [0, 0, 0, 0], "k": 2, "filters": filter}});
     let found = get(&mut client, search.to_string()).await.unwrap();
     assert_eq!(found.column(0).as_primitive::<UInt64Type>().values(), &[91, 92]);
+    let mut limited = search.clone();
+    limited["limit"] = json!(1);
+    let found = get(&mut client, limited.to_string()).await.unwrap();
+    assert_eq!(found.column(0).as_primitive::<UInt64Type>().values(), &[91]);
+    let several = json!({"search": {"dataset": "put/filter", "vectors": [[0, 0, 0, 0], [1, 0, 0]], "k": 2}});
+    let refused = get(&mut client, several.to_string()).await.unwrap_err();
+    assert_eq!(
+        from_status(&refused).field.as_deref(),
+        Some("vectors"),
+        "refused before the second, which is too short, is looked at"
+    );
     let none = json!({"search": {"dataset": "put/filter", "vector": [0, 0, 0, 0], "k": 2,
         "filters": [{"field": "id", "op": "=", "value": -1}]}});
     let none = get(&mut client, none.to_string()).await.unwrap();
     assert_eq!(
         (none.num_rows(), none.num_columns()),
-        (0, 4),
+        (0, 5),
         "the schema comes also without rows"
     );
 }
