@@ -123,9 +123,11 @@ impl FlightService for Api {
         request: Request<Streaming<FlightData>>,
     ) -> Result<Response<Self::DoPutStream>, Status> {
         let at = longbow_node::rpc::deadline::of(request.metadata());
-        let work = do_put::do_put(&self.core, request.into_inner(), at);
-        let put = observe::stream("DoPut", at, work).await?;
-        Ok(streamed(vec![put]))
+        let mut told = do_put::do_put(self.core.clone(), request.into_inner(), at);
+        // The answer begins with the first that is told: a refusal before it is the status of the call.
+        let first = told.next().await.transpose()?;
+        let first = futures::stream::iter(first.map(Ok));
+        Ok(Response::new(first.chain(told).boxed()))
     }
 
     async fn do_exchange(

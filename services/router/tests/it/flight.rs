@@ -378,6 +378,67 @@ async fn rows_that_do_not_fit_are_refused_by_name() {
 }
 
 #[tokio::test]
+async fn a_frame_with_an_index_is_stored_without_it() {
+    let mut client = shared().await;
+    let mut columns: Vec<(String, ArrayRef)> = Vec::new();
+    let rows = frame(0..20);
+    for (field, column) in rows.schema_ref().fields().iter().zip(rows.columns()) {
+        columns.push((field.name().clone(), column.clone()));
+    }
+    columns.insert(1, ("__index_level_0__".to_owned(), columns[0].1.clone()));
+    let indexed = RecordBatch::try_from_iter(columns).unwrap();
+    for _ in 0..2 {
+        put(
+            &mut client,
+            "put/indexed",
+            &indexed.schema(),
+            vec![indexed.clone()],
+        )
+        .await
+        .unwrap();
+    }
+    let all = get(&mut client, "put/indexed").await.unwrap();
+    assert_eq!((all.num_rows(), all.num_columns()), (20, rows.num_columns()));
+}
+
+#[tokio::test]
+async fn another_metric_than_the_dataset_has_is_refused() {
+    let mut client = shared().await;
+    let named = |metric: &str| {
+        let notes = std::collections::HashMap::from([("longbow.metric".to_owned(), metric.to_owned())]);
+        Schema::new(frame(0..1).schema().fields().clone()).with_metadata(notes)
+    };
+    let send = |metric: &str| {
+        let schema = Arc::new(named(metric));
+        let batch = RecordBatch::try_new(schema.clone(), frame(1..5).columns().to_vec()).unwrap();
+        (schema, batch)
+    };
+    let (schema, batch) = send("cosine");
+    put(&mut client, "put/metric", &schema, vec![batch])
+        .await
+        .unwrap();
+    for rows in [1, 0] {
+        let (schema, batch) = send("euclidean");
+        let status = put(&mut client, "put/metric", &schema, vec![batch; rows])
+            .await
+            .unwrap_err();
+        let error = from_status(&status);
+        assert_eq!(
+            (error.code, error.field.as_deref()),
+            (ErrorCode::SchemaMismatch, Some("longbow.metric"))
+        );
+    }
+    put(
+        &mut client,
+        "put/metric",
+        &frame(0..1).schema(),
+        vec![frame(5..9)],
+    )
+    .await
+    .unwrap();
+}
+
+#[tokio::test]
 async fn rows_that_cannot_be_make_no_dataset() {
     let mut client = shared().await;
     let mut columns = frame(0..2).columns().to_vec();
