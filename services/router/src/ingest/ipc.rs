@@ -51,24 +51,14 @@ pub enum Decoded {
 }
 
 /// Decodes the messages of one stream, one after the other.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Decoder {
     schema: Option<SchemaRef>,
-    columns_max: usize,
+    /// Columns let through beyond those that a dataset may have.
+    columns_beside: usize,
     dictionaries: HashMap<i64, ArrayRef>,
     /// Bytes of the message that each dictionary came by.
     dictionary_bytes: HashMap<i64, usize>,
-}
-
-impl Default for Decoder {
-    fn default() -> Self {
-        Self {
-            schema: None,
-            columns_max: COLUMNS_MAX,
-            dictionaries: HashMap::new(),
-            dictionary_bytes: HashMap::new(),
-        }
-    }
 }
 
 impl Decoder {
@@ -115,8 +105,9 @@ impl Decoder {
             .header_as_schema()
             .ok_or_else(|| malformed("the schema is missing"))?;
         let schema = Arc::new(try_fb_to_schema(header).map_err(arrow)?);
-        if schema.fields().len() > self.columns_max {
-            return Err(malformed(format!("{} columns", schema.fields().len())).limit(self.columns_max));
+        let columns_max = COLUMNS_MAX + self.columns_beside;
+        if schema.fields().len() > columns_max {
+            return Err(malformed(format!("{} columns", schema.fields().len())).limit(columns_max));
         }
         for field in schema.fields() {
             if !is_readable(field.data_type(), 0) {
@@ -229,7 +220,7 @@ pub fn read_answer(bytes: Bytes) -> Result<Option<RecordBatch>> {
         return Ok(None);
     }
     let decoder = Decoder {
-        columns_max: COLUMNS_MAX + ANSWER_COLUMNS,
+        columns_beside: ANSWER_COLUMNS,
         ..Decoder::default()
     };
     let (schema, batches) = read_all(decoder, bytes, usize::MAX)?;
