@@ -10,6 +10,8 @@ pub const DIMENSION_MAX: usize = 32_768;
 pub const COLUMNS_MAX: usize = 1_024;
 /// Most rows or ids in one unary write.
 pub const WRITE_ROWS_MAX: usize = 100_000;
+/// Most bytes that the rows of one write may become, spelt out in all columns of the dataset.
+pub const WRITE_BYTES_MAX: usize = 256 << 20;
 /// Most ids in one fetch.
 pub const FETCH_IDS_MAX: usize = 10_000;
 /// Largest k of a search.
@@ -28,6 +30,10 @@ pub const COMMAND_BYTES_MAX: usize = 8 << 20;
 pub const MESSAGE_BYTES_MAX: usize = 64 << 20;
 /// Largest Arrow Flight message.
 pub const FLIGHT_MESSAGE_BYTES_MAX: usize = 512 << 20;
+/// Largest ticket, criteria or body of an action.
+pub const FLIGHT_REQUEST_BYTES_MAX: usize = 16 << 20;
+/// Most bytes of answers that one `VectorSearch` may give, all its query vectors together.
+pub const FLIGHT_ANSWER_BYTES_MAX: usize = 512 << 20;
 /// Deepest nesting of a filter.
 pub const FILTER_DEPTH_MAX: usize = 32;
 /// Most nodes in a filter.

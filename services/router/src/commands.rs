@@ -8,6 +8,9 @@ mod fold;
 mod gather;
 mod split;
 
+#[cfg(test)]
+pub use encode::row_bytes;
+
 use arrow::array::RecordBatch;
 use bytes::Bytes;
 use longbow_query::ids::Ids;
@@ -45,12 +48,18 @@ impl Command {
     }
 }
 
-/// Commands that write the rows of a batch; of several rows with one id the last.
+/// Commands that write the rows of a batch; of several rows with one id the last. `first_row` is the row of the call
+/// that the batch starts with.
 ///
 /// # Errors
 /// `TOO_LARGE` naming `rows[i]` for a row that fits no command.
-pub fn upsert(batch: &RecordBatch, id_column: usize, target: Target) -> Result<Vec<Command>> {
-    commands(batch, id_column, target, WriteKind::Upsert)
+pub fn upsert(
+    batch: &RecordBatch,
+    id_column: usize,
+    first_row: usize,
+    target: Target,
+) -> Result<Vec<Command>> {
+    commands(batch, id_column, first_row, target, WriteKind::Upsert)
 }
 
 /// Commands that delete the ids of a batch of ids.
@@ -58,10 +67,16 @@ pub fn upsert(batch: &RecordBatch, id_column: usize, target: Target) -> Result<V
 /// # Errors
 /// None that ids within their limits could cause.
 pub fn delete(ids: &RecordBatch, target: Target) -> Result<Vec<Command>> {
-    commands(ids, 0, target, WriteKind::Delete)
+    commands(ids, 0, 0, target, WriteKind::Delete)
 }
 
-fn commands(batch: &RecordBatch, id_column: usize, target: Target, kind: WriteKind) -> Result<Vec<Command>> {
+fn commands(
+    batch: &RecordBatch,
+    id_column: usize,
+    first_row: usize,
+    target: Target,
+    kind: WriteKind,
+) -> Result<Vec<Command>> {
     let ids = Ids::new(batch.column(id_column).as_ref())?;
     let mut placed: Vec<(u32, u32)> = fold::last_of_each(&ids)
         .into_iter()
@@ -69,7 +84,7 @@ fn commands(batch: &RecordBatch, id_column: usize, target: Target, kind: WriteKi
         .collect();
     // Rows of a partition stand together, in the order they came.
     placed.sort_unstable();
-    split::into_commands(batch, &placed, target, kind)
+    split::into_commands(batch, &placed, first_row, target, kind)
 }
 
 /// The partition of an id.
@@ -156,7 +171,7 @@ mod tests {
             for (row, pick) in picks.iter().enumerate() {
                 want.insert(format!("row-{pick}"), batch.slice(row, 1));
             }
-            let commands = upsert(&batch, 0, target(partitions)).unwrap();
+            let commands = upsert(&batch, 0, 0, target(partitions)).unwrap();
             let mut seen = 0;
             for (partition, batches) in read_back(&commands, batch.schema_ref()) {
                 let all = concat_batches(batch.schema_ref(), &batches).unwrap();
@@ -190,7 +205,7 @@ mod tests {
             Arc::new(texts),
         ];
         let batch = RecordBatch::try_new(schema.arrow().clone(), columns).unwrap();
-        let commands = upsert(&batch, 0, target(4)).unwrap();
+        let commands = upsert(&batch, 0, 0, target(4)).unwrap();
         // 20 MB of vectors and 10 MB of text.
         assert!((4..12).contains(&commands.len()), "{}", commands.len());
         let found = read_back(&commands, batch.schema_ref());
@@ -214,18 +229,21 @@ mod tests {
         let texts = StringArray::from(vec!["small".to_owned(), "x".repeat(COMMAND_BYTES_MAX)]);
         let columns: Vec<ArrayRef> = vec![Arc::new(UInt64Array::from(vec![1, 2])), vectors, Arc::new(texts)];
         let batch = RecordBatch::try_new(schema.arrow().clone(), columns).unwrap();
-        let error = upsert(&batch, 0, target(4)).unwrap_err();
-        assert_eq!(
-            (error.code, error.field.as_deref()),
-            (ErrorCode::TooLarge, Some("rows[1]"))
-        );
+        // The row is that of the call, of which the batch may be a later part.
+        for (first_row, named) in [(0, "rows[1]"), (70, "rows[71]")] {
+            let error = upsert(&batch, 0, first_row, target(4)).unwrap_err();
+            assert_eq!(
+                (error.code, error.field.as_deref()),
+                (ErrorCode::TooLarge, Some(named))
+            );
+        }
     }
 
     #[test]
     fn many_partitions_with_many_columns_still_fit() {
         let schema = schema_of_all_kinds();
         let batch = batch_of_all_kinds(3_000);
-        let commands = upsert(&batch, schema.id_position(), target(1_024)).unwrap();
+        let commands = upsert(&batch, schema.id_position(), 0, target(1_024)).unwrap();
         let found = read_back(&commands, batch.schema_ref());
         assert_eq!(
             found.values().flatten().map(RecordBatch::num_rows).sum::<usize>(),

@@ -11,6 +11,8 @@ mod filters;
 mod info;
 mod list_flights;
 mod observe;
+mod reply;
+mod request;
 mod row_id;
 mod schema;
 mod search;
@@ -84,7 +86,7 @@ impl FlightService for Api {
         request: Request<Criteria>,
     ) -> Result<Response<Self::ListFlightsStream>, Status> {
         let at = deadline_of(request.metadata());
-        let work = list_flights::list_flights(&self.core, &request.get_ref().expression, at);
+        let work = list_flights::list_flights(&self.core, request.into_inner().expression, at);
         observe::answer("ListFlights", at, work).await.map(streamed)
     }
 
@@ -112,8 +114,8 @@ impl FlightService for Api {
     async fn do_get(&self, request: Request<Ticket>) -> Result<Response<Self::DoGetStream>, Status> {
         let at = deadline_of(request.metadata());
         let deadline = longbow_node::rpc::deadline::of(request.metadata());
-        let work = do_get::do_get(&self.core, &request.get_ref().ticket, deadline);
-        observe::answer("DoGet", at, work).await.map(Response::new)
+        let work = do_get::do_get(&self.core, request.into_inner().ticket, deadline);
+        observe::reply("DoGet", at, work).await
     }
 
     async fn do_put(
@@ -121,9 +123,11 @@ impl FlightService for Api {
         request: Request<Streaming<FlightData>>,
     ) -> Result<Response<Self::DoPutStream>, Status> {
         let at = longbow_node::rpc::deadline::of(request.metadata());
-        let work = do_put::do_put(&self.core, request.into_inner(), at);
-        let put = observe::stream("DoPut", at, work).await?;
-        Ok(streamed(vec![put]))
+        let mut told = do_put::do_put(self.core.clone(), request.into_inner(), at);
+        // The answer begins with the first that is told: a refusal before it is the status of the call.
+        let first = told.next().await.transpose()?;
+        let first = futures::stream::iter(first.map(Ok));
+        Ok(Response::new(first.chain(told).boxed()))
     }
 
     async fn do_exchange(
@@ -140,9 +144,7 @@ impl FlightService for Api {
         let at = deadline_of(request.metadata());
         let action = request.into_inner();
         let name = actions::label(&action.r#type);
-        observe::answer(name, at, actions::run(self, action, at))
-            .await
-            .map(streamed)
+        observe::reply(name, at, actions::run(self, action, at)).await
     }
 
     async fn list_actions(&self, _: Request<Empty>) -> Result<Response<Self::ListActionsStream>, Status> {
@@ -157,13 +159,4 @@ fn streamed<T: Send + 'static>(items: Vec<T>) -> Response<Answers<T>> {
 fn unsupported(call: &'static str, instead: &'static str) -> Status {
     let message = format!("{call} is not supported by this version: {instead}");
     to_status(&Error::new(ErrorCode::Unsupported, message).field(call))
-}
-
-/// A JSON body that cannot be what it should.
-fn bad_json(error: &serde_json::Error, field: &'static str) -> Error {
-    Error::new(
-        ErrorCode::InvalidValue,
-        format!("the {field} cannot be read: {error}"),
-    )
-    .field(field)
 }

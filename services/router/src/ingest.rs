@@ -5,6 +5,7 @@
 pub mod columns;
 pub mod ipc;
 pub mod scalars;
+pub mod size;
 pub mod vectors;
 
 pub use columns::adapt;

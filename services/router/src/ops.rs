@@ -134,7 +134,7 @@ fn broken(why: impl fmt::Display) -> Error {
 const SMALL_BYTES: usize = 64 << 10;
 
 /// Runs work that may take a while, judged by the bytes it goes through, off the threads that serve sockets.
-async fn off_thread<T: Send + 'static>(
+pub(crate) async fn off_thread<T: Send + 'static>(
     bytes: usize,
     work: impl FnOnce() -> Result<T> + Send + 'static,
 ) -> Result<T> {

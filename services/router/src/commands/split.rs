@@ -15,13 +15,14 @@ const HEADER_BYTES: usize = 256;
 /// A generous bound on one range of the header.
 const RANGE_BYTES: usize = 40;
 
-/// Commands for rows given as (partition, row), sorted.
+/// Commands for rows given as (partition, row), sorted. `first_row` is the row of the call that the batch starts with.
 ///
 /// # Errors
 /// `TOO_LARGE` naming a row that fits no command.
 pub fn into_commands(
     batch: &RecordBatch,
     placed: &[(u32, u32)],
+    first_row: usize,
     target: Target,
     kind: WriteKind,
 ) -> Result<Vec<Command>> {
@@ -34,7 +35,7 @@ pub fn into_commands(
         if overhead + own > budget {
             let message = format!("a row of {own} bytes");
             return Err(Error::new(ErrorCode::TooLarge, message)
-                .field(format!("rows[{row}]"))
+                .field(format!("rows[{}]", first_row + row as usize))
                 .limit(format_args!("{} bytes", budget - overhead.min(budget))));
         }
         let starts_stream = position == start || placed[position - 1].0 != partition;

@@ -14,7 +14,7 @@ use bytes::Bytes;
 use longbow_types::{Error, ErrorCode, Result};
 use serde::de::DeserializeOwned;
 
-use super::{Api, bad_json};
+use super::{Api, reply::Reply, request};
 
 /// Actions that this version runs, with what they do.
 const KNOWN: [(&str, &str); 8] = [
@@ -80,18 +80,19 @@ pub fn label(name: &str) -> &'static str {
 /// # Errors
 /// `INVALID_VALUE` for one that is not known, listing those that are; `UNSUPPORTED` for one of the contract that this
 /// version lacks; those of the action.
-pub async fn run(api: &Api, action: Action, at: Instant) -> Result<Vec<ActionResult>> {
+pub async fn run(api: &Api, action: Action, at: Instant) -> Result<Reply<ActionResult>> {
     let (core, body) = (&api.core, action.body);
-    match action.r#type.as_str() {
-        "VectorSearch" => vector_search::run(core, &body, at).await,
-        "VectorSearchByID" => vector_search_by_id::run(core, &body, at).await,
-        "delete" | "Delete" => delete::by_id(core, &body, at).await,
-        "delete-vector" => delete::by_number(core, &body, at).await,
-        "delete-dataset" => delete_dataset::run(core, &body, at).await,
+    let results = match action.r#type.as_str() {
+        "VectorSearch" => return vector_search::run(core, body, at).await,
+        "VectorSearchByID" => return vector_search_by_id::run(core, body, at).await,
+        "delete" | "Delete" => delete::by_id(core, body, at).await,
+        "delete-vector" => delete::by_number(core, body, at).await,
+        "delete-dataset" => delete_dataset::run(core, body, at).await,
         "cluster-status" => Ok(cluster_status::run(api)),
-        "check_readiness" => check_readiness::run(core, &body, at).await,
+        "check_readiness" => check_readiness::run(core, body, at).await,
         other => Err(refusal(other)),
-    }
+    };
+    results.map(Reply::of)
 }
 
 fn refusal(name: &str) -> Error {
@@ -113,9 +114,13 @@ fn refusal(name: &str) -> Error {
 }
 
 /// Reads the JSON body of an action.
-fn body_of<T: DeserializeOwned>(body: &Bytes) -> Result<T> {
-    let text: &[u8] = if body.is_empty() { b"{}" } else { body };
-    serde_json::from_slice(text).map_err(|error| bad_json(&error, "body"))
+async fn body_of<T: DeserializeOwned + Send + 'static>(body: Bytes) -> Result<T> {
+    let text = if body.is_empty() {
+        Bytes::from_static(b"{}")
+    } else {
+        body
+    };
+    request::json(text, "body").await
 }
 
 fn text(body: impl Into<String>) -> Vec<ActionResult> {

@@ -1,7 +1,7 @@
 //! Answers of searches as existing clients read them.
 //!
-//! Contract: `id: uint64, score: float32` first, best row first; ids that are no such number also as text in `id_str`;
-//! then the row's other columns; `vector` if asked for. A higher score is better; it is never NaN or infinite.
+//! Contract: `id: uint64, score: float32` first, best row first; in datasets whose ids may be no such number, all ids also
+//! as text in `id_str`; then the row's other columns; `vector` if asked for. A higher score is better; it is never NaN or infinite.
 
 use std::{collections::HashSet, sync::Arc};
 
@@ -18,6 +18,8 @@ use crate::{ops::Found, rows::read};
 const ID: &str = "id";
 const SCORE: &str = "score";
 const ID_TEXT: &str = "id_str";
+/// Key in the schema's metadata: there, and `true`, where the newest state could not be proved.
+const DEGRADED: &str = "longbow.degraded";
 
 /// What a search found, as a batch.
 ///
@@ -35,7 +37,8 @@ pub fn batch(found: &Found) -> Result<RecordBatch> {
             Arc::new(Float32Array::from(scores(found)?)) as ArrayRef,
         ),
     ];
-    if needs_text(found, &ids) {
+    // Whether it is there depends on the dataset alone, so that all answers of one dataset are of one schema.
+    if found.open.schema.id_kind() != IdKind::U64 {
         let texts = StringArray::from_iter_values(ids.iter().map(RowId::to_string));
         columns.push((
             Field::new(ID_TEXT, arrow_schema::DataType::Utf8, false),
@@ -60,7 +63,12 @@ pub fn batch(found: &Found) -> Result<RecordBatch> {
         columns.push((field.clone().with_name(shown), column));
     }
     let (fields, columns): (Vec<Field>, Vec<ArrayRef>) = columns.into_iter().unzip();
-    RecordBatch::try_new(Arc::new(ArrowSchema::new(fields)), columns)
+    let mut schema = ArrowSchema::new(fields);
+    if found.freshness.degraded {
+        // Beside the header of the call, which speaks of the first of its answers.
+        schema.metadata.insert(DEGRADED.to_owned(), "true".to_owned());
+    }
+    RecordBatch::try_new(Arc::new(schema), columns)
         .map_err(|error| Error::new(ErrorCode::MalformedArrow, error.to_string()))
 }
 
@@ -109,14 +117,6 @@ fn numbers(ids: &[RowId]) -> ArrayRef {
         RowId::Utf8(id) => id.parse().ok(),
     };
     Arc::new(ids.iter().map(number).collect::<UInt64Array>())
-}
-
-fn needs_text(found: &Found, ids: &[RowId]) -> bool {
-    match found.open.schema.id_kind() {
-        IdKind::U64 => false,
-        IdKind::I64 => ids.iter().any(|id| matches!(id, RowId::I64(id) if *id < 0)),
-        IdKind::Utf8 => true,
-    }
 }
 
 fn lacking(name: &str) -> Error {

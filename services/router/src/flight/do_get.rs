@@ -4,13 +4,16 @@ use std::time::Instant;
 
 use arrow::array::RecordBatch;
 use arrow_flight::{FlightData, encode::FlightDataEncoderBuilder, error::FlightError};
+use bytes::Bytes;
 use futures::{StreamExt, stream};
 use longbow_types::{Error, ErrorCode, Result};
 use longbow_wire::convert::status::to_status;
 use tonic::Status;
 
 use super::{
-    Answers, answer, filters, schema, search,
+    Answers, answer, filters,
+    reply::Reply,
+    schema, search,
     ticket::{self, Table, Ticket},
 };
 use crate::ops::{Core, Scan, deadline_or_default};
@@ -19,26 +22,34 @@ use crate::ops::{Core, Scan, deadline_or_default};
 ///
 /// # Errors
 /// Everything that can be wrong with a ticket. Errors on the way come in the stream.
-pub async fn do_get(core: &Core, ticket: &[u8], deadline: Option<Instant>) -> Result<Answers<FlightData>> {
+pub async fn do_get(core: &Core, ticket: Bytes, deadline: Option<Instant>) -> Result<Reply<FlightData>> {
     let at = deadline_or_default(deadline);
-    match ticket::read(ticket)? {
+    match ticket::read(ticket).await? {
         Ticket::Table(table) => rows(core, table, deadline).await,
         Ticket::Search(wanted) => {
-            let found = search::run(core, &wanted, at).await?;
-            let [found] = found.as_slice() else {
+            let mut plan = search::plan(core, wanted, at).await?;
+            let found = match plan.len() {
+                1 => plan.next(core, at).await?,
+                _ => None,
+            };
+            let Some(found) = found else {
                 let message = "one stream answers one query vector: use DoAction VectorSearch for several";
                 return Err(Error::new(ErrorCode::InvalidValue, message)
                     .field("vectors")
                     .limit(1));
             };
-            let batch = answer::batch(found)?;
+            let batch = answer::batch(&found)?;
             let schema = batch.schema();
-            Ok(encoded(schema, stream::iter([Ok(batch)])))
+            let items = encoded(schema, stream::iter([Ok(batch)]));
+            Ok(Reply {
+                items,
+                freshness: Some(found.freshness),
+            })
         }
     }
 }
 
-async fn rows(core: &Core, table: Table, deadline: Option<Instant>) -> Result<Answers<FlightData>> {
+async fn rows(core: &Core, table: Table, deadline: Option<Instant>) -> Result<Reply<FlightData>> {
     let open = core.open(&table.dataset, deadline_or_default(deadline)).await?;
     let scan = Scan {
         filter: filters::all_of(&table.filters, &open.schema)?,
@@ -46,13 +57,17 @@ async fn rows(core: &Core, table: Table, deadline: Option<Instant>) -> Result<An
         consistency: None,
     };
     let scanned = core.scan(&table.dataset, scan, deadline).await?;
-    let schema = schema::of_dataset(&open.schema);
+    // The dataset may have been made anew meanwhile; what is shown is what is scanned.
+    let schema = schema::of_dataset(&scanned.open.schema);
     let shown_as = schema.clone();
     let batches = scanned.batches.map(move |batch| {
         let batch = batch.map_err(|error| tonic(&error))?;
         schema::shown(&batch, &shown_as).map_err(FlightError::Arrow)
     });
-    Ok(encoded(schema, batches))
+    Ok(Reply {
+        items: encoded(schema, batches),
+        freshness: Some(scanned.freshness),
+    })
 }
 
 fn encoded(

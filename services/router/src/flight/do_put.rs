@@ -1,53 +1,67 @@
 //! DoPut: stores the rows of a stream; its first batch creates the dataset if there is none.
 //!
 //! Contract: when the call has ended, every row of it is visible to the same client's next search. Small batches are
-//! written together; large ones in parts, in order, so that of several rows with one id the last wins.
+//! written together; large ones in parts, in order, so that of several rows with one id the last wins. Where the log
+//! has no room the stream waits and tells its client so; rows are refused only when waiting did not help.
 
-use std::{collections::BTreeSet, time::Instant};
+mod parts;
+mod pressure;
+
+use std::{collections::BTreeSet, sync::Arc, time::Instant};
 
 use arrow::{array::RecordBatch, datatypes::SchemaRef};
 use arrow_flight::{FlightData, PutResult};
+use futures::{
+    StreamExt,
+    channel::mpsc,
+    stream::{self, PollNext, select_with_strategy},
+};
 use longbow_types::{Error, ErrorCode, Result, Schema, Token};
 use longbow_wire::v1::AckLevel;
 use tonic::Streaming;
 
-use super::{info, observe, schema};
+use super::{Answers, info, observe, schema};
 use crate::{
     ingest::{Decoded, Decoder},
-    ops::{Core, Input, NewDataset, check, deadline_or_default},
+    ops::{Core, Input, NewDataset, Written, check, deadline_or_default, off_thread},
 };
 
-/// Bytes after which waiting batches are written.
+/// Bytes sent after which waiting batches are written.
 const FLUSH_BYTES: usize = 4 << 20;
-/// Bytes of a batch that are checked and written at once.
-const PART_BYTES: usize = 64 << 20;
 
-/// Stores a stream.
+/// Stores a stream. Its answers: that it is slowed down, whenever it is and the client listens; at its end what was stored.
 ///
-/// # Errors
-/// Everything that can be wrong with rows, naming the column; what came before the faulty batch may have been written.
-pub async fn do_put(
-    core: &Core,
+/// Errors are everything that can be wrong with rows, naming the column; what came before the faulty batch may have
+/// been written.
+pub fn do_put(core: Core, stream: Streaming<FlightData>, at: Option<Instant>) -> Answers<PutResult> {
+    // A client that does not listen is told once and not again.
+    let (tell, told) = mpsc::channel(0);
+    let stored = stream::once(observe::stream("DoPut", at, store(core, stream, at, tell)));
+    select_with_strategy(told.map(Ok), stored, |_: &mut ()| PollNext::Left).boxed()
+}
+
+async fn store(
+    core: Core,
     mut stream: Streaming<FlightData>,
     at: Option<Instant>,
+    tell: mpsc::Sender<PutResult>,
 ) -> Result<PutResult> {
-    let mut put: Option<Put<'_>> = None;
+    let mut put = None;
+    let mut tell = Some(tell);
     while let Some(data) = stream
         .message()
         .await
         .map_err(|status| observe::of_stream(&status))?
     {
-        let put = match &mut put {
-            Some(put) => put,
-            None => {
-                let descriptor = data.flight_descriptor.as_ref().ok_or_else(|| {
-                    Error::new(ErrorCode::MissingField, "the first message has no descriptor")
-                        .field("descriptor")
-                })?;
-                put.insert(Put::new(core, info::dataset_of(descriptor)?, at))
-            }
-        };
-        put.take(data).await?;
+        if let Some(tell) = tell.take() {
+            let descriptor = data.flight_descriptor.as_ref().ok_or_else(|| {
+                Error::new(ErrorCode::MissingField, "the first message has no descriptor").field("descriptor")
+            })?;
+            put = Some(Put::new(core.clone(), info::dataset_of(descriptor)?, at, tell));
+        }
+        if let Some(put) = &mut put {
+            put.take(data).await?;
+        }
     }
     let put =
         put.ok_or_else(|| Error::new(ErrorCode::MissingField, "the stream is empty").field("descriptor"))?;
@@ -55,13 +69,18 @@ pub async fn do_put(
 }
 
 /// A stream being stored.
-struct Put<'a> {
-    core: &'a Core,
+struct Put {
+    core: Core,
     dataset: String,
     at: Option<Instant>,
+    tell: mpsc::Sender<PutResult>,
     decoder: Decoder,
-    exists: bool,
+    /// The stream's schema, as far as it is stored.
+    stream: Option<SchemaRef>,
+    /// The dataset's schema, once the dataset is there.
+    schema: Option<Arc<Schema>>,
     waiting: Vec<RecordBatch>,
+    /// Bytes that the waiting batches were sent as, dictionaries included.
     waiting_bytes: usize,
     /// Rows written before those that wait.
     rows: usize,
@@ -71,14 +90,16 @@ struct Put<'a> {
     partitions: BTreeSet<u32>,
 }
 
-impl<'a> Put<'a> {
-    fn new(core: &'a Core, dataset: String, at: Option<Instant>) -> Self {
+impl Put {
+    fn new(core: Core, dataset: String, at: Option<Instant>, tell: mpsc::Sender<PutResult>) -> Self {
         Self {
             core,
             dataset,
             at,
+            tell,
             decoder: Decoder::new(),
-            exists: false,
+            stream: None,
+            schema: None,
             waiting: Vec::new(),
             waiting_bytes: 0,
             rows: 0,
@@ -96,12 +117,27 @@ impl<'a> Put<'a> {
         if data.data_header.is_empty() {
             return Ok(()); // metadata alone
         }
-        match self.decoder.message(&data.data_header, data.data_body)? {
+        // All that a message brings is held until it is written, so all of it counts.
+        let bytes = data.data_header.len() + data.data_body.len();
+        self.waiting_bytes += bytes;
+        let mut decoder = std::mem::take(&mut self.decoder);
+        let (decoder, decoded) = off_thread(bytes, move || {
+            let decoded = decoder.message(&data.data_header, data.data_body)?;
+            Ok((decoder, decoded))
+        })
+        .await?;
+        self.decoder = decoder;
+        match decoded {
+            Decoded::Nothing => Ok(()),
             // The dataset is made of the first rows, once they were found fit for it.
-            Decoded::Nothing | Decoded::Schema(_) => Ok(()),
+            Decoded::Schema(stream) => {
+                let kept = stream.project(&schema::kept(&stream)).map_err(internal)?;
+                self.stream = Some(Arc::new(kept));
+                Ok(())
+            }
             Decoded::Batch(batch) => {
-                self.waiting_bytes += batch.get_array_memory_size();
-                self.waiting.push(batch);
+                let kept = schema::kept(batch.schema_ref());
+                self.waiting.push(batch.project(&kept).map_err(internal)?);
                 if self.waiting_bytes >= FLUSH_BYTES {
                     self.flush().await
                 } else {
@@ -111,21 +147,31 @@ impl<'a> Put<'a> {
         }
     }
 
-    /// Creates the dataset unless it is there. Rows that would not fit it are refused before.
-    async fn ensure(&mut self, stream: &SchemaRef) -> Result<()> {
+    /// The schema of the dataset, which is created unless this router knows it; `anew` if what it knows is no more.
+    async fn ensure(&mut self, anew: bool) -> Result<Arc<Schema>> {
+        let stream = self.stream.clone().ok_or_else(no_schema)?;
         self.core.check_latch()?;
+        // Rows find out whether the dataset is still there; where there are none only the log can tell.
+        let has_rows = self.waiting.iter().any(|batch| batch.num_rows() > 0);
+        let known = !anew && has_rows && self.core.knows(&self.dataset);
+        let schema = match if known { None } else { self.create(&stream).await? } {
+            Some(created) => created,
+            None => self.core.open(&self.dataset, self.deadline()).await?.schema,
+        };
+        schema::check_metric(&stream, &schema)?;
+        self.schema = Some(schema.clone());
+        Ok(schema)
+    }
+
+    /// Creates the dataset; `None` if it is there. Rows that would not fit it are refused before.
+    async fn create(&mut self, stream: &SchemaRef) -> Result<Option<Arc<Schema>>> {
         let at = self.deadline();
-        if self.core.knows(&self.dataset) {
-            self.exists = true;
-            return Ok(());
-        }
         let schema = match self.fitting(stream).await {
             Ok(schema) => schema,
             // No dataset can be made of it, but one that only other routers know may take its rows.
             Err(error) => {
                 self.core.open(&self.dataset, at).await.map_err(|_| error)?;
-                self.exists = true;
-                return Ok(());
+                return Ok(None);
             }
         };
         let new = NewDataset {
@@ -135,14 +181,22 @@ impl<'a> Put<'a> {
             replication_factor: 0,
             if_not_exists: false,
         };
-        match self.core.create_dataset(new, at).await {
-            Ok(created) => self.token = Some(created.token),
+        let (core, tell) = (&self.core, &mut self.tell);
+        let created = pressure::patiently(
+            at,
+            || pressure::tell(tell),
+            || core.create_dataset(new.clone(), at),
+        )
+        .await;
+        match created {
+            Ok(created) => {
+                self.token = Some(created.token);
+                Ok(Some(created.open.schema))
+            }
             // Another stream was faster; whether the rows fit its schema is seen when they are checked.
-            Err(error) if error.code == ErrorCode::DatasetExists => {}
-            Err(error) => return Err(error),
+            Err(error) if error.code == ErrorCode::DatasetExists => Ok(None),
+            Err(error) => Err(error),
         }
-        self.exists = true;
-        Ok(())
     }
 
     /// The schema for the stream, which the rows that wait fit.
@@ -154,39 +208,60 @@ impl<'a> Put<'a> {
                 .field("vector")
                 .limit("a FixedSizeList")
         })?;
-        let input = Input::Batches {
-            batches: self.waiting.clone(),
-            first_row: 0,
-        };
-        check(input, &schema).await?;
+        let mut first_row = 0;
+        for batches in self.parts(Arc::new(schema.clone())).await? {
+            let rows: usize = batches.iter().map(RecordBatch::num_rows).sum();
+            check(Input::Batches { batches, first_row }, &schema).await?;
+            first_row += rows;
+        }
         Ok(schema)
     }
 
+    /// What waits, as parts that are written one after the other.
+    async fn parts(&self, schema: Arc<Schema>) -> Result<Vec<Vec<RecordBatch>>> {
+        let (waiting, bytes) = (self.waiting.clone(), self.waiting_bytes);
+        off_thread(bytes, move || parts::of(waiting, bytes, &schema)).await
+    }
+
     async fn flush(&mut self) -> Result<()> {
-        if !self.exists {
-            let stream = self.decoder.schema().cloned().ok_or_else(no_schema)?;
-            self.ensure(&stream).await?;
-        }
-        let waiting = std::mem::take(&mut self.waiting);
-        self.waiting_bytes = 0;
-        for batches in in_parts(waiting) {
+        let schema = match &self.schema {
+            Some(schema) => schema.clone(),
+            None => self.ensure(false).await?,
+        };
+        let parts = self.parts(schema).await?;
+        for batches in parts {
             let rows: usize = batches.iter().map(RecordBatch::num_rows).sum();
-            if rows == 0 {
-                continue;
+            let mut written = self.write(&batches).await;
+            if self.rows == 0
+                && let Err(error) = &written
+                && error.code == ErrorCode::DatasetNotFound
+            {
+                // It was dropped on another router before this one heard of it: the stream comes to no dataset.
+                self.ensure(true).await?;
+                written = self.write(&batches).await;
             }
-            let input = Input::Batches {
-                batches,
-                first_row: self.rows,
-            };
-            let written = self
-                .core
-                .upsert(&self.dataset, input, AckLevel::Logged, self.deadline())
-                .await?;
+            let written = written?;
             self.rows += rows;
             self.token = Some(written.token);
             self.partitions.extend(written.partitions);
         }
+        self.waiting.clear();
+        self.waiting_bytes = 0;
         Ok(())
+    }
+
+    async fn write(&mut self, batches: &[RecordBatch]) -> Result<Written> {
+        let (at, first_row) = (self.deadline(), self.rows);
+        let (core, dataset, tell) = (&self.core, &self.dataset, &mut self.tell);
+        let attempt = || {
+            let input = Input::Batches {
+                batches: batches.to_vec(),
+                first_row,
+            };
+            core.upsert(dataset, input, AckLevel::Logged, at)
+        };
+        // Some of its commands may have been written by an attempt before: the same rows once more change nothing.
+        pressure::patiently(at, || pressure::tell(tell), attempt).await
     }
 
     async fn finish(mut self) -> Result<PutResult> {
@@ -213,43 +288,6 @@ fn no_schema() -> Error {
     Error::new(ErrorCode::MalformedArrow, "the stream has no schema").field("data_header")
 }
 
-/// Batches as groups of bounded size; batches that are larger are cut.
-fn in_parts(batches: Vec<RecordBatch>) -> Vec<Vec<RecordBatch>> {
-    let mut small = Vec::new();
-    let mut parts = Vec::new();
-    for batch in batches {
-        let bytes = batch.get_array_memory_size();
-        if bytes <= PART_BYTES {
-            small.push(batch);
-            continue;
-        }
-        parts.push(std::mem::take(&mut small));
-        let rows = (batch.num_rows() / bytes.div_ceil(PART_BYTES)).max(1);
-        for start in (0..batch.num_rows()).step_by(rows) {
-            parts.push(vec![batch.slice(start, rows.min(batch.num_rows() - start))]);
-        }
-    }
-    parts.push(small);
-    parts
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::testing::batch_of_all_kinds;
-    use std::sync::Arc;
-
-    #[test]
-    fn parts_keep_rows_and_order() {
-        let small = batch_of_all_kinds(10);
-        let text =
-            arrow::array::StringArray::from(vec!["x".repeat(50 << 20), "y".repeat(50 << 20), "z".to_owned()]);
-        let large = RecordBatch::try_from_iter([("c", Arc::new(text) as arrow::array::ArrayRef)]).unwrap();
-        let parts = in_parts(vec![small.clone(), large, small]);
-        let rows: Vec<Vec<usize>> = parts
-            .iter()
-            .map(|p| p.iter().map(RecordBatch::num_rows).collect())
-            .collect();
-        assert_eq!(rows, [vec![10], vec![1], vec![1], vec![1], vec![10]]);
-    }
+fn internal(error: arrow_schema::ArrowError) -> Error {
+    Error::new(ErrorCode::Internal, error.to_string())
 }

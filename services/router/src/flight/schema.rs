@@ -67,15 +67,52 @@ pub fn of_stream(schema: &ArrowSchema, first: Option<&RecordBatch>) -> Result<Op
     Schema::new(fields, ID, metric).map(Some)
 }
 
+/// Positions of the columns that are stored: all but those in which pandas keeps a frame's index, which no dataset
+/// could name and no user chose.
+pub fn kept(schema: &ArrowSchema) -> Vec<usize> {
+    let is_index = |name: &str| {
+        let level = name.strip_prefix("__index_level_");
+        level
+            .and_then(|rest| rest.strip_suffix("__"))
+            .is_some_and(|level| level.parse::<u32>().is_ok())
+    };
+    let fields = schema.fields().iter().enumerate();
+    fields
+        .filter(|(_, field)| !is_index(field.name()))
+        .map(|(position, _)| position)
+        .collect()
+}
+
+/// Refuses a stream that names another metric than its dataset has.
+///
+/// # Errors
+/// `SCHEMA_MISMATCH`, or `INVALID_VALUE` for a metric that is not known.
+pub fn check_metric(stream: &ArrowSchema, dataset: &Schema) -> Result<()> {
+    let of_field = stream
+        .field_with_name(dataset.vector_name())
+        .ok()
+        .and_then(|field| field.metadata().get(METRIC));
+    let named = of_field.or_else(|| stream.metadata().get(METRIC));
+    let Some(named) = named.filter(|named| !named.is_empty()) else {
+        return Ok(());
+    };
+    let has = dataset.vector().metric;
+    if metric(Some(named))? == has {
+        return Ok(());
+    }
+    let message = format!("the stream names the metric {named:?}, which is not that of the dataset");
+    Err(Error::new(ErrorCode::SchemaMismatch, message)
+        .field(METRIC)
+        .limit(metric_name(has)))
+}
+
 /// The Arrow schema of a dataset, with what its metadata says for clients.
 pub fn of_dataset(schema: &Schema) -> SchemaRef {
     let vector = schema.vector();
-    let metric = match vector.metric {
-        Metric::Cosine => "cosine",
-        Metric::L2 => "euclidean",
-        Metric::Dot => "dot_product",
-    };
-    let notes = [(METRIC, metric), (VECTOR_TYPE, vector.element.as_str())];
+    let notes = [
+        (METRIC, metric_name(vector.metric)),
+        (VECTOR_TYPE, vector.element.as_str()),
+    ];
     let notes: HashMap<String, String> = notes
         .into_iter()
         .map(|(key, value)| (key.to_owned(), value.to_owned()))
@@ -204,6 +241,14 @@ fn element(named: Option<&str>, field: &Field) -> Result<VectorElement> {
             .field(field.name().clone())
             .limit("float16, float32 or float64")
     })
+}
+
+fn metric_name(metric: Metric) -> &'static str {
+    match metric {
+        Metric::Cosine => "cosine",
+        Metric::L2 => "euclidean",
+        Metric::Dot => "dot_product",
+    }
 }
 
 /// Clients that say nothing mean the Euclidean distance, as they always did.
@@ -343,6 +388,39 @@ mod tests {
     }
 
     #[test]
+    fn the_index_of_a_frame_is_not_stored() {
+        let names = [
+            "id",
+            "__index_level_0__",
+            "vector",
+            "__index_level_x__",
+            "__index_level_12__",
+        ];
+        let fields: Vec<Field> = names.map(|name| Field::new(name, DataType::Int64, true)).into();
+        assert_eq!(kept(&ArrowSchema::new(fields)), [0, 2, 3]);
+    }
+
+    #[test]
+    fn a_stream_cannot_mean_another_metric() {
+        let fixed = vector_type(VectorElement::F32, 3);
+        let named = |name: &str| {
+            stream(DataType::Int64, fixed.clone(), vec![])
+                .with_metadata(HashMap::from([(METRIC.to_owned(), name.to_owned())]))
+        };
+        let dataset = of_stream(&named("cosine"), None).unwrap().unwrap();
+        check_metric(&named("cosine"), &dataset).unwrap();
+        check_metric(&named(""), &dataset).unwrap();
+        check_metric(&stream(DataType::Int64, fixed.clone(), vec![]), &dataset).unwrap();
+        let error = check_metric(&named("euclidean"), &dataset).unwrap_err();
+        assert_eq!(
+            (error.code, error.field.as_deref(), error.limit.as_deref()),
+            (ErrorCode::SchemaMismatch, Some(METRIC), Some("cosine"))
+        );
+        let error = check_metric(&named("taxicab"), &dataset).unwrap_err();
+        assert_eq!(error.code, ErrorCode::InvalidValue);
+    }
+
+    #[test]
     fn what_cannot_be_a_dataset_is_refused_by_name() {
         let fixed = || vector_type(VectorElement::F32, 3);
         let complex = stream(DataType::Int64, fixed(), vec![])
@@ -367,9 +445,9 @@ mod tests {
                 stream(
                     DataType::Int64,
                     fixed(),
-                    vec![Field::new("__index_level_0__", DataType::Int64, true)],
+                    vec![Field::new("__index_level__", DataType::Int64, true)],
                 ),
-                "__index_level_0__",
+                "__index_level__",
             ),
             (complex, COMPLEX),
         ];

@@ -14,17 +14,69 @@ const VECTORS_MAX: usize = 1_000;
 /// Rows wanted where a client names no number.
 const K_DEFAULT: u32 = 10;
 
-/// Runs a search for one query vector or several, and gives an answer for each.
+/// A search that was checked: the same question near each of its query vectors.
+#[derive(Debug)]
+pub struct Plan {
+    /// What is asked, but for the vector.
+    request: v1::SearchRequest,
+    vectors: std::vec::IntoIter<Vec<f32>>,
+}
+
+impl Plan {
+    /// Query vectors that are left.
+    pub fn len(&self) -> usize {
+        self.vectors.len()
+    }
+
+    /// The answer for the next query vector; `None` after the last.
+    ///
+    /// # Errors
+    /// Those of a search.
+    pub async fn next(&mut self, core: &Core, at: Instant) -> Result<Option<Found>> {
+        let Some(values) = self.vectors.next() else {
+            return Ok(None);
+        };
+        let request = v1::SearchRequest {
+            query: Some(Query::Vector(v1::Vector { values })),
+            ..self.request.clone()
+        };
+        core.search(&request, at).await.map(Some)
+    }
+}
+
+/// Checks a search for one query vector or several; nothing is searched yet.
 ///
 /// # Errors
 /// Everything that can be wrong with a search, naming the key.
-pub async fn run(core: &Core, search: &Search, at: Instant) -> Result<Vec<Found>> {
-    check_supported(search)?;
+pub async fn plan(core: &Core, search: Search, at: Instant) -> Result<Plan> {
+    check_supported(&search)?;
     let k = rows_wanted(search.k.as_ref())?;
-    let vectors: Vec<&Vec<f32>> = match (&search.vector, &search.vectors) {
+    let vectors = vectors(search.vector, search.vectors)?;
+    let open = core.open(&search.dataset, at).await?;
+    let filter = filters::all_of(search.filters.as_deref().unwrap_or_default(), &open.schema)?;
+    let request = v1::SearchRequest {
+        dataset: search.dataset,
+        k: match u32::try_from(search.limit) {
+            Ok(limit @ 1..) => k.min(limit),
+            _ => k,
+        },
+        filter,
+        columns: vec!["*".to_owned()],
+        include_vector: search.include_vectors,
+        ..v1::SearchRequest::default()
+    };
+    Ok(Plan {
+        request,
+        vectors: vectors.into_iter(),
+    })
+}
+
+/// Query vectors, as one or as several.
+fn vectors(one: Option<Vec<f32>>, several: Option<Vec<Vec<f32>>>) -> Result<Vec<Vec<f32>>> {
+    let vectors = match (one, several) {
         (Some(_), Some(_)) => return Err(invalid("vectors", "both `vector` and `vectors` are given")),
         (Some(vector), None) => vec![vector],
-        (None, Some(vectors)) => vectors.iter().collect(),
+        (None, Some(vectors)) => vectors,
         (None, None) => Vec::new(),
     };
     if vectors.is_empty() {
@@ -36,24 +88,7 @@ pub async fn run(core: &Core, search: &Search, at: Instant) -> Result<Vec<Found>
             .field("vectors")
             .limit(VECTORS_MAX));
     }
-    let open = core.open(&search.dataset, at).await?;
-    let filter = filters::all_of(search.filters.as_deref().unwrap_or_default(), &open.schema)?;
-    let mut found = Vec::with_capacity(vectors.len());
-    for vector in vectors {
-        let request = v1::SearchRequest {
-            dataset: search.dataset.clone(),
-            query: Some(Query::Vector(v1::Vector {
-                values: vector.clone(),
-            })),
-            k,
-            filter: filter.clone(),
-            columns: vec!["*".to_owned()],
-            include_vector: search.include_vectors,
-            ..v1::SearchRequest::default()
-        };
-        found.push(core.search(&request, at).await?);
-    }
-    Ok(found)
+    Ok(vectors)
 }
 
 /// Number of rows wanted, as clients write it.

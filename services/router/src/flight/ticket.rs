@@ -1,10 +1,11 @@
 //! What does a ticket ask for? UTF-8: a dataset's name, or JSON that starts with `{`.
 
+use bytes::Bytes;
 use longbow_types::{Error, ErrorCode, Result};
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::bad_json;
+use super::request::{self, null_as_default};
 
 /// A ticket, read.
 #[derive(Debug, Clone, PartialEq)]
@@ -31,15 +32,17 @@ pub struct Table {
 #[serde(deny_unknown_fields, default)]
 pub struct Filter {
     /// Column.
+    #[serde(deserialize_with = "null_as_default")]
     pub field: String,
     /// Operator.
-    #[serde(alias = "op")]
+    #[serde(alias = "op", deserialize_with = "null_as_default")]
     pub operator: String,
     /// Value.
     pub value: Value,
     /// How the parts are joined: AND, OR or NOT.
     pub logic: Option<String>,
     /// Parts.
+    #[serde(deserialize_with = "null_as_default")]
     pub filters: Vec<Filter>,
 }
 
@@ -48,6 +51,7 @@ pub struct Filter {
 #[serde(deny_unknown_fields, default)]
 pub struct Search {
     /// Dataset.
+    #[serde(deserialize_with = "null_as_default")]
     pub dataset: String,
     /// Query vector.
     pub vector: Option<Vec<f32>>,
@@ -66,17 +70,22 @@ pub struct Search {
     /// Hops in the graph of edges.
     pub graph_depth: Option<u32>,
     /// Also return the vectors.
+    #[serde(deserialize_with = "null_as_default")]
     pub include_vectors: bool,
     /// How vectors are returned.
     pub vector_format: Option<String>,
     /// Meant for the former server, where each node held its own rows: accepted, without meaning.
+    #[serde(deserialize_with = "null_as_default")]
     pub local_only: bool,
+    /// The ticket's own limit: at most so many rows, however large `k` is; 0: no other than `k`.
+    #[serde(skip)]
+    pub limit: u64,
 }
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 struct Raw {
-    #[serde(alias = "dataset")]
+    #[serde(alias = "dataset", deserialize_with = "null_as_default")]
     name: String,
     limit: Option<i64>,
     filters: Option<Vec<Filter>>,
@@ -86,8 +95,12 @@ struct Raw {
 /// Reads a ticket.
 ///
 /// # Errors
-/// `INVALID_VALUE` or `MISSING_FIELD`, naming what is at fault; unknown keys are named.
-pub fn read(bytes: &[u8]) -> Result<Ticket> {
+/// `TOO_LARGE`, `INVALID_VALUE` or `MISSING_FIELD`, naming what is at fault; unknown keys are named.
+pub async fn read(bytes: Bytes) -> Result<Ticket> {
+    request::read(bytes, "ticket", parse).await
+}
+
+fn parse(bytes: &[u8]) -> Result<Ticket> {
     let text = std::str::from_utf8(bytes).map_err(|_| {
         Error::new(ErrorCode::InvalidValue, "the ticket is not UTF-8")
             .field("ticket")
@@ -99,7 +112,13 @@ pub fn read(bytes: &[u8]) -> Result<Ticket> {
             ..Table::default()
         }));
     }
-    let raw: Raw = serde_json::from_str(text).map_err(|error| bad_json(&error, "ticket"))?;
+    let raw: Raw = request::parse(bytes, "ticket")?;
+    let limit = raw.limit.unwrap_or(0);
+    let limit = u64::try_from(limit).map_err(|_| {
+        Error::new(ErrorCode::InvalidValue, format!("limit = {limit}"))
+            .field("limit")
+            .limit("0 for all, or more")
+    })?;
     if let Some(mut search) = raw.search {
         if search.dataset.is_empty() {
             search.dataset = raw.name;
@@ -107,17 +126,12 @@ pub fn read(bytes: &[u8]) -> Result<Ticket> {
         if let Some(outer) = raw.filters.filter(|filters| !filters.is_empty()) {
             search.filters.get_or_insert_default().extend(outer);
         }
+        search.limit = limit;
         return Ok(Ticket::Search(search));
     }
     if raw.name.is_empty() {
         return Err(Error::new(ErrorCode::MissingField, "the ticket names no dataset").field("name"));
     }
-    let limit = raw.limit.unwrap_or(0);
-    let limit = u64::try_from(limit).map_err(|_| {
-        Error::new(ErrorCode::InvalidValue, format!("limit = {limit}"))
-            .field("limit")
-            .limit("0 for all, or more")
-    })?;
     Ok(Ticket::Table(Table {
         dataset: raw.name,
         limit,
@@ -131,7 +145,7 @@ mod tests {
 
     #[test]
     fn names_and_json_are_read() {
-        let table = |ticket: &[u8]| match read(ticket).unwrap() {
+        let table = |ticket: &[u8]| match parse(ticket).unwrap() {
             Ticket::Table(table) => table,
             Ticket::Search(search) => panic!("{search:?}"),
         };
@@ -144,7 +158,7 @@ mod tests {
         );
         assert_eq!(table(br#" {"dataset": "words"}"#).limit, 0);
         let Ticket::Search(search) =
-            read(br#"{"search": {"dataset": "d", "vector": [1, 2.5], "k": 3, "filters": null, "text_query": null, "alpha": 1.0, "include_vectors": true}}"#).unwrap()
+            parse(br#"{"search": {"dataset": "d", "vector": [1, 2.5], "k": 3, "filters": null, "text_query": null, "alpha": 1.0, "include_vectors": true}}"#).unwrap()
         else {
             panic!("a search")
         };
@@ -152,13 +166,37 @@ mod tests {
     }
 
     #[test]
+    fn null_means_left_out_and_the_limit_holds_for_searches() {
+        let search = |ticket: &[u8]| match parse(ticket).unwrap() {
+            Ticket::Search(search) => search,
+            Ticket::Table(table) => panic!("{table:?}"),
+        };
+        let nulls = search(
+            br#"{"name": null, "limit": null, "filters": null, "search": {"dataset": "d", "vector": null, "vectors": null,
+                "k": null, "filters": [{"logic": "OR", "field": null, "op": null, "filters": null}],
+                "include_vectors": null, "vector_format": null, "local_only": null, "alpha": null}}"#,
+        );
+        assert_eq!((nulls.include_vectors, nulls.limit), (false, 0));
+        assert_eq!(
+            search(br#"{"limit": 3, "search": {"dataset": "d", "k": 9}}"#).limit,
+            3
+        );
+        for bad in [
+            &br#"{"limit": -1, "search": {"dataset": "d"}}"#[..],
+            br#"{"search": {"dataset": "d", "limit": 1}}"#,
+        ] {
+            assert!(parse(bad).unwrap_err().message.contains("limit"));
+        }
+    }
+
+    #[test]
     fn what_is_wrong_is_named() {
-        let message = |ticket: &[u8]| read(ticket).unwrap_err().message.into_owned();
+        let message = |ticket: &[u8]| parse(ticket).unwrap_err().message.into_owned();
         assert!(message(br#"{"search": {"dataset": "d", "colour": 1}}"#).contains("colour"));
         assert!(message(br#"{"nam": "d"}"#).contains("nam"));
         assert!(message(b"{").contains("ticket"));
         assert!(message(br#"{"name": "d", "limit": -1}"#).contains("-1"));
-        assert_eq!(read(b"\xff").unwrap_err().code, ErrorCode::InvalidValue);
-        assert_eq!(read(b"{}").unwrap_err().field.as_deref(), Some("name"));
+        assert_eq!(parse(b"\xff").unwrap_err().code, ErrorCode::InvalidValue);
+        assert_eq!(parse(b"{}").unwrap_err().field.as_deref(), Some("name"));
     }
 }

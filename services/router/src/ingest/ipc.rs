@@ -27,11 +27,17 @@ use arrow::{
 };
 use arrow_schema::{ArrowError, DataType, TimeUnit};
 use bytes::Bytes;
-use longbow_types::{Error, ErrorCode, Result, limits::COLUMNS_MAX};
+use longbow_types::{
+    Error, ErrorCode, Result,
+    limits::{COLUMNS_MAX, WRITE_BYTES_MAX},
+};
 
 const CONTINUATION: [u8; 4] = [0xff; 4];
 /// Deepest nesting of a type let through: a list of dictionary-encoded text.
 const TYPE_DEPTH_MAX: usize = 3;
+
+/// Columns of a shard's answer that no dataset has: the distance and the row version.
+const ANSWER_COLUMNS: usize = 2;
 
 /// What one message turned out to be.
 #[derive(Debug, Clone)]
@@ -48,7 +54,11 @@ pub enum Decoded {
 #[derive(Debug, Default)]
 pub struct Decoder {
     schema: Option<SchemaRef>,
+    /// Columns let through beyond those that a dataset may have.
+    columns_beside: usize,
     dictionaries: HashMap<i64, ArrayRef>,
+    /// Bytes of the message that each dictionary came by.
+    dictionary_bytes: HashMap<i64, usize>,
 }
 
 impl Decoder {
@@ -65,7 +75,8 @@ impl Decoder {
     /// Decodes one message: its flatbuffer and its body.
     ///
     /// # Errors
-    /// `MALFORMED_ARROW`, or `UNSUPPORTED` for compressed bodies, or `TYPE_MISMATCH` for a type no column can take.
+    /// `MALFORMED_ARROW`; `UNSUPPORTED` for compressed bodies and delta dictionaries; `TYPE_MISMATCH` for a type no
+    /// column can take; `TOO_LARGE` for dictionaries that are together larger than a write may be.
     pub fn message(&mut self, metadata: &[u8], body: Bytes) -> Result<Decoded> {
         let fenced = catch_unwind(AssertUnwindSafe(|| self.message_unfenced(metadata, body)));
         fenced.unwrap_or_else(|_| Err(malformed("the message cannot be read")))
@@ -94,8 +105,9 @@ impl Decoder {
             .header_as_schema()
             .ok_or_else(|| malformed("the schema is missing"))?;
         let schema = Arc::new(try_fb_to_schema(header).map_err(arrow)?);
-        if schema.fields().len() > COLUMNS_MAX {
-            return Err(malformed(format!("{} columns", schema.fields().len())).limit(COLUMNS_MAX));
+        let columns_max = COLUMNS_MAX + self.columns_beside;
+        if schema.fields().len() > columns_max {
+            return Err(malformed(format!("{} columns", schema.fields().len())).limit(columns_max));
         }
         for field in schema.fields() {
             if !is_readable(field.data_type(), 0) {
@@ -119,8 +131,27 @@ impl Decoder {
             .data()
             .ok_or_else(|| malformed("the dictionary has no data"))?;
         check_lengths(data, body.len(), &layout::of_dictionary(schema.fields()))?;
+        if header.isDelta() {
+            // Each would be copied together with all before it, and the whole grow for as long as the stream lasts.
+            let message = "dictionaries that add to others (deltas) are not supported: send them whole";
+            return Err(Error::new(ErrorCode::Unsupported, message).field("arrow_ipc"));
+        }
+        // A dictionary replaces the one of its number, so what is held is what the newest ones hold.
+        let others = self.dictionary_bytes.iter().filter(|(id, _)| **id != header.id());
+        let held = others
+            .map(|(_, bytes)| bytes)
+            .sum::<usize>()
+            .saturating_add(body.len());
+        if held > WRITE_BYTES_MAX {
+            let message = format!("dictionaries of {held} bytes");
+            return Err(Error::new(ErrorCode::TooLarge, message)
+                .field("arrow_ipc")
+                .limit(format_args!("{WRITE_BYTES_MAX} bytes")));
+        }
+        let (id, bytes) = (header.id(), body.len());
         let body = aligned(body);
         read_dictionary(&body, header, schema, &mut self.dictionaries, &message.version()).map_err(arrow)?;
+        self.dictionary_bytes.insert(id, bytes);
         Ok(Decoded::Nothing)
     }
 
@@ -155,8 +186,15 @@ impl Decoder {
 ///
 /// # Errors
 /// As [`Decoder::message`]; `MALFORMED_ARROW` if the stream is cut short or lacks its end marker; `TOO_LARGE` beyond `rows_max`.
-pub fn read_stream(mut bytes: Bytes, rows_max: usize) -> Result<(SchemaRef, Vec<RecordBatch>)> {
-    let mut decoder = Decoder::new();
+pub fn read_stream(bytes: Bytes, rows_max: usize) -> Result<(SchemaRef, Vec<RecordBatch>)> {
+    read_all(Decoder::new(), bytes, rows_max)
+}
+
+fn read_all(
+    mut decoder: Decoder,
+    mut bytes: Bytes,
+    rows_max: usize,
+) -> Result<(SchemaRef, Vec<RecordBatch>)> {
     let (mut batches, mut rows) = (Vec::new(), 0usize);
     while let Some((metadata, body)) = next_message(&mut bytes)? {
         if let Decoded::Batch(batch) = decoder.message(&metadata, body)? {
@@ -181,7 +219,11 @@ pub fn read_answer(bytes: Bytes) -> Result<Option<RecordBatch>> {
     if bytes.is_empty() {
         return Ok(None);
     }
-    let (schema, batches) = read_stream(bytes, usize::MAX)?;
+    let decoder = Decoder {
+        columns_beside: ANSWER_COLUMNS,
+        ..Decoder::default()
+    };
+    let (schema, batches) = read_all(decoder, bytes, usize::MAX)?;
     match batches.len() {
         0 => Ok(None),
         1 => Ok(batches.into_iter().next()),
@@ -399,6 +441,49 @@ mod tests {
         fn garbage_never_panics(bytes in proptest::collection::vec(any::<u8>(), 0..300)) {
             prop_assert!(read_stream(bytes.into(), 10).is_err());
         }
+    }
+
+    #[test]
+    fn the_widest_dataset_has_room_for_what_answers_add() {
+        use arrow::array::Int8Array;
+        let of = |columns: usize| {
+            let column = Arc::new(Int8Array::from(vec![1])) as ArrayRef;
+            let named = (0..columns).map(|at| (format!("c{at}"), column.clone()));
+            encode(&RecordBatch::try_from_iter(named).unwrap())
+        };
+        read_stream(of(COLUMNS_MAX), 1).unwrap();
+        let wide = of(COLUMNS_MAX + ANSWER_COLUMNS);
+        assert_eq!(
+            read_stream(wide.clone(), 1).unwrap_err().code,
+            ErrorCode::MalformedArrow
+        );
+        read_answer(wide).unwrap();
+        read_answer(of(COLUMNS_MAX + ANSWER_COLUMNS + 1)).unwrap_err();
+    }
+
+    #[test]
+    fn dictionaries_are_sent_whole_and_replace_one_another() {
+        use arrow::array::{DictionaryArray, Int8Array, StringArray};
+        use arrow::ipc::writer::{DictionaryHandling, IpcWriteOptions};
+        let of = |texts: &[&str]| {
+            let keys = Int8Array::from_iter_values(0..texts.len() as i8);
+            let values = Arc::new(StringArray::from(texts.to_vec()));
+            let column = Arc::new(DictionaryArray::new(keys, values)) as ArrayRef;
+            RecordBatch::try_from_iter([("c", column)]).unwrap()
+        };
+        let write = |handling| {
+            let options = IpcWriteOptions::default().with_dictionary_handling(handling);
+            let first = of(&["a", "b"]);
+            let mut writer =
+                StreamWriter::try_new_with_options(Vec::new(), first.schema_ref(), options).unwrap();
+            writer.write(&first).unwrap();
+            writer.write(&of(&["a", "b", "c"])).unwrap();
+            Bytes::from(writer.into_inner().unwrap())
+        };
+        let (_, batches) = read_stream(write(DictionaryHandling::Resend), 5).unwrap();
+        assert_eq!(batches[1], of(&["a", "b", "c"]));
+        let error = read_stream(write(DictionaryHandling::Delta), 5).unwrap_err();
+        assert_eq!(error.code, ErrorCode::Unsupported, "{error}");
     }
 
     #[test]

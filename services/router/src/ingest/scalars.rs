@@ -11,19 +11,20 @@ use arrow::{
     buffer::{OffsetBuffer, ScalarBuffer},
     compute::cast,
     datatypes::{
-        ArrowDictionaryKeyType, Float16Type, Float32Type, Float64Type, TimestampMicrosecondType,
-        TimestampMillisecondType, TimestampNanosecondType, TimestampSecondType,
+        Float16Type, Float32Type, Float64Type, TimestampMicrosecondType, TimestampMillisecondType,
+        TimestampNanosecondType, TimestampSecondType,
     },
-    downcast_dictionary_array,
 };
 use arrow_schema::{DataType, Field, TimeUnit};
-use longbow_types::{Error, ErrorCode, Result, limits::FLIGHT_MESSAGE_BYTES_MAX, schema::utf8_item};
+use longbow_types::{Error, ErrorCode, Result, limits::WRITE_BYTES_MAX, schema::utf8_item};
+
+use super::size;
 
 /// Turns a column into the type of `field`. `at` names a row for errors.
 ///
 /// # Errors
 /// `TYPE_MISMATCH` naming the column where no value could be right, or the row where one is wrong; `TOO_LARGE` where
-/// shared values, spelt out, exceed what one message may hold.
+/// shared values, spelt out, exceed what one write may hold.
 pub fn adapt(source: &ArrayRef, field: &Field, at: &dyn Fn(usize) -> String) -> Result<ArrayRef> {
     use DataType as T;
     let target = field.data_type();
@@ -188,60 +189,17 @@ fn text_lists<O: OffsetSizeTrait>(
 
 /// Refuses shared text that would become far more once every row holds its own: a few bytes could ask for terabytes.
 fn check_expansion(source: &ArrayRef, column: &str) -> Result<()> {
-    fn keyed<K: ArrowDictionaryKeyType>(array: &arrow::array::DictionaryArray<K>) -> u64 {
-        let lengths = lengths(array.values());
-        array
-            .keys_iter()
-            .flatten()
-            .map(|key| lengths.get(key).copied().unwrap_or(0))
-            .sum()
-    }
-    let array = source.as_ref();
-    let bytes: u64 = match array.data_type() {
-        DataType::Utf8View | DataType::BinaryView => lengths(source).into_iter().sum(),
-        DataType::Dictionary(..) => downcast_dictionary_array!(
-            array => keyed(array),
-            _ => 0
-        ),
+    let bytes = match source.data_type() {
+        DataType::Utf8View | DataType::BinaryView | DataType::Dictionary(..) => size::text_of(source),
         _ => 0,
     };
-    if bytes > FLIGHT_MESSAGE_BYTES_MAX as u64 {
+    if bytes > WRITE_BYTES_MAX as u64 {
         let message = format!("the column {column:?} spelt out is {bytes} bytes");
         return Err(Error::new(ErrorCode::TooLarge, message)
             .field(column.to_owned())
-            .limit(FLIGHT_MESSAGE_BYTES_MAX));
+            .limit(format_args!("{WRITE_BYTES_MAX} bytes")));
     }
     Ok(())
-}
-
-/// Bytes of each value; zero for types of fixed width.
-fn lengths(values: &ArrayRef) -> Vec<u64> {
-    fn differences<O: OffsetSizeTrait>(offsets: &[O]) -> Vec<u64> {
-        offsets
-            .windows(2)
-            .map(|pair| (pair[1] - pair[0]).as_usize() as u64)
-            .collect()
-    }
-    match values.data_type() {
-        DataType::Utf8 => differences(values.as_string::<i32>().value_offsets()),
-        DataType::LargeUtf8 => differences(values.as_string::<i64>().value_offsets()),
-        DataType::Binary => differences(values.as_binary::<i32>().value_offsets()),
-        DataType::LargeBinary => differences(values.as_binary::<i64>().value_offsets()),
-        // The low 32 bits of a view are its length.
-        DataType::Utf8View => values
-            .as_string_view()
-            .views()
-            .iter()
-            .map(|view| u64::from(*view as u32))
-            .collect(),
-        DataType::BinaryView => values
-            .as_binary_view()
-            .views()
-            .iter()
-            .map(|view| u64::from(*view as u32))
-            .collect(),
-        _ => vec![0; values.len()],
-    }
 }
 
 fn mismatch(field: &Field, found: String) -> Error {

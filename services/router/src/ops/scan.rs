@@ -37,6 +37,8 @@ pub struct Scan {
 
 /// Batches of a scan, each of the dataset's schema.
 pub struct ScanStream {
+    /// The dataset scanned.
+    pub open: Open,
     /// The schema of every batch.
     pub schema: SchemaRef,
     /// How fresh the rows are at least.
@@ -98,6 +100,7 @@ impl Core {
             limit: scan.limit,
         };
         let schema = open.schema.arrow().clone();
+        let scanned = open.clone();
         let mut position = Position {
             left: partitions.into(),
             floor,
@@ -116,6 +119,7 @@ impl Core {
             Ok(position.next().await?.map(|batch| (batch, position)))
         });
         Ok(ScanStream {
+            open: scanned,
             schema,
             freshness,
             batches: batches.boxed(),

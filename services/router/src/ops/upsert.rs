@@ -19,7 +19,7 @@ use prost::Message;
 use super::{Core, Open, off_thread};
 use crate::{
     commands::{self, Command, Target},
-    ingest,
+    ingest::{self, size},
     rows::{batch_from_rows, write::check_count},
 };
 
@@ -66,6 +66,14 @@ impl Input {
             Input::Batches { batches, .. } => batches.iter().map(RecordBatch::get_array_memory_size).sum(),
         }
     }
+
+    /// Row of the call that these start with.
+    fn first_row(&self) -> usize {
+        match self {
+            Input::Rows(_) | Input::ArrowIpc(_) => 0,
+            Input::Batches { first_row, .. } => *first_row,
+        }
+    }
 }
 
 impl Core {
@@ -78,7 +86,7 @@ impl Core {
         let input = Arc::new(input);
         self.write(dataset, bytes, ack, at, move |schema, target| {
             let batch = checked(&input, schema)?;
-            commands::upsert(&batch, schema.id_position(), target)
+            commands::upsert(&batch, schema.id_position(), input.first_row(), target)
         })
         .await
     }
@@ -184,23 +192,33 @@ pub async fn check(input: Input, schema: &Schema) -> Result<()> {
             map_epoch: 1,
             partitions: 1,
         };
-        commands::upsert(&batch, schema.id_position(), nowhere).map(drop)
+        commands::upsert(&batch, schema.id_position(), input.first_row(), nowhere).map(drop)
     })
     .await
 }
 
 /// Rows from outside as one batch of the dataset's schema.
 fn checked(input: &Input, schema: &Schema) -> Result<RecordBatch> {
-    let (batches, first_row) = match input {
-        Input::Rows(rows) => return batch_from_rows(rows, schema),
+    let batches = match input {
+        Input::Rows(rows) => {
+            size::check(size::fixed(rows.len(), schema))?;
+            return batch_from_rows(rows, schema);
+        }
         Input::ArrowIpc(bytes) => {
             let (_, batches) = ingest::read_stream(bytes.clone(), WRITE_ROWS_MAX)?;
             check_count(batches.iter().map(RecordBatch::num_rows).sum(), "rows")?;
-            (batches, 0)
+            batches
         }
-        Input::Batches { batches, first_row } => (batches.clone(), *first_row),
+        Input::Batches { batches, .. } => batches.clone(),
     };
-    let mut row = first_row;
+    // Before the first column is built: what is left out or shared takes no room until then.
+    size::check(
+        batches
+            .iter()
+            .map(|batch| size::in_dataset(batch, schema))
+            .fold(0, u64::saturating_add),
+    )?;
+    let mut row = input.first_row();
     let mut adapted = Vec::with_capacity(batches.len());
     for batch in &batches {
         adapted.push(ingest::adapt(batch, schema, row)?);
@@ -224,4 +242,63 @@ fn is_stale(error: &Error) -> bool {
         error.code,
         ErrorCode::SchemaVersionStale | ErrorCode::MapEpochStale | ErrorCode::DatasetNotFound
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::{encode, vectors_of};
+    use arrow::array::{ArrayRef, DictionaryArray, Int32Array, StringArray, UInt64Array};
+    use arrow_schema::{DataType, Field};
+    use longbow_types::{Metric, VectorElement, schema::vector_type};
+
+    fn schema(others: impl IntoIterator<Item = Field>) -> Schema {
+        let mut fields = vec![
+            Field::new("id", DataType::UInt64, false),
+            Field::new("vector", vector_type(VectorElement::F32, 1), false),
+        ];
+        fields.extend(others);
+        Schema::new(fields, "id", Metric::L2).unwrap()
+    }
+
+    fn refused(input: Input, schema: &Schema) {
+        let error = checked(&input, schema).unwrap_err();
+        assert_eq!(
+            (error.code, error.limit.as_deref()),
+            (ErrorCode::TooLarge, Some("268435456 bytes")),
+            "{error}"
+        );
+    }
+
+    #[test]
+    fn columns_left_out_cannot_make_a_small_write_huge() {
+        let wide = schema((0..1_022).map(|at| Field::new(format!("c{at}"), DataType::Int64, true)));
+        let rows = WRITE_ROWS_MAX;
+        let vectors = vectors_of(&vec![vec![1.0]; rows]);
+        let ids: ArrayRef = Arc::new(UInt64Array::from_iter_values(0..rows as u64));
+        let batch = RecordBatch::try_from_iter([("id", ids), ("vector", vectors)]).unwrap();
+        refused(Input::ArrowIpc(encode(&batch)), &wide);
+        refused(Input::Rows(vec![v1::Row::default(); rows]), &wide);
+        let few = Input::ArrowIpc(encode(&batch.slice(0, 100)));
+        assert_eq!(checked(&few, &wide).unwrap().num_columns(), 1_024);
+    }
+
+    #[test]
+    fn shared_values_are_counted_over_all_batches() {
+        let schema = schema([Field::new("text", DataType::Utf8, true)]);
+        let value = Arc::new(StringArray::from(vec!["x".repeat(1 << 20)]));
+        let batch = |start: u64| {
+            let ids: ArrayRef = Arc::new(UInt64Array::from_iter_values(start..start + 100));
+            let keys = Int32Array::from(vec![0; 100]);
+            let text: ArrayRef = Arc::new(DictionaryArray::new(keys, value.clone()));
+            let vectors = vectors_of(&vec![vec![1.0]; 100]);
+            RecordBatch::try_from_iter([("id", ids), ("vector", vectors), ("text", text)]).unwrap()
+        };
+        let of = |count: u64| Input::Batches {
+            batches: (0..count).map(|at| batch(at * 100)).collect(),
+            first_row: 0,
+        };
+        refused(of(3), &schema);
+        assert_eq!(checked(&of(2), &schema).unwrap().num_rows(), 200);
+    }
 }

@@ -6,7 +6,7 @@ use tonic_health::pb::{
     HealthCheckRequest, health_check_response::ServingStatus, health_client::HealthClient,
 };
 
-use crate::cluster::{Client, Cluster, id, near, numbers, refused, row, until};
+use crate::cluster::{Client, Cluster, id, near, numbers, refused, row, until, vector};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn reads_and_writes_go_on_without_a_shard() {
@@ -63,6 +63,11 @@ async fn reads_go_on_without_keepers_and_say_so() {
     let mut by_id = near(&dataset, 0, 1);
     by_id.query = Some(v1::search_request::Query::Id(id(7)));
     assert!(client.search(by_id).await.unwrap().freshness.unwrap().degraded);
+    let ticket = serde_json::json!({"search": {"dataset": dataset, "vector": vector(7), "k": 1}});
+    let ticket = arrow_flight::Ticket::new(ticket.to_string());
+    let told = client.flight.do_get(ticket).await.unwrap();
+    assert_eq!(told.metadata().get("x-longbow-degraded").unwrap(), "true");
+    assert!(told.metadata().get("x-longbow-token").is_some());
     let at = |level| {
         let mut request = near(&dataset, 7, 1);
         request.consistency = Some(v1::Consistency { level: Some(level) });

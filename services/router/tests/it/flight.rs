@@ -118,7 +118,7 @@ async fn what_was_put_is_searched_at_once_and_got_back_equal() {
         .iter()
         .map(|field| field.name().as_str())
         .collect();
-    assert_eq!(names, ["id", "score", "timestamp", "text"]);
+    assert_eq!(names, ["id", "score", "id_str", "timestamp", "text"]);
     assert_eq!(found.column(0).as_primitive::<UInt64Type>().values(), &[5, 4, 6]);
     assert_eq!(
         found
@@ -302,12 +302,23 @@ async fn filters_and_limits_hold_for_rows_and_searches() {
         json!({"search": {"dataset": "put/filter", "vector": [0, 0, 0, 0], "k": 2, "filters": filter}});
     let found = get(&mut client, search.to_string()).await.unwrap();
     assert_eq!(found.column(0).as_primitive::<UInt64Type>().values(), &[91, 92]);
+    let mut limited = search.clone();
+    limited["limit"] = json!(1);
+    let found = get(&mut client, limited.to_string()).await.unwrap();
+    assert_eq!(found.column(0).as_primitive::<UInt64Type>().values(), &[91]);
+    let several = json!({"search": {"dataset": "put/filter", "vectors": [[0, 0, 0, 0], [1, 0, 0]], "k": 2}});
+    let refused = get(&mut client, several.to_string()).await.unwrap_err();
+    assert_eq!(
+        from_status(&refused).field.as_deref(),
+        Some("vectors"),
+        "refused before the second, which is too short, is looked at"
+    );
     let none = json!({"search": {"dataset": "put/filter", "vector": [0, 0, 0, 0], "k": 2,
         "filters": [{"field": "id", "op": "=", "value": -1}]}});
     let none = get(&mut client, none.to_string()).await.unwrap();
     assert_eq!(
         (none.num_rows(), none.num_columns()),
-        (0, 4),
+        (0, 5),
         "the schema comes also without rows"
     );
 }
@@ -364,6 +375,67 @@ async fn rows_that_do_not_fit_are_refused_by_name() {
         );
     }
     assert_eq!(get(&mut client, "put/fit").await.unwrap().num_rows(), 5);
+}
+
+#[tokio::test]
+async fn a_frame_with_an_index_is_stored_without_it() {
+    let mut client = shared().await;
+    let mut columns: Vec<(String, ArrayRef)> = Vec::new();
+    let rows = frame(0..20);
+    for (field, column) in rows.schema_ref().fields().iter().zip(rows.columns()) {
+        columns.push((field.name().clone(), column.clone()));
+    }
+    columns.insert(1, ("__index_level_0__".to_owned(), columns[0].1.clone()));
+    let indexed = RecordBatch::try_from_iter(columns).unwrap();
+    for _ in 0..2 {
+        put(
+            &mut client,
+            "put/indexed",
+            &indexed.schema(),
+            vec![indexed.clone()],
+        )
+        .await
+        .unwrap();
+    }
+    let all = get(&mut client, "put/indexed").await.unwrap();
+    assert_eq!((all.num_rows(), all.num_columns()), (20, rows.num_columns()));
+}
+
+#[tokio::test]
+async fn another_metric_than_the_dataset_has_is_refused() {
+    let mut client = shared().await;
+    let named = |metric: &str| {
+        let notes = std::collections::HashMap::from([("longbow.metric".to_owned(), metric.to_owned())]);
+        Schema::new(frame(0..1).schema().fields().clone()).with_metadata(notes)
+    };
+    let send = |metric: &str| {
+        let schema = Arc::new(named(metric));
+        let batch = RecordBatch::try_new(schema.clone(), frame(1..5).columns().to_vec()).unwrap();
+        (schema, batch)
+    };
+    let (schema, batch) = send("cosine");
+    put(&mut client, "put/metric", &schema, vec![batch])
+        .await
+        .unwrap();
+    for rows in [1, 0] {
+        let (schema, batch) = send("euclidean");
+        let status = put(&mut client, "put/metric", &schema, vec![batch; rows])
+            .await
+            .unwrap_err();
+        let error = from_status(&status);
+        assert_eq!(
+            (error.code, error.field.as_deref()),
+            (ErrorCode::SchemaMismatch, Some("longbow.metric"))
+        );
+    }
+    put(
+        &mut client,
+        "put/metric",
+        &frame(0..1).schema(),
+        vec![frame(5..9)],
+    )
+    .await
+    .unwrap();
 }
 
 #[tokio::test]

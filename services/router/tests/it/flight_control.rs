@@ -4,6 +4,8 @@ use arrow::datatypes::Schema;
 use arrow_flight::{Criteria, FlightDescriptor};
 use bytes::Bytes;
 use futures::{StreamExt, TryStreamExt};
+use longbow_types::ErrorCode;
+use longbow_wire::convert::status::from_status;
 use serde_json::{Value, json};
 use tonic::Code;
 
@@ -66,6 +68,15 @@ async fn flights_are_listed_and_described() {
         .await
         .unwrap();
     assert_eq!(limited.into_inner().count().await, 1);
+    let named = json!({"dataset": "put/listed"}).to_string();
+    let named = client
+        .flight
+        .list_flights(Criteria {
+            expression: named.into(),
+        })
+        .await
+        .unwrap();
+    assert_eq!(named.into_inner().count().await, 1);
 
     for (descriptor, code) in [
         (path(&[]), Code::InvalidArgument),
@@ -100,7 +111,7 @@ async fn actions_delete_tell_and_refuse() {
     let told = |bodies: Vec<Bytes>| String::from_utf8(bodies[0].to_vec()).unwrap();
     for body in [
         json!({"dataset": "put/acts", "id": 3}),
-        json!({"dataset": "put/acts", "ids": ["4", 5]}),
+        json!({"dataset": "put/acts", "ids": ["4", 5], "filters": []}),
     ] {
         assert_eq!(told(act(&mut client, "delete", body).await.unwrap()), "deleted");
     }
@@ -132,6 +143,16 @@ async fn actions_delete_tell_and_refuse() {
         assert_eq!(status.code(), code);
         assert!(status.message().contains("VectorSearchByID"), "{status}");
     }
+    // A query that fails after the first comes as an error behind its answer.
+    let second = json!({"dataset": "put/acts", "vectors": [[0, 0, 0, 0], [0, 0, 0]], "k": 1});
+    let action = arrow_flight::Action {
+        r#type: "VectorSearch".into(),
+        body: second.to_string().into(),
+    };
+    let mut answers = client.flight.do_action(action).await.unwrap().into_inner();
+    assert!(answers.message().await.unwrap().is_some());
+    let error = from_status(&answers.message().await.unwrap_err());
+    assert_eq!(error.code, ErrorCode::DimensionMismatch);
     let typo = act(
         &mut client,
         "VectorSearch",

@@ -17,8 +17,8 @@ struct Wanted {
     dataset: Option<String>,
 }
 
-pub(super) async fn run(core: &Core, body: &Bytes, at: Instant) -> Result<Vec<ActionResult>> {
-    let wanted: Wanted = super::body_of(body)?;
+pub(super) async fn run(core: &Core, body: Bytes, at: Instant) -> Result<Vec<ActionResult>> {
+    let wanted: Wanted = super::body_of(body).await?;
     let told = |status: &str, reason: String, index_len: u64| {
         super::text(json!({ "status": status, "reason": reason, "index_len": index_len }).to_string())
     };

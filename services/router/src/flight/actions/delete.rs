@@ -27,9 +27,10 @@ struct ByNumber {
     vector_id: Value,
 }
 
-pub(super) async fn by_id(core: &Core, body: &Bytes, at: Instant) -> Result<Vec<ActionResult>> {
-    let wanted: ById = super::body_of(body)?;
-    if wanted.filters.is_some_and(|filters| !filters.is_null()) {
+pub(super) async fn by_id(core: &Core, body: Bytes, at: Instant) -> Result<Vec<ActionResult>> {
+    let wanted: ById = super::body_of(body).await?;
+    let none = |filters: &Value| filters.is_null() || filters.as_array().is_some_and(Vec::is_empty);
+    if !wanted.filters.as_ref().is_none_or(none) {
         let message = "deleting by filter is not supported by this version";
         return Err(Error::new(ErrorCode::Unsupported, message).field("filters"));
     }
@@ -52,8 +53,8 @@ pub(super) async fn by_id(core: &Core, body: &Bytes, at: Instant) -> Result<Vec<
     }
 }
 
-pub(super) async fn by_number(core: &Core, body: &Bytes, at: Instant) -> Result<Vec<ActionResult>> {
-    let wanted: ByNumber = super::body_of(body)?;
+pub(super) async fn by_number(core: &Core, body: Bytes, at: Instant) -> Result<Vec<ActionResult>> {
+    let wanted: ByNumber = super::body_of(body).await?;
     one(core, &wanted.dataset, &wanted.vector_id, at, "vector_id").await
 }
 

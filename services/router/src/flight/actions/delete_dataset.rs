@@ -16,8 +16,8 @@ struct Wanted {
     dataset: String,
 }
 
-pub(super) async fn run(core: &Core, body: &Bytes, at: Instant) -> Result<Vec<ActionResult>> {
-    let wanted: Wanted = super::body_of(body)?;
+pub(super) async fn run(core: &Core, body: Bytes, at: Instant) -> Result<Vec<ActionResult>> {
+    let wanted: Wanted = super::body_of(body).await?;
     core.drop_dataset(&wanted.dataset, at).await?;
     Ok(super::text("deleted"))
 }

@@ -10,7 +10,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use crate::{
-    flight::{answer, filters, row_id, search::rows_wanted, ticket::Filter},
+    flight::{answer, filters, reply::Reply, row_id, search::rows_wanted, ticket::Filter},
     ops::Core,
     rows::id_to_proto,
 };
@@ -29,8 +29,8 @@ struct Wanted {
     _local_only: Option<bool>,
 }
 
-pub(super) async fn run(core: &Core, body: &Bytes, at: Instant) -> Result<Vec<ActionResult>> {
-    let wanted: Wanted = super::body_of(body)?;
+pub(super) async fn run(core: &Core, body: Bytes, at: Instant) -> Result<Reply<ActionResult>> {
+    let wanted: Wanted = super::body_of(body).await?;
     let k = rows_wanted(wanted.k.as_ref())?;
     let open = core.open(&wanted.dataset, at).await?;
     let id = row_id::from_json(&wanted.id, open.schema.id_kind(), "id")?;
@@ -43,7 +43,6 @@ pub(super) async fn run(core: &Core, body: &Bytes, at: Instant) -> Result<Vec<Ac
     };
     let found = core.search(&request, at).await?;
     let ids: Vec<Value> = answer::ids(&found)?.iter().map(row_id::to_json).collect();
-    Ok(super::text(
-        json!({ "ids": ids, "scores": answer::scores(&found)? }).to_string(),
-    ))
+    let told = json!({ "ids": ids, "scores": answer::scores(&found)? }).to_string();
+    Ok(Reply::of(super::text(told)).fresh(found.freshness))
 }

@@ -1,0 +1,171 @@
+//! How large do rows become once each holds its own values, in the dataset's types?
+//!
+//! A few bytes can ask for gigabytes: a dictionary's value is sent once and stored for every row that names it, and a
+//! column that is left out is stored as nulls, which are as wide as values. So size is reckoned before anything is
+//! built, over all columns and batches of a call together.
+
+use arrow::{
+    array::{Array, ArrayRef, AsArray, DictionaryArray, OffsetSizeTrait, RecordBatch},
+    datatypes::ArrowDictionaryKeyType,
+    downcast_dictionary_array,
+};
+use arrow_schema::DataType;
+use longbow_types::{Error, ErrorCode, Result, Schema, limits::WRITE_BYTES_MAX};
+
+/// Refuses rows that are more than one write may hold.
+///
+/// # Errors
+/// `TOO_LARGE` naming the limit.
+pub fn check(bytes: u64) -> Result<()> {
+    if bytes <= WRITE_BYTES_MAX as u64 {
+        return Ok(());
+    }
+    let message = format!(
+        "the rows are {bytes} bytes once every row holds all columns of the dataset: send fewer rows at once"
+    );
+    Err(Error::new(ErrorCode::TooLarge, message)
+        .field("rows")
+        .limit(format_args!("{WRITE_BYTES_MAX} bytes")))
+}
+
+/// Bytes that a batch becomes in a dataset, columns that it leaves out included.
+pub fn in_dataset(batch: &RecordBatch, schema: &Schema) -> u64 {
+    text(batch).saturating_add(fixed(batch.num_rows(), schema))
+}
+
+/// Bytes that rows take whatever they hold: those of columns of fixed width, null or not, and of the offsets of others.
+pub fn fixed(rows: usize, schema: &Schema) -> u64 {
+    let width: usize = schema.arrow().fields().iter().map(|f| width(f.data_type())).sum();
+    (rows as u64).saturating_mul(width as u64)
+}
+
+fn width(data_type: &DataType) -> usize {
+    match data_type {
+        DataType::FixedSizeList(item, size) => {
+            item.data_type().primitive_width().unwrap_or(16) * usize::try_from(*size).unwrap_or(0)
+        }
+        // Text, bytes and lists have an offset for each row; a truth value is counted as a whole byte.
+        other => other
+            .primitive_width()
+            .unwrap_or(if *other == DataType::Boolean { 1 } else { 4 }),
+    }
+}
+
+/// Bytes of text of a batch, with shared values as often as rows name them.
+pub fn text(batch: &RecordBatch) -> u64 {
+    batch.columns().iter().map(text_of).fold(0, u64::saturating_add)
+}
+
+/// Bytes of text of a column, with shared values as often as rows name them; zero for types of fixed width.
+pub fn text_of(column: &ArrayRef) -> u64 {
+    fn keyed<K: ArrowDictionaryKeyType>(array: &DictionaryArray<K>) -> u64 {
+        let lengths = lengths(array.values());
+        array
+            .keys_iter()
+            .flatten()
+            .map(|key| lengths.get(key).copied().unwrap_or(0))
+            .fold(0, u64::saturating_add)
+    }
+    fn span<O: OffsetSizeTrait>(offsets: &[O]) -> u64 {
+        let ends = offsets.first().zip(offsets.last());
+        ends.map_or(0, |(first, last)| (*last - *first).as_usize() as u64)
+    }
+    fn items<O: OffsetSizeTrait>(offsets: &[O], values: &ArrayRef) -> u64 {
+        let start = offsets.first().map_or(0, |offset| offset.as_usize());
+        let items = values.slice(start, span(offsets) as usize);
+        // Each item has an offset of its own.
+        text_of(&items).saturating_add(4 * items.len() as u64)
+    }
+    let array = column.as_ref();
+    match array.data_type() {
+        DataType::Utf8 => span(column.as_string::<i32>().value_offsets()),
+        DataType::LargeUtf8 => span(column.as_string::<i64>().value_offsets()),
+        DataType::Binary => span(column.as_binary::<i32>().value_offsets()),
+        DataType::LargeBinary => span(column.as_binary::<i64>().value_offsets()),
+        DataType::FixedSizeBinary(size) => {
+            (column.len() as u64).saturating_mul(u64::try_from(*size).unwrap_or(0))
+        }
+        DataType::Utf8View | DataType::BinaryView => lengths(column).into_iter().sum(),
+        // Vectors come in lists too; numbers are counted by the dataset's own width.
+        DataType::List(item) if !item.data_type().is_numeric() => {
+            let list = column.as_list::<i32>();
+            items(list.value_offsets(), list.values())
+        }
+        DataType::LargeList(item) if !item.data_type().is_numeric() => {
+            let list = column.as_list::<i64>();
+            items(list.value_offsets(), list.values())
+        }
+        DataType::Dictionary(..) => downcast_dictionary_array!(
+            array => keyed(array),
+            _ => 0
+        ),
+        _ => 0,
+    }
+}
+
+/// Bytes of each value; zero for types of fixed width.
+fn lengths(values: &ArrayRef) -> Vec<u64> {
+    fn differences<O: OffsetSizeTrait>(offsets: &[O]) -> Vec<u64> {
+        offsets
+            .windows(2)
+            .map(|pair| (pair[1] - pair[0]).as_usize() as u64)
+            .collect()
+    }
+    // The low 32 bits of a view are its length.
+    let viewed = |views: &[u128]| views.iter().map(|view| u64::from(*view as u32)).collect();
+    match values.data_type() {
+        DataType::Utf8 => differences(values.as_string::<i32>().value_offsets()),
+        DataType::LargeUtf8 => differences(values.as_string::<i64>().value_offsets()),
+        DataType::Binary => differences(values.as_binary::<i32>().value_offsets()),
+        DataType::LargeBinary => differences(values.as_binary::<i64>().value_offsets()),
+        DataType::Utf8View => viewed(values.as_string_view().views()),
+        DataType::BinaryView => viewed(values.as_binary_view().views()),
+        DataType::FixedSizeBinary(size) => vec![u64::try_from(*size).unwrap_or(0); values.len()],
+        _ => vec![0; values.len()],
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::{batch_of_all_kinds, schema_of_all_kinds};
+    use arrow::array::{DictionaryArray, Int32Array, StringArray, StringViewArray};
+    use std::sync::Arc;
+
+    fn one(column: ArrayRef) -> u64 {
+        text_of(&column)
+    }
+
+    #[test]
+    fn shared_values_count_as_often_as_they_are_named() {
+        let values = Arc::new(StringArray::from(vec!["x".repeat(1_000), "yy".to_owned()]));
+        let keys = Int32Array::from(vec![Some(0), None, Some(0), Some(1)]);
+        let dictionary: ArrayRef = Arc::new(DictionaryArray::new(keys, values));
+        assert_eq!(one(dictionary.clone()), 2_002);
+        assert_eq!(one(dictionary.slice(2, 2)), 1_002, "a slice counts its own rows");
+        assert_eq!(one(Arc::new(StringViewArray::from(vec!["abc", "de"]))), 5);
+        assert_eq!(
+            one(Arc::new(StringArray::from(vec!["abc", "de", "f"]).slice(1, 2))),
+            3
+        );
+    }
+
+    #[test]
+    fn columns_left_out_count_like_those_that_are_there() {
+        let (schema, batch) = (schema_of_all_kinds(), batch_of_all_kinds(50));
+        let whole = in_dataset(&batch, &schema);
+        let built = crate::commands::row_bytes(&batch).iter().sum::<usize>() as u64;
+        assert!(whole <= built && built <= whole * 2, "{whole} for {built}");
+        let few = batch.project(&[0, 1, 2]).unwrap();
+        assert_eq!(in_dataset(&few, &schema), text(&few) + fixed(50, &schema));
+        assert_eq!(in_dataset(&batch, &schema) - text(&batch), fixed(50, &schema));
+    }
+
+    #[test]
+    fn the_refusal_names_the_limit() {
+        check(WRITE_BYTES_MAX as u64).unwrap();
+        let error = check(WRITE_BYTES_MAX as u64 + 1).unwrap_err();
+        assert_eq!(error.code, ErrorCode::TooLarge);
+        assert_eq!(error.limit.as_deref(), Some("268435456 bytes"));
+    }
+}
