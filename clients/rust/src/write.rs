@@ -76,8 +76,10 @@ impl Written {
 /// Rows to be written; await it.
 ///
 /// Large sets go in several messages, in order. Each message is validated whole before anything of it is written; the
-/// set as a whole is not atomic. Rows are whole, so the call is retried after a lost answer; if another writer changes
-/// the same row meanwhile, the retry may come after it.
+/// set as a whole is not atomic. An error about a row names it as `rows[i]`, counted over the whole call.
+///
+/// Rows are whole, so the call is retried after a lost answer; if another writer changes or deletes the same row
+/// meanwhile, the retry may come after it and undo that.
 #[derive(Debug)]
 #[must_use = "nothing happens until it is awaited"]
 pub struct Upsert {
@@ -178,7 +180,8 @@ async fn send(dataset: &DatasetHandle, payload: Payload, ack: Ack, written: &mut
     Ok(())
 }
 
-/// Rows to be deleted; await it. Retried after a lost answer.
+/// Rows to be deleted; await it. Retried after a lost answer; a row that another writer wrote again meanwhile may then be
+/// deleted, too.
 #[derive(Debug)]
 #[must_use = "nothing happens until it is awaited"]
 pub struct Delete {
