@@ -89,13 +89,17 @@ pub struct ImportArgs {
 pub async fn run(args: &ImportArgs, global: &Global) -> anyhow::Result<()> {
     let client = connect::patient_client(global)?;
     let output = Output { json: global.json };
-    let source = source::open(args).with_context(|| format!("opening {}", args.file.display()))?;
+    let source = source::open(args)
+        .map_err(source::at_fault)
+        .with_context(|| format!("opening {}", args.file.display()))?;
     let (schema, created) = schema_of_dataset(&client, args, &source).await?;
     if created {
         output.note(&format!("created {}", args.dataset))?;
     }
     let bar = load::progress(source.rows, &args.dataset, !global.json);
-    let batches = source.batches.map(move |batch| Ok(fit::batch(&batch?, &schema)?));
+    let batches = source
+        .batches
+        .map(move |batch| Ok(fit::batch(&batch.map_err(source::at_fault)?, &schema)?));
     let plan = load::Plan {
         ack: args.ack.into(),
         last_ack: args.ack.into(),

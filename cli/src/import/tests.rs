@@ -219,6 +219,29 @@ async fn numbers_arrive_as_they_are_or_not_at_all() {
     cluster.stop().await.unwrap();
 }
 
+#[tokio::test]
+async fn a_file_at_fault_has_a_code() {
+    let dir = tempfile::tempdir().unwrap();
+    for (name, bytes) in [
+        ("x.csv", Some(&b"1"[..])),
+        ("none.npy", None),
+        ("x.npy", Some(b"no")),
+        ("x.parquet", Some(b"PAR1")),
+    ] {
+        let file = dir.path().join(name);
+        if let Some(bytes) = bytes {
+            std::fs::write(&file, bytes).unwrap();
+        }
+        let error = import("http://127.0.0.1:1", &file, &[]).await.unwrap_err();
+        let ours = error::find(&error).unwrap();
+        assert_eq!(
+            (ours.code, ours.field.as_deref()),
+            (ErrorCode::InvalidValue, Some("file")),
+            "{error:#}"
+        );
+    }
+}
+
 #[test]
 fn only_what_may_pass_is_worth_another_try() {
     let again = |code| may_pass(&anyhow::Error::from(Error::new(code, "x")).context("y"));
