@@ -182,6 +182,9 @@ fn failure_of(router: &str, status: &Status, past_deadline: bool) -> Failure {
     } else if foreign && is_transport_error(status) {
         let message = format!("{router} does not answer as a Longbow router: {}", chain(status));
         error = Error::new(ErrorCode::Unreachable, message).field("endpoint");
+    } else if foreign && status.code() == Code::Unimplemented {
+        let message = format!("{router} does not know this call: is it a Longbow router of this version?");
+        error = Error::new(ErrorCode::Unsupported, message).field("endpoint");
     }
     Failure { error, not_sent }
 }

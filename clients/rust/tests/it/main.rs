@@ -259,3 +259,12 @@ async fn something_else_at_the_address_is_an_error_too() {
     let error = client.dataset("d").upsert([row()]).await.unwrap_err();
     assert_eq!(error.code, ErrorCode::Unreachable, "{error}");
 }
+
+#[tokio::test]
+async fn a_server_that_does_not_know_the_call_is_named() {
+    let writes = Writes::refusing(0, ErrorCode::NoLeader);
+    let address = serve(&writes).await;
+    let error = client(&[address], options()).status().await.unwrap_err();
+    assert_eq!(error.code, ErrorCode::Unsupported);
+    assert!(error.message.contains(&address.to_string()), "{error}");
+}
