@@ -10,7 +10,10 @@ use arrow::{
 };
 use arrow_schema::{DataType, Field, Schema as ArrowSchema, TimeUnit};
 use longbow_client::{Error, ErrorCode, Metric, Schema, VectorElement};
-use longbow_types::schema::{is_scalar, utf8_item, vector_type};
+use longbow_types::{
+    limits::DIMENSION_MAX,
+    schema::{is_scalar, utf8_item, vector_type},
+};
 
 /// Key of a file's metadata that names the metric.
 const METRIC_KEY: &str = "longbow.metric";
@@ -30,6 +33,8 @@ pub struct Wishes<'a> {
 
 /// The schema of a dataset that can hold a file. `list_length` is the length of its vectors, if the type does not say.
 pub fn schema(file: &ArrowSchema, list_length: Option<usize>, wishes: &Wishes) -> Result<Schema, Error> {
+    required(file, wishes.id_column, "ids", "--id-column")?;
+    required(file, wishes.vector_column, "vectors", "--vector-column")?;
     let mut fields = Vec::with_capacity(file.fields().len());
     for field in file.fields() {
         let name = field.name();
@@ -53,6 +58,17 @@ pub fn schema(file: &ArrowSchema, list_length: Option<usize>, wishes: &Wishes) -
         None => file_metric(file)?,
     };
     Schema::new(fields, wishes.id_column, metric)
+}
+
+fn required(file: &ArrowSchema, name: &str, what: &str, option: &'static str) -> Result<(), Error> {
+    if file.index_of(name).is_ok() {
+        return Ok(());
+    }
+    let known: Vec<&str> = file.fields().iter().map(|field| field.name().as_str()).collect();
+    let message = format!("no column {name:?} for the {what}; say which one it is with {option}");
+    Err(Error::new(ErrorCode::UnknownColumn, message)
+        .field(name.to_owned())
+        .limit(format_args!("one of {}", known.join(", "))))
 }
 
 fn file_metric(file: &ArrowSchema) -> Result<Metric, Error> {
@@ -97,19 +113,25 @@ fn vector(field: &Field, length: Option<usize>, wish: Option<VectorElement>) -> 
             return Err(cannot(field, &message));
         }
     };
-    let dimension = match field.data_type() {
+    let length = match field.data_type() {
         T::FixedSizeList(_, size) => usize::try_from(*size).ok(),
         _ => length,
     };
-    let dimension = dimension.filter(|length| (1..=longbow_types::limits::DIMENSION_MAX).contains(length));
-    dimension
-        .map(|dimension| vector_type(element, dimension))
-        .ok_or_else(|| {
-            cannot(
-                field,
-                "the length of the vectors cannot be told, or is not possible",
-            )
-        })
+    let wrong = |why: String| {
+        Error::new(ErrorCode::InvalidSchema, why)
+            .field(field.name().clone())
+            .limit(format_args!("1 to {DIMENSION_MAX} elements"))
+    };
+    let dimension = length.ok_or_else(|| {
+        wrong(
+            "no row of the file tells the length of the vectors; `longbow dataset create` can be told"
+                .to_owned(),
+        )
+    })?;
+    if !(1..=DIMENSION_MAX).contains(&dimension) {
+        return Err(wrong(format!("vectors of {dimension} elements")));
+    }
+    Ok(vector_type(element, dimension))
 }
 
 fn scalar(field: &Field) -> Result<DataType, Error> {
@@ -316,6 +338,22 @@ mod tests {
         );
         assert_eq!(made[2].data_type(), &DataType::List(utf8_item()));
         assert!(made[2].is_null(1) && made[2].as_list::<i32>().value(0).is_null(1));
+    }
+
+    #[test]
+    fn the_columns_that_must_be_there_are_asked_for() {
+        let file = file();
+        let told = |keep: &[usize], length| {
+            let part = file.project(keep).unwrap();
+            schema(part.schema_ref(), length, &WISHES).unwrap_err()
+        };
+        let error = told(&[1, 2], Some(3));
+        assert_eq!(error.code, ErrorCode::UnknownColumn);
+        assert!(error.message.contains("--id-column"), "{error}");
+        assert_eq!(error.limit.as_deref(), Some("one of vector, pos"));
+        assert!(told(&[0, 2], Some(3)).message.contains("--vector-column"));
+        assert!(told(&[0, 1], None).message.contains("dataset create"));
+        assert!(told(&[0, 1], Some(0)).message.contains("0 elements"));
     }
 
     #[test]

@@ -12,7 +12,8 @@ use std::path::PathBuf;
 
 use anyhow::Context;
 use clap::Args;
-use longbow_client::{Client, Consistency, ErrorCode, Schema};
+use longbow_client::{Client, Consistency, Error, ErrorCode, Schema};
+use longbow_node::shutdown::Shutdown;
 use longbow_types::error::ErrorKind;
 use serde_json::json;
 
@@ -105,7 +106,13 @@ pub async fn run(args: &ImportArgs, global: &Global) -> anyhow::Result<()> {
         last_ack: args.ack.into(),
         parallel: args.parallel as usize,
     };
-    let loaded = load::load(&client.dataset(&args.dataset), batches, &plan, &bar).await;
+    let dataset = client.dataset(&args.dataset);
+    let shutdown = Shutdown::new();
+    shutdown.on_signals().context("listening for signals")?;
+    let loaded = tokio::select! {
+        loaded = load::load(&dataset, batches, &plan, &bar) => loaded,
+        () = shutdown.wait() => Err(Error::new(ErrorCode::Cancelled, "interrupted").into()),
+    };
     let acknowledged = bar.position();
     bar.finish_and_clear();
     let loaded = match loaded {

@@ -63,10 +63,12 @@ pub fn at_fault(error: anyhow::Error) -> anyhow::Error {
     if error::find(&error).is_some() {
         return error;
     }
-    Error::new(ErrorCode::InvalidValue, format!("{error:#}"))
-        .field("file")
-        .limit(READABLE)
-        .into()
+    let ours = Error::new(ErrorCode::InvalidValue, format!("{error:#}")).field("file");
+    // One that cannot be opened may well be of the right kind.
+    if error.is::<std::io::Error>() {
+        return ours.into();
+    }
+    ours.limit(READABLE).into()
 }
 
 /// Opens a file for reading.

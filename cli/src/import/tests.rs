@@ -16,7 +16,7 @@ use arrow::{
     record_batch::RecordBatch,
 };
 use clap::Parser;
-use longbow_client::{Error, Metric, RowId, VectorElement, col};
+use longbow_client::{Metric, RowId, VectorElement, col};
 
 use super::*;
 use crate::{
