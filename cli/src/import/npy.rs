@@ -56,7 +56,7 @@ pub fn open(path: &Path, args: &ImportArgs) -> anyhow::Result<Source> {
         );
         return Err(Error::new(ErrorCode::InvalidValue, message)
             .field("first-id")
-            .limit(u64::MAX - shape.rows)
+            .limit(format_args!("0 to {}", u64::MAX - shape.rows))
             .into());
     }
     let schema: SchemaRef = Arc::new(ArrowSchema::new(vec![
