@@ -2,23 +2,25 @@
 
 use std::io::Read;
 
-use anyhow::Context;
 use longbow_client::{Error, ErrorCode};
 
 /// Longest text read from a file or stdin.
 const BYTES_MAX: u64 = 16 << 20;
 
 /// Reads a vector from an argument, the file that it names, or stdin.
-pub fn read(argument: &str) -> anyhow::Result<Vec<f32>> {
+pub fn read(argument: &str) -> Result<Vec<f32>, Error> {
+    let cannot = |error: std::io::Error| {
+        let message = format!("the vector cannot be read from {argument}: {error}");
+        Error::new(ErrorCode::InvalidValue, message).field("vector")
+    };
     let text = if argument == "-" {
-        slurp(std::io::stdin().lock()).context("reading the vector from stdin")?
+        slurp(std::io::stdin().lock()).map_err(cannot)?
     } else if let Some(path) = argument.strip_prefix('@') {
-        let file = std::fs::File::open(path).with_context(|| format!("opening {path}"))?;
-        slurp(file).with_context(|| format!("reading the vector from {path}"))?
+        std::fs::File::open(path).and_then(slurp).map_err(cannot)?
     } else {
         argument.to_owned()
     };
-    Ok(parse(&text)?)
+    parse(&text)
 }
 
 fn slurp(source: impl Read) -> std::io::Result<String> {
@@ -63,6 +65,15 @@ mod tests {
         }
         assert_eq!(parse("1,x").unwrap_err().code, ErrorCode::InvalidVector);
         assert_eq!(parse("[]").unwrap_err().code, ErrorCode::MissingField);
-        assert!(read("@/nowhere/at/all").is_err());
+    }
+
+    #[test]
+    fn a_file_that_cannot_be_read_is_named() {
+        let error = read("@/nowhere/v.json").unwrap_err();
+        assert_eq!(
+            (error.code, error.field.as_deref()),
+            (ErrorCode::InvalidValue, Some("vector"))
+        );
+        assert!(error.message.contains("/nowhere/v.json"), "{error}");
     }
 }

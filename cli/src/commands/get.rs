@@ -2,12 +2,12 @@
 
 use anyhow::Context;
 use clap::Args;
-use longbow_client::{Consistency, Found, Rows};
+use longbow_client::{Consistency, Error, ErrorCode, Found, Rows};
 use serde_json::json;
 
 use crate::{
     args::Global,
-    commands::search::{cell, consistency, names_of, vector_cell},
+    commands::search::{DEGRADED, cell, consistency, names_of, vector_cell},
     connect,
     output::{
         Output, json as to_json,
@@ -67,13 +67,28 @@ pub async fn run(args: &GetArgs, global: &Global) -> anyhow::Result<()> {
     if global.json || !found.rows.is_empty() {
         output.result(&value, || as_text(&found))?;
     }
-    for id in &missing {
-        eprintln!("not there: {id}");
+    if !global.json {
+        for id in &missing {
+            eprintln!("not there: {id}");
+        }
     }
     if found.rows.is_empty() {
-        anyhow::bail!("{} holds none of these rows", args.dataset);
+        return Err(none_there(&args.dataset, found.degraded).into());
     }
     Ok(())
+}
+
+fn none_there(dataset: &str, degraded: bool) -> Error {
+    let doubt = if degraded {
+        format!(": {DEGRADED}")
+    } else {
+        String::new()
+    };
+    Error::new(
+        ErrorCode::RowNotFound,
+        format!("{dataset} holds none of these rows{doubt}"),
+    )
+    .field("ids")
 }
 
 fn as_text(found: &Rows) -> String {
@@ -94,7 +109,11 @@ fn as_text(found: &Rows) -> String {
         }
         table.add_row(cells);
     }
-    table.to_string()
+    let mut out = table.to_string();
+    if found.degraded {
+        out.push_str(&format!("\nwarning: {DEGRADED}"));
+    }
+    out
 }
 
 fn row_json(row: &Found) -> serde_json::Value {
@@ -107,4 +126,30 @@ fn row_json(row: &Found) -> serde_json::Value {
         out["vector"] = json!(vector);
     }
     out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use longbow_client::{RowId, Token};
+
+    #[test]
+    fn an_answer_that_may_be_behind_says_so() {
+        let found = |degraded| Rows {
+            rows: vec![Found {
+                id: RowId::U64(7),
+                columns: std::collections::BTreeMap::new(),
+                vector: None,
+                row_version: 1,
+            }],
+            token: Token::default(),
+            degraded,
+        };
+        assert!(as_text(&found(true)).contains("may be behind"));
+        assert!(!as_text(&found(false)).contains("may be behind"));
+        let error = none_there("words", true);
+        assert_eq!(error.code, ErrorCode::RowNotFound);
+        assert!(error.message.contains("may be behind"), "{error}");
+        assert!(!none_there("words", false).message.contains("behind"));
+    }
 }

@@ -1,7 +1,7 @@
 //! `longbow latch …`: act on the cluster-wide "stop accepting writes" state.
 
 use clap::Subcommand;
-use longbow_client::LatchStatus;
+use longbow_client::{Error, ErrorCode, LatchStatus};
 use serde_json::json;
 
 use crate::{
@@ -32,6 +32,9 @@ pub async fn run(command: &LatchCommand, global: &Global) -> anyhow::Result<()> 
             // Only to tell whether there was anything to reset; a reset must not depend on it.
             let before = client.status().await.ok().map(|status| status.latch);
             let latch = client.reset_latch().await?;
+            if let Some(error) = still_tripped(&latch) {
+                return Err(error.into());
+            }
             let idle = before.is_some_and(|before| was_idle(&before, &latch));
             let output = Output { json: global.json };
             output.result(&json!({ "latch": latch_json(&latch), "reset": !idle }), || {
@@ -41,6 +44,14 @@ pub async fn run(command: &LatchCommand, global: &Global) -> anyhow::Result<()> 
         }
     }
     Ok(())
+}
+
+/// The error if writes are refused although the reset was taken: a disk failed again meanwhile.
+fn still_tripped(latch: &LatchStatus) -> Option<Error> {
+    latch.tripped.then(|| {
+        let message = format!("still after the reset: {}", latch_line(latch).trim_end());
+        Error::new(ErrorCode::LatchTripped, message)
+    })
 }
 
 /// Whether there was nothing to reset. A reset of a tripped latch raises the epoch, which a router may hear of late.
@@ -63,5 +74,10 @@ mod tests {
         assert!(!was_idle(&latch(true, 1), &latch(false, 2)));
         // The router had not heard that it was tripped.
         assert!(!was_idle(&latch(false, 0), &latch(false, 2)));
+        assert_eq!(still_tripped(&latch(false, 2)), None);
+        assert_eq!(
+            still_tripped(&latch(true, 3)).map(|error| error.code),
+            Some(ErrorCode::LatchTripped)
+        );
     }
 }

@@ -29,6 +29,9 @@ in single quotes; a time is written timestamp '2020-01-02' or timestamp '2020-01
 offset), or in microseconds. Consistency: fresh (sees every acknowledged write), strict (fresh, or an error), any, or the token that a
 write printed.";
 
+/// Why an answer may miss what was written.
+pub const DEGRADED: &str = "no keeper leads, so the newest reachable state answered; it may be behind";
+
 /// Arguments of `longbow search`.
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
@@ -123,7 +126,7 @@ fn as_text(found: &SearchResults) -> String {
         hits_table(&found.hits, None)
     };
     if found.degraded {
-        out.push_str("\nwarning: no keeper leads, so the newest reachable state answered; it may be behind");
+        out.push_str(&format!("\nwarning: {DEGRADED}"));
     }
     out
 }

@@ -3,14 +3,17 @@
 use std::sync::Arc;
 
 use arrow::{
-    array::{Array, ArrayRef, make_array, new_null_array},
+    array::{Array, ArrayRef, AsArray},
     compute::{CastOptions, cast_with_options},
-    error::ArrowError,
+    datatypes::{Date64Type, TimestampMillisecondType},
     record_batch::RecordBatch,
 };
 use arrow_schema::{DataType, Field, Schema as ArrowSchema, TimeUnit};
 use longbow_client::{Error, ErrorCode, Metric, Schema, VectorElement};
-use longbow_types::schema::{is_scalar, utf8_item, vector_type};
+use longbow_types::{
+    limits::DIMENSION_MAX,
+    schema::{is_scalar, utf8_item, vector_type},
+};
 
 /// Key of a file's metadata that names the metric.
 const METRIC_KEY: &str = "longbow.metric";
@@ -30,6 +33,8 @@ pub struct Wishes<'a> {
 
 /// The schema of a dataset that can hold a file. `list_length` is the length of its vectors, if the type does not say.
 pub fn schema(file: &ArrowSchema, list_length: Option<usize>, wishes: &Wishes) -> Result<Schema, Error> {
+    required(file, wishes.id_column, "ids", "--id-column")?;
+    required(file, wishes.vector_column, "vectors", "--vector-column")?;
     let mut fields = Vec::with_capacity(file.fields().len());
     for field in file.fields() {
         let name = field.name();
@@ -53,6 +58,17 @@ pub fn schema(file: &ArrowSchema, list_length: Option<usize>, wishes: &Wishes) -
         None => file_metric(file)?,
     };
     Schema::new(fields, wishes.id_column, metric)
+}
+
+fn required(file: &ArrowSchema, name: &str, what: &str, option: &'static str) -> Result<(), Error> {
+    if file.index_of(name).is_ok() {
+        return Ok(());
+    }
+    let known: Vec<&str> = file.fields().iter().map(|field| field.name().as_str()).collect();
+    let message = format!("no column {name:?} for the {what}; say which one it is with {option}");
+    Err(Error::new(ErrorCode::UnknownColumn, message)
+        .field(name.to_owned())
+        .limit(format_args!("one of {}", known.join(", "))))
 }
 
 fn file_metric(file: &ArrowSchema) -> Result<Metric, Error> {
@@ -97,19 +113,25 @@ fn vector(field: &Field, length: Option<usize>, wish: Option<VectorElement>) -> 
             return Err(cannot(field, &message));
         }
     };
-    let dimension = match field.data_type() {
+    let length = match field.data_type() {
         T::FixedSizeList(_, size) => usize::try_from(*size).ok(),
         _ => length,
     };
-    let dimension = dimension.filter(|length| (1..=longbow_types::limits::DIMENSION_MAX).contains(length));
-    dimension
-        .map(|dimension| vector_type(element, dimension))
-        .ok_or_else(|| {
-            cannot(
-                field,
-                "the length of the vectors cannot be told, or is not possible",
-            )
-        })
+    let wrong = |why: String| {
+        Error::new(ErrorCode::InvalidSchema, why)
+            .field(field.name().clone())
+            .limit(format_args!("1 to {DIMENSION_MAX} elements"))
+    };
+    let dimension = length.ok_or_else(|| {
+        wrong(
+            "no row of the file tells the length of the vectors; `longbow dataset create` can be told"
+                .to_owned(),
+        )
+    })?;
+    if !(1..=DIMENSION_MAX).contains(&dimension) {
+        return Err(wrong(format!("vectors of {dimension} elements")));
+    }
+    Ok(vector_type(element, dimension))
 }
 
 fn scalar(field: &Field) -> Result<DataType, Error> {
@@ -143,7 +165,8 @@ fn cannot(field: &Field, why: &str) -> Error {
         .limit("leave the column out with --columns, or write it otherwise")
 }
 
-/// A batch with the columns of the dataset, in its order and types. Nothing is dropped silently.
+/// A batch with columns of the dataset, as the cluster takes them. Only what cannot change a value is done here; whether
+/// a number, a time or a vector is one that the dataset can keep, the router judges, as it does for every client.
 pub fn batch(batch: &RecordBatch, schema: &Schema) -> Result<RecordBatch, Error> {
     let file = batch.schema_ref();
     for field in file.fields() {
@@ -157,63 +180,73 @@ pub fn batch(batch: &RecordBatch, schema: &Schema) -> Result<RecordBatch, Error>
             ..error
         })?;
     }
-    let mut columns: Vec<ArrayRef> = Vec::with_capacity(schema.arrow().fields().len());
     for field in schema.arrow().fields() {
-        columns.push(match batch.column_by_name(field.name()) {
-            Some(column) => cast(column, field)?,
-            None if field.is_nullable() => new_null_array(field.data_type(), batch.num_rows()),
-            None => {
-                let message = format!("the file has no column {:?}", field.name());
-                return Err(Error::new(ErrorCode::SchemaMismatch, message).field(field.name().clone()));
-            }
-        });
+        if !field.is_nullable() && file.index_of(field.name()).is_err() {
+            let message = format!("the file has no column {:?}", field.name());
+            return Err(Error::new(ErrorCode::SchemaMismatch, message).field(field.name().clone()));
+        }
     }
-    RecordBatch::try_new(Arc::clone(schema.arrow()), columns)
+    let mut fields = Vec::with_capacity(file.fields().len());
+    let mut columns = Vec::with_capacity(file.fields().len());
+    for (field, column) in file.fields().iter().zip(batch.columns()) {
+        let column = spelt_out(column, field.name())?;
+        fields.push(Field::new(
+            field.name(),
+            column.data_type().clone(),
+            field.is_nullable(),
+        ));
+        columns.push(column);
+    }
+    RecordBatch::try_new(Arc::new(ArrowSchema::new(fields)), columns)
         .map_err(|error| Error::new(ErrorCode::SchemaMismatch, error.to_string()))
 }
 
-fn cast(column: &ArrayRef, field: &Field) -> Result<ArrayRef, Error> {
-    if !field.is_nullable() && column.null_count() > 0 {
-        let row = (0..column.len()).find(|&row| column.is_null(row)).unwrap_or(0);
-        let message = format!("row {row} of a batch has no {}", field.name());
-        return Err(Error::new(ErrorCode::NullNotAllowed, message).field(field.name().clone()));
+/// The same values without dictionaries and views, whose slices would carry what they share again and again; dates as
+/// times, which the cluster has.
+fn spelt_out(column: &ArrayRef, name: &str) -> Result<ArrayRef, Error> {
+    use DataType as T;
+    let target = match column.data_type() {
+        T::Dictionary(_, values) => {
+            let values = converted(column, values, name)?;
+            return spelt_out(&values, name);
+        }
+        T::Utf8View => T::Utf8,
+        T::BinaryView => T::Binary,
+        T::List(item) | T::LargeList(item) if is_shared_text(item.data_type()) => T::List(utf8_item()),
+        // Milliseconds hold every date there is.
+        T::Date32 | T::Date64 => {
+            let date = converted(column, &T::Date64, name)?;
+            let millis = date.as_primitive::<Date64Type>();
+            return Ok(Arc::new(millis.reinterpret_cast::<TimestampMillisecondType>()));
+        }
+        _ => return Ok(Arc::clone(column)),
+    };
+    converted(column, &target, name)
+}
+
+fn is_shared_text(data_type: &DataType) -> bool {
+    match data_type {
+        DataType::Utf8View => true,
+        DataType::Dictionary(_, values) => {
+            matches!(
+                **values,
+                DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View
+            )
+        }
+        _ => false,
     }
-    if column.data_type() == field.data_type() {
-        return Ok(Arc::clone(column));
-    }
-    let options = CastOptions {
+}
+
+/// A cast between two encodings of the same values.
+fn converted(column: &ArrayRef, target: &DataType, name: &str) -> Result<ArrayRef, Error> {
+    let strict = CastOptions {
         safe: false,
         ..CastOptions::default()
     };
-    let made = match field.data_type() {
-        DataType::Timestamp(TimeUnit::Microsecond, Some(_)) => instants(column, field.data_type(), &options),
-        other => cast_with_options(column, other, &options),
-    };
-    made.map_err(|error| {
-        let message = format!(
-            "{} cannot become {}: {error}",
-            column.data_type(),
-            field.data_type()
-        );
-        Error::new(ErrorCode::TypeMismatch, message).field(field.name().clone())
+    cast_with_options(column, target, &strict).map_err(|error| {
+        let message = format!("{} cannot become {target}: {error}", column.data_type());
+        Error::new(ErrorCode::TypeMismatch, message).field(name.to_owned())
     })
-}
-
-/// Dates and times as instants. Times without a zone are taken for UTC, those with one are instants already; so zones
-/// are mere labels here, and no table of zones is needed.
-fn instants(column: &ArrayRef, utc: &DataType, options: &CastOptions) -> Result<ArrayRef, ArrowError> {
-    let plain = match column.data_type() {
-        DataType::Timestamp(unit, Some(_)) => relabelled(column, DataType::Timestamp(*unit, None))?,
-        _ => Arc::clone(column),
-    };
-    let micros = DataType::Timestamp(TimeUnit::Microsecond, None);
-    relabelled(&cast_with_options(&plain, &micros, options)?, utc.clone())
-}
-
-/// The same numbers under another type of the same width.
-fn relabelled(column: &ArrayRef, data_type: DataType) -> Result<ArrayRef, ArrowError> {
-    let data = column.to_data().into_builder().data_type(data_type).build()?;
-    Ok(make_array(data))
 }
 
 #[cfg(test)]
@@ -223,10 +256,10 @@ mod tests {
     use super::*;
     use arrow::{
         array::{
-            AsArray, Date32Array, DictionaryArray, Int32Array, LargeStringArray, ListArray, ListBuilder,
-            StringBuilder, TimestampSecondArray, UInt16Array,
+            Date32Array, DictionaryArray, Int32Array, LargeStringArray, ListArray, ListBuilder,
+            StringBuilder, StringDictionaryBuilder, StringViewArray, UInt16Array,
         },
-        datatypes::{Float16Type, Float32Type, Int32Type, TimestampMicrosecondType},
+        datatypes::{Float32Type, Int32Type},
     };
 
     const WISHES: Wishes = Wishes {
@@ -268,40 +301,59 @@ mod tests {
         let schema = schema(file.schema_ref(), Some(3), &wishes).unwrap();
         assert_eq!(schema.vector().element, VectorElement::F16);
         let rows = batch(&file, &schema).unwrap();
-        assert_eq!(rows.schema_ref(), schema.arrow());
         assert_eq!(rows["pos"].as_string::<i32>().value(1), "noun");
         assert!(rows["gloss"].is_null(1));
         assert_eq!(
-            rows["day"].as_primitive::<TimestampMicrosecondType>().value(1),
-            86_400_000_000
+            rows["day"].as_primitive::<TimestampMillisecondType>().value(1),
+            86_400_000
         );
-        let vector = rows["vector"].as_fixed_size_list().value(1);
-        assert_eq!(vector.as_primitive::<Float16Type>().value(2).to_f32(), 1.5);
-        assert_eq!(
-            rows["lemmas"]
-                .as_list::<i32>()
-                .value(0)
-                .as_string::<i32>()
-                .value(1),
-            "hound"
-        );
+        // What may change a value is left to the router.
+        for name in ["id", "vector", "lemmas", "count"] {
+            assert_eq!(&rows[name], &file[name], "{name}");
+        }
     }
 
     #[test]
-    fn times_of_any_zone_become_instants() {
-        let at = TimestampSecondArray::from(vec![1_000]).with_timezone("Europe/Berlin");
+    fn every_date_and_shared_text_keep_their_values() {
+        let mut shared = ListBuilder::new(StringDictionaryBuilder::<Int32Type>::new());
+        shared.append_value([Some("a"), None]);
+        shared.append_null();
+        let days = Date32Array::from(vec![i32::MIN, i32::MAX]);
+        let views = StringViewArray::from(vec![Some("text that is too long for a view"), None]);
         let columns: Vec<(&str, ArrayRef)> = vec![
-            ("id", Arc::new(UInt16Array::from(vec![7]))),
-            ("vector", vectors(1, 3)),
-            ("at", Arc::new(at)),
+            ("day", Arc::new(days)),
+            ("view", Arc::new(views)),
+            ("shared", Arc::new(shared.finish())),
         ];
-        let file = RecordBatch::try_from_iter(columns).unwrap();
-        let made = schema(file.schema_ref(), Some(3), &WISHES).unwrap();
-        let rows = batch(&file, &made).unwrap();
+        let spelt = |name: &str, column: &ArrayRef| spelt_out(column, name).unwrap();
+        let made: Vec<_> = columns.iter().map(|(name, column)| spelt(name, column)).collect();
+        let millis = made[0].as_primitive::<TimestampMillisecondType>();
         assert_eq!(
-            rows["at"].as_primitive::<TimestampMicrosecondType>().value(0),
-            1_000_000_000
+            millis.values()[..],
+            [i64::from(i32::MIN), i64::from(i32::MAX)].map(|day| day * 86_400_000)
         );
+        assert_eq!(
+            made[1].as_string::<i32>().value(0),
+            "text that is too long for a view"
+        );
+        assert_eq!(made[2].data_type(), &DataType::List(utf8_item()));
+        assert!(made[2].is_null(1) && made[2].as_list::<i32>().value(0).is_null(1));
+    }
+
+    #[test]
+    fn the_columns_that_must_be_there_are_asked_for() {
+        let file = file();
+        let told = |keep: &[usize], length| {
+            let part = file.project(keep).unwrap();
+            schema(part.schema_ref(), length, &WISHES).unwrap_err()
+        };
+        let error = told(&[1, 2], Some(3));
+        assert_eq!(error.code, ErrorCode::UnknownColumn);
+        assert!(error.message.contains("--id-column"), "{error}");
+        assert_eq!(error.limit.as_deref(), Some("one of vector, pos"));
+        assert!(told(&[0, 2], Some(3)).message.contains("--vector-column"));
+        assert!(told(&[0, 1], None).message.contains("dataset create"));
+        assert!(told(&[0, 1], Some(0)).message.contains("0 elements"));
     }
 
     #[test]
@@ -326,35 +378,11 @@ mod tests {
     fn what_does_not_fit_is_refused_by_name() {
         let file = file();
         let made = schema(file.schema_ref(), Some(3), &WISHES).unwrap();
-        let replaced = |name: &str, array: ArrayRef| {
-            let columns = file.schema_ref().fields().iter().map(|field| {
-                let old = file.column_by_name(field.name()).unwrap();
-                let new = if field.name() == name { &array } else { old };
-                (field.name().clone(), Arc::clone(new))
-            });
-            RecordBatch::try_from_iter(columns).unwrap()
-        };
-        let cases = [
-            (
-                replaced("vector", vectors(2, 4)),
-                "vector",
-                ErrorCode::TypeMismatch,
-            ),
-            (
-                replaced("id", Arc::new(UInt16Array::from(vec![Some(1), None]))),
-                "id",
-                ErrorCode::NullNotAllowed,
-            ),
-            (file.project(&[1, 2]).unwrap(), "id", ErrorCode::SchemaMismatch),
-        ];
-        for (rows, field, code) in cases {
-            let error = batch(&rows, &made).unwrap_err();
-            assert_eq!(
-                (error.field.as_deref(), error.code),
-                (Some(field), code),
-                "{error}"
-            );
-        }
+        let error = batch(&file.project(&[1, 2]).unwrap(), &made).unwrap_err();
+        assert_eq!(
+            (error.field.as_deref(), error.code),
+            (Some("id"), ErrorCode::SchemaMismatch)
+        );
         let narrow = schema(file.project(&[0, 1]).unwrap().schema_ref(), Some(3), &WISHES).unwrap();
         let error = batch(&file, &narrow).unwrap_err();
         assert_eq!(error.code, ErrorCode::UnknownColumn);
@@ -362,7 +390,7 @@ mod tests {
     }
 
     #[test]
-    fn missing_columns_become_null_where_they_may() {
+    fn columns_may_be_missing_where_null_may_be() {
         let file = file();
         let all = file.schema_ref().fields().iter();
         let nullable = ArrowSchema::new(
@@ -371,7 +399,7 @@ mod tests {
         );
         let made = schema(&nullable, Some(3), &WISHES).unwrap();
         let rows = batch(&file.project(&[0, 1]).unwrap(), &made).unwrap();
-        assert_eq!(rows["gloss"].null_count(), 2);
+        assert_eq!(rows.num_columns(), 2);
         let strict = schema(file.schema_ref(), Some(3), &WISHES).unwrap();
         let error = batch(&file.project(&[0, 1]).unwrap(), &strict).unwrap_err();
         assert_eq!(error.code, ErrorCode::SchemaMismatch);

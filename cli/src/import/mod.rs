@@ -12,7 +12,8 @@ use std::path::PathBuf;
 
 use anyhow::Context;
 use clap::Args;
-use longbow_client::{Client, Consistency, ErrorCode, Schema};
+use longbow_client::{Client, Consistency, Error, ErrorCode, Schema};
+use longbow_node::shutdown::Shutdown;
 use longbow_types::error::ErrorKind;
 use serde_json::json;
 
@@ -34,7 +35,8 @@ Examples:
   longbow import more.parquet --dataset words --ack indexed
 
 Parquet: a column of ids (integers or text), a column of vectors (lists of floats, all of one length), any others.
-Dictionaries become text, dates and times microseconds in UTC. NumPy: a matrix of f2, f4 or f8, one row a vector; row
+Dictionaries become text, dates and times microseconds in UTC. Numbers and times that a column of the dataset cannot hold
+exactly are refused; only floats are rounded to narrower ones. NumPy: a matrix of f2, f4 or f8, one row a vector; row
 numbers become ids. Rows whose id is there already are replaced. An interrupted import can simply be run again.";
 
 /// Arguments of `longbow import`.
@@ -88,19 +90,29 @@ pub struct ImportArgs {
 pub async fn run(args: &ImportArgs, global: &Global) -> anyhow::Result<()> {
     let client = connect::patient_client(global)?;
     let output = Output { json: global.json };
-    let source = source::open(args).with_context(|| format!("opening {}", args.file.display()))?;
+    let source = source::open(args)
+        .map_err(source::at_fault)
+        .with_context(|| format!("opening {}", args.file.display()))?;
     let (schema, created) = schema_of_dataset(&client, args, &source).await?;
     if created {
         output.note(&format!("created {}", args.dataset))?;
     }
     let bar = load::progress(source.rows, &args.dataset, !global.json);
-    let batches = source.batches.map(move |batch| Ok(fit::batch(&batch?, &schema)?));
+    let batches = source
+        .batches
+        .map(move |batch| Ok(fit::batch(&batch.map_err(source::at_fault)?, &schema)?));
     let plan = load::Plan {
         ack: args.ack.into(),
         last_ack: args.ack.into(),
         parallel: args.parallel as usize,
     };
-    let loaded = load::load(&client.dataset(&args.dataset), batches, &plan, &bar).await;
+    let dataset = client.dataset(&args.dataset);
+    let shutdown = Shutdown::new();
+    shutdown.on_signals().context("listening for signals")?;
+    let loaded = tokio::select! {
+        loaded = load::load(&dataset, batches, &plan, &bar) => loaded,
+        () = shutdown.wait() => Err(Error::new(ErrorCode::Cancelled, "interrupted").into()),
+    };
     let acknowledged = bar.position();
     bar.finish_and_clear();
     let loaded = match loaded {

@@ -14,7 +14,7 @@ use arrow::{
     record_batch::RecordBatch,
 };
 use arrow_schema::{DataType, Field, Schema as ArrowSchema, SchemaRef};
-use longbow_client::VectorElement;
+use longbow_client::{Error, ErrorCode, VectorElement};
 use longbow_types::{limits::DIMENSION_MAX, schema::vector_type};
 
 use super::{
@@ -49,13 +49,16 @@ pub fn open(path: &Path, args: &ImportArgs) -> anyhow::Result<Source> {
         "the header promises {} rows of {row_bytes} bytes, which the file's {bytes} bytes are not",
         shape.rows
     );
-    let last = shape.rows.checked_add(args.first_id);
-    ensure!(
-        last.is_some(),
-        "--first-id {} leaves no room for {} rows",
-        args.first_id,
-        shape.rows
-    );
+    if shape.rows.checked_add(args.first_id).is_none() {
+        let message = format!(
+            "--first-id {} leaves no ids for {} rows",
+            args.first_id, shape.rows
+        );
+        return Err(Error::new(ErrorCode::InvalidValue, message)
+            .field("first-id")
+            .limit(format_args!("0 to {}", u64::MAX - shape.rows))
+            .into());
+    }
     let schema: SchemaRef = Arc::new(ArrowSchema::new(vec![
         Field::new(&args.id_column, DataType::UInt64, false),
         Field::new(

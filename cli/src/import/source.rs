@@ -5,8 +5,13 @@ use std::path::Path;
 use anyhow::bail;
 use arrow::record_batch::RecordBatch;
 use arrow_schema::SchemaRef;
+use longbow_client::{Error, ErrorCode};
 
 use super::{ImportArgs, npy, parquet};
+use crate::error;
+
+/// Files that can be imported.
+const READABLE: &str = "a .parquet file, or a .npy matrix of f2, f4 or f8";
 
 /// Batches of rows, read as they are asked for.
 pub type Batches = Box<dyn Iterator<Item = anyhow::Result<RecordBatch>> + Send>;
@@ -29,7 +34,7 @@ pub fn open(args: &ImportArgs) -> anyhow::Result<Source> {
     let mut source = match ending {
         Some("parquet") => parquet::open(&args.file, args)?,
         Some("npy") => npy::open(&args.file, args)?,
-        _ => bail!("files end in .parquet or .npy; this one does not"),
+        _ => bail!("the file's name ends in neither .parquet nor .npy"),
     };
     if args.limit > 0 && args.limit < source.rows {
         source.rows = args.limit;
@@ -53,7 +58,20 @@ fn limited(batches: Batches, limit: u64) -> impl Iterator<Item = anyhow::Result<
     })
 }
 
-/// Opens a file for reading, with its name in the error.
+/// An error about the file with a code: one that has none yet says what is wrong with the file.
+pub fn at_fault(error: anyhow::Error) -> anyhow::Error {
+    if error::find(&error).is_some() {
+        return error;
+    }
+    let ours = Error::new(ErrorCode::InvalidValue, format!("{error:#}")).field("file");
+    // One that cannot be opened may well be of the right kind.
+    if error.is::<std::io::Error>() {
+        return ours.into();
+    }
+    ours.limit(READABLE).into()
+}
+
+/// Opens a file for reading.
 pub fn file(path: &Path) -> anyhow::Result<std::fs::File> {
     Ok(std::fs::File::open(path)?)
 }

@@ -8,12 +8,15 @@ use std::{
 };
 
 use arrow::{
-    array::{ArrayRef, FixedSizeListArray, TimestampMicrosecondArray, UInt64Array},
+    array::{
+        ArrayRef, FixedSizeListArray, Float64Array, TimestampMicrosecondArray, TimestampNanosecondArray,
+        UInt64Array,
+    },
     datatypes::Float32Type,
     record_batch::RecordBatch,
 };
 use clap::Parser;
-use longbow_client::{Error, RowId, col};
+use longbow_client::{Metric, RowId, VectorElement, col};
 
 use super::*;
 use crate::{
@@ -148,6 +151,95 @@ async fn rows_that_cannot_be_written_leave_no_empty_dataset_and_no_false_hope() 
     assert_eq!(error.code, ErrorCode::TypeMismatch);
 
     cluster.stop().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn numbers_arrive_as_they_are_or_not_at_all() {
+    let dir = tempfile::tempdir().unwrap();
+    let (cluster, endpoint) = cluster(&dir.path().join("data")).await;
+    let client = Client::lazy(
+        std::slice::from_ref(&endpoint),
+        longbow_client::Options::default(),
+    )
+    .unwrap();
+    let schema = longbow_client::SchemaBuilder::new()
+        .id("id", longbow_client::IdKind::U64)
+        .vector("vector", 2, VectorElement::F32, Metric::L2)
+        .int32("count")
+        .float32("weight")
+        .timestamp_micros("at")
+        .build()
+        .unwrap();
+    client.dataset("words").create(&schema).await.unwrap();
+    let file = dir.path().join("rows.parquet");
+    let rows = |name: &str, column: ArrayRef| {
+        let ids: ArrayRef = match name {
+            "id" => Arc::clone(&column),
+            _ => Arc::new(UInt64Array::from_iter_values(0..column.len() as u64)),
+        };
+        let lists = (0..column.len()).map(|row| Some([Some(row as f32), Some(1.0)]));
+        let vectors = FixedSizeListArray::from_iter_primitive::<Float32Type, _, _>(lists, 2);
+        let mut columns: Vec<(&str, ArrayRef)> = vec![("id", ids), ("vector", Arc::new(vectors))];
+        if name != "id" {
+            columns.push((name, column));
+        }
+        let batch = RecordBatch::try_from_iter(columns).unwrap();
+        let out = std::fs::File::create(&file).unwrap();
+        let mut writer = ::parquet::arrow::ArrowWriter::try_new(out, batch.schema(), None).unwrap();
+        writer.write(&batch).unwrap();
+        writer.close().unwrap();
+    };
+    let floats = |values: [f64; 3]| Arc::new(Float64Array::from(values.to_vec())) as ArrayRef;
+    let nanos: ArrayRef = Arc::new(TimestampNanosecondArray::from(vec![1_000, 2_000, 2_001]));
+    for (name, column, value) in [
+        ("count", floats([1.0, 2.0, 2.7]), "2.7"),
+        ("count", floats([1.0, 2.0, 3e9]), "3000000000.0"),
+        ("id", floats([0.0, 1.0, 1.7]), "1.7"),
+        ("weight", floats([1.0, 2.0, 1e39]), "1e39"),
+        ("at", nanos, "1970-01-01T00:00:00.000002001"),
+    ] {
+        rows(name, column);
+        // The row is counted over the file, not over what was sent at once.
+        let error = import(&endpoint, &file, &["--batch-rows=2"]).await.unwrap_err();
+        let told = format!("{error:#}");
+        assert!(
+            told.contains("row 2 of the file") && told.contains(&format!("{name} is {value:?}")),
+            "{told}"
+        );
+        assert_eq!(
+            error::find(&error).unwrap().code,
+            ErrorCode::TypeMismatch,
+            "{told}"
+        );
+    }
+    rows("count", floats([4.0, 5.0, 6.0]));
+    import(&endpoint, &file, &["--ack=applied"]).await.unwrap();
+    let found = client.dataset("words").get([2_u64]).await.unwrap();
+    assert_eq!(found.rows[0].columns["count"], longbow_client::Value::I64(6));
+    cluster.stop().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_file_at_fault_has_a_code() {
+    let dir = tempfile::tempdir().unwrap();
+    for (name, bytes) in [
+        ("x.csv", Some(&b"1"[..])),
+        ("none.npy", None),
+        ("x.npy", Some(b"no")),
+        ("x.parquet", Some(b"PAR1")),
+    ] {
+        let file = dir.path().join(name);
+        if let Some(bytes) = bytes {
+            std::fs::write(&file, bytes).unwrap();
+        }
+        let error = import("http://127.0.0.1:1", &file, &[]).await.unwrap_err();
+        let ours = error::find(&error).unwrap();
+        assert_eq!(
+            (ours.code, ours.field.as_deref()),
+            (ErrorCode::InvalidValue, Some("file")),
+            "{error:#}"
+        );
+    }
 }
 
 #[test]

@@ -9,6 +9,7 @@ pub(crate) const MESSAGE_BYTES: usize = 8 << 20;
 
 /// One message's worth of rows.
 pub(crate) struct Piece {
+    pub rows: usize,
     pub stream: Bytes,
 }
 
@@ -71,6 +72,7 @@ fn encode(batches: &[RecordBatch]) -> Result<Piece, ArrowError> {
         writer.write(batch)?;
     }
     Ok(Piece {
+        rows: batches.iter().map(RecordBatch::num_rows).sum(),
         stream: writer.into_inner()?.into(),
     })
 }

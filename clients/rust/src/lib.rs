@@ -33,8 +33,10 @@
 //! ```
 //!
 //! A [`Client`] is cheap to clone and safe to share between tasks. It talks to any number of routers: a call goes to
-//! one of them and moves on to the next when that one does not answer. Calls that may be sent twice (reads, upserts,
-//! deletes) are retried with backoff until [`Options::timeout`]; what a call promises about retries stands with it.
+//! one of them and moves on to the next when that one cannot be reached, breaks off, or gives no sign of life for half
+//! of [`Options::timeout`] (10 s at most, 2 s at least). Where a call ran out of time the next call moves on. Calls that
+//! may be sent twice (reads, upserts, deletes) are retried with backoff until the timeout; what a call promises about
+//! retries stands with it.
 //!
 //! Every error is a [`longbow_types::Error`]: a stable [`ErrorCode`], the field at fault, the limit.
 //!

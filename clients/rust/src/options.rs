@@ -15,7 +15,7 @@ use std::time::Duration;
 pub struct Options {
     /// Bearer key, if the routers ask for one.
     pub api_key: Option<String>,
-    /// Time for one call, retries included. Travels to every node that works on it. 30 s.
+    /// Time for one call, retries included. Travels to every node that works on it. 30 s; at most a year counts.
     pub timeout: Duration,
     /// Time to open one connection. 3 s.
     pub connect_timeout: Duration,
@@ -54,6 +54,8 @@ impl Default for Options {
 ///
 /// The pause before retry n is random between half and all of `pause_min · 2ⁿ`, at most `pause_max`; a server that
 /// says when to come back is waited for. No retry starts that could not be answered before the call's deadline.
+///
+/// Asking the next router because no connection to this one could be opened is no retry: nothing was sent.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RetryPolicy {
     /// Most retries of one call; 0: none. 10.
@@ -65,7 +67,7 @@ pub struct RetryPolicy {
 }
 
 impl RetryPolicy {
-    /// Never sends a call twice.
+    /// Never sends a call twice. Routers that cannot be connected to are still passed over.
     pub fn none() -> Self {
         Self {
             retries_max: 0,

@@ -23,12 +23,17 @@ use crate::{
 
 /// Time beyond the deadline after which an answer that says "deadline exceeded" is no longer waited for.
 const GRACE: Duration = Duration::from_millis(250);
+/// Longest time for one call: what is longer is for ever, and clocks cannot add it.
+const TIMEOUT_MAX: Duration = Duration::from_secs(365 * 24 * 3600);
+/// Shortest and longest silence of a router that owes an answer before it is asked for a sign of life, and then how
+/// long that may take.
+const KEEPALIVE: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(5));
 
 /// The routers, and how calls to them are made.
 #[derive(Debug)]
 pub(crate) struct Pool {
     routers: Vec<(String, Channel)>,
-    /// Index of the router that answered last.
+    /// Index of the router to ask first: the one that answered last, or the next after one that did not.
     preferred: AtomicUsize,
     bearer: Option<MetadataValue<Ascii>>,
     options: Options,
@@ -36,7 +41,8 @@ pub(crate) struct Pool {
 
 impl Pool {
     /// Checks the endpoints; connects to none.
-    pub fn new(endpoints: Vec<String>, options: Options) -> Result<Self> {
+    pub fn new(endpoints: Vec<String>, mut options: Options) -> Result<Self> {
+        options.timeout = options.timeout.min(TIMEOUT_MAX);
         let bearer = options.api_key.as_deref().map(bearer).transpose()?;
         let routers = endpoints
             .into_iter()
@@ -61,17 +67,19 @@ impl Pool {
         Fut: Future<Output = Result<Response<A>, Status>> + Send,
     {
         let deadline = Instant::now() + self.options.timeout;
-        let mut retries = 0;
+        let (mut attempts, mut retries) = (0, 0);
         loop {
             let failure = match self.attempt(deadline, message, &send).await {
                 Ok(answer) => return Ok(answer),
                 Err(failure) => failure,
             };
+            attempts += 1;
             let left = deadline.saturating_duration_since(Instant::now());
-            // Before anything is said to be wrong, every router was asked once, without a pause.
-            let untried = failure.not_sent && (retries as usize) + 1 < self.routers.len();
+            // Before anything is said to be wrong, every router was asked once. That is no retry: nothing was sent.
+            if failure.not_sent && attempts < self.routers.len() && !left.is_zero() {
+                continue;
+            }
             match pause_after(&failure, repeat, retries, left, &self.options.retry, random()) {
-                Some(_) if untried => {}
                 Some(pause) => tokio::time::sleep(pause).await,
                 None => return Err(failure.error),
             }
@@ -102,7 +110,11 @@ impl Pool {
                 not_sent: false,
             },
         };
-        if failure.error.code.kind() == ErrorKind::Unavailable {
+        // One that is too late may be frozen: the next call, if not this one, is better made elsewhere.
+        if matches!(
+            failure.error.code.kind(),
+            ErrorKind::Unavailable | ErrorKind::DeadlineExceeded
+        ) {
             // Calls running beside this one may have moved on already.
             let next = (index + 1) % self.routers.len();
             let _ = self
@@ -125,10 +137,15 @@ fn channel(text: &str, options: &Options) -> Result<Channel> {
     if uri.scheme_str() != Some("http") || uri.host().is_none() {
         return Err(wrong(format!("{text:?} is not an http:// address")));
     }
+    // A router that is frozen or cut off keeps its connections and answers nothing. Found out while half of a call's
+    // time is left, it does not cost the call; a slow answer of a router that lives is waited for.
+    let silence = (options.timeout / 4).clamp(KEEPALIVE.0, KEEPALIVE.1);
     let endpoint = Endpoint::from(uri)
         .connect_timeout(options.connect_timeout)
         .tcp_nodelay(true)
         .tcp_keepalive(Some(Duration::from_secs(30)))
+        .http2_keep_alive_interval(silence)
+        .keep_alive_timeout(silence)
         .http2_adaptive_window(true)
         .user_agent(concat!("longbow-rust/", env!("CARGO_PKG_VERSION")))
         .map_err(|e| wrong(e.to_string()))?;
@@ -165,6 +182,9 @@ fn failure_of(router: &str, status: &Status, past_deadline: bool) -> Failure {
     } else if foreign && is_transport_error(status) {
         let message = format!("{router} does not answer as a Longbow router: {}", chain(status));
         error = Error::new(ErrorCode::Unreachable, message).field("endpoint");
+    } else if foreign && status.code() == Code::Unimplemented {
+        let message = format!("{router} does not know this call: is it a Longbow router of this version?");
+        error = Error::new(ErrorCode::Unsupported, message).field("endpoint");
     }
     Failure { error, not_sent }
 }

@@ -9,7 +9,7 @@ use crate::options::RetryPolicy;
 /// Whether a call may reach the cluster twice.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Repeat {
-    /// Twice is as good as once.
+    /// Twice leaves what once does, unless another writer came between.
     Harmless,
     /// Only when it surely did not happen the first time.
     OnlyIfNotSent,
@@ -48,7 +48,10 @@ pub(crate) fn pause_after(
         .pause_min
         .saturating_mul(1 << retries.min(20))
         .min(policy.pause_max);
-    let own = longest.mul_f64(0.5 + 0.5 * random.clamp(0.0, 1.0));
+    // A pause that is not shorter than what is left is none; so the product cannot overflow.
+    let own = longest
+        .min(left.saturating_mul(2))
+        .mul_f64(0.5 + 0.5 * random.clamp(0.0, 1.0));
     let pause = error.retry_after.map_or(own, |asked| asked.max(own));
     (pause < left).then_some(pause)
 }
@@ -127,6 +130,22 @@ mod tests {
         assert_eq!(all[1], Some(policy.pause_min * 2));
         assert_eq!(all[9], Some(policy.pause_max));
         assert_eq!(all[10], None);
+    }
+
+    #[test]
+    fn the_longest_pauses_there_are_mean_no_retry() {
+        let policy = RetryPolicy {
+            pause_min: Duration::MAX,
+            pause_max: Duration::MAX,
+            ..RetryPolicy::default()
+        };
+        let failure = failed(ErrorCode::NoLeader);
+        for random in [0.0, 1.0] {
+            assert_eq!(
+                pause_after(&failure, Repeat::Harmless, 0, LONG, &policy, random),
+                None
+            );
+        }
     }
 
     #[test]

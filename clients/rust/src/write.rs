@@ -76,8 +76,10 @@ impl Written {
 /// Rows to be written; await it.
 ///
 /// Large sets go in several messages, in order. Each message is validated whole before anything of it is written; the
-/// set as a whole is not atomic. Rows are whole, so the call is retried after a lost answer; if another writer changes
-/// the same row meanwhile, the retry may come after it.
+/// set as a whole is not atomic. An error about a row names it as `rows[i]`, counted over the whole call.
+///
+/// Rows are whole, so the call is retried after a lost answer; if another writer changes or deletes the same row
+/// meanwhile, the retry may come after it and undo that.
 #[derive(Debug)]
 #[must_use = "nothing happens until it is awaited"]
 pub struct Upsert {
@@ -106,10 +108,15 @@ impl IntoFuture for Upsert {
     fn into_future(self) -> Self::IntoFuture {
         Box::pin(async move {
             let mut written = Written::nothing(Ack::Indexed);
+            let mut before = 0;
             for rows in messages(self.rows)? {
+                let count = rows.len();
                 let rows = rows.into_iter().map(Row::into_proto).collect();
                 let payload = Payload::Rows(v1::Rows { rows });
-                send(&self.dataset, payload, self.ack, &mut written).await?;
+                send(&self.dataset, payload, self.ack, &mut written)
+                    .await
+                    .map_err(|error| counted_from(before, error))?;
+                before += count;
             }
             Ok(written)
         })
@@ -149,13 +156,21 @@ impl IntoFuture for UpsertBatches {
     fn into_future(self) -> Self::IntoFuture {
         Box::pin(async move {
             let mut written = Written::nothing(Ack::Indexed);
-            let mut any = false;
+            let mut before = 0;
             for piece in pieces(self.batches) {
-                any = true;
-                let payload = Payload::ArrowIpc(piece?.stream);
-                send(&self.dataset, payload, self.ack, &mut written).await?;
+                let piece = piece?;
+                let payload = Payload::ArrowIpc(piece.stream);
+                send(&self.dataset, payload, self.ack, &mut written)
+                    .await
+                    .map_err(|error| counted_from(before, error))?;
+                before += piece.rows;
             }
-            if any { Ok(written) } else { Err(no_rows("batches")) }
+            // No piece is empty.
+            if before > 0 {
+                Ok(written)
+            } else {
+                Err(no_rows("batches"))
+            }
         })
     }
 }
@@ -178,7 +193,8 @@ async fn send(dataset: &DatasetHandle, payload: Payload, ack: Ack, written: &mut
     Ok(())
 }
 
-/// Rows to be deleted; await it. Retried after a lost answer.
+/// Rows to be deleted; await it. Retried after a lost answer; a row that another writer wrote again meanwhile may then be
+/// deleted, too.
 #[derive(Debug)]
 #[must_use = "nothing happens until it is awaited"]
 pub struct Delete {
@@ -254,6 +270,18 @@ fn messages(rows: Vec<Row>) -> Result<Vec<Vec<Row>>> {
     Ok(all)
 }
 
+/// The error with `rows[i]` counted over the whole call, of which `before` rows went in earlier messages.
+fn counted_from(before: usize, mut error: Error) -> Error {
+    let place = error.field.as_deref().and_then(|field| {
+        let (row, rest) = field.strip_prefix("rows[")?.split_once(']')?;
+        Some((row.parse::<usize>().ok()?.checked_add(before)?, rest))
+    });
+    if let Some((row, rest)) = place {
+        error.field = Some(format!("rows[{row}]{rest}").into());
+    }
+    error
+}
+
 fn no_rows(field: &'static str) -> Error {
     Error::new(ErrorCode::MissingField, "there is nothing to write").field(field)
 }
@@ -280,6 +308,21 @@ mod tests {
     fn one_huge_row_is_left_to_the_server() {
         let row = Row::new(1_u64).column("text", "x".repeat(2 * MESSAGE_BYTES));
         assert_eq!(messages(vec![row.clone(), row]).unwrap().len(), 2);
+    }
+
+    #[test]
+    fn rows_at_fault_are_counted_over_the_whole_call() {
+        for (field, want) in [
+            ("rows[3].vector", "rows[1003].vector"),
+            ("rows[3]", "rows[1003]"),
+            ("rows[x].vector", "rows[x].vector"),
+            ("dataset", "dataset"),
+        ] {
+            let error = counted_from(1000, Error::new(ErrorCode::InvalidValue, "x").field(field));
+            assert_eq!(error.field.as_deref(), Some(want));
+        }
+        let error = counted_from(1000, Error::new(ErrorCode::InvalidValue, "x"));
+        assert_eq!(error.field, None);
     }
 
     #[test]

@@ -161,6 +161,57 @@ async fn a_dead_router_is_passed_over_even_without_retries_left_to_pause() {
 }
 
 #[tokio::test]
+async fn every_router_is_tried_even_where_no_retry_is_allowed() {
+    let writes = Writes::refusing(0, ErrorCode::NoLeader);
+    let alive = serve(&writes).await;
+    let mut options = options();
+    options.retry = RetryPolicy::none();
+    let client = client(&[nobody(), nobody(), nobody(), alive], options);
+    client.dataset("d").upsert([row()]).await.unwrap();
+}
+
+/// A router that is frozen: the kernel takes connections, nobody reads them.
+fn frozen() -> (std::net::TcpListener, SocketAddr) {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    (listener, address)
+}
+
+#[tokio::test]
+async fn a_frozen_router_is_found_out_before_the_call_fails() {
+    let writes = Writes::refusing(0, ErrorCode::NoLeader);
+    let (_held, silent) = frozen();
+    let alive = serve(&writes).await;
+    let client = client(&[silent, alive], options().timeout(Duration::from_secs(8)));
+    let dataset = client.dataset("d");
+    for call in 1..=5 {
+        dataset.upsert([row()]).await.unwrap();
+        assert_eq!(writes.calls.load(Ordering::SeqCst), call);
+    }
+}
+
+#[tokio::test]
+async fn the_call_after_one_that_was_too_late_goes_elsewhere() {
+    let mut hangs = Writes::refusing(0, ErrorCode::NoLeader);
+    Arc::get_mut(&mut hangs).unwrap().hang = true;
+    let writes = Writes::refusing(0, ErrorCode::NoLeader);
+    let addresses = [serve(&hangs).await, serve(&writes).await];
+    let client = client(&addresses, options().timeout(Duration::from_secs(1)));
+    let error = client.dataset("d").upsert([row()]).await.unwrap_err();
+    assert_eq!(error.code, ErrorCode::DeadlineExceeded, "{error}");
+    client.dataset("d").upsert([row()]).await.unwrap();
+}
+
+#[tokio::test]
+async fn no_timeout_is_too_long() {
+    let writes = Writes::refusing(1, ErrorCode::NoLeader);
+    let mut options = options().timeout(Duration::MAX);
+    options.connect_timeout = Duration::MAX;
+    let client = client(&[serve(&writes).await], options);
+    client.dataset("d").upsert([row()]).await.unwrap();
+}
+
+#[tokio::test]
 async fn nobody_there_is_an_error_that_names_the_address() {
     let address = nobody();
     let mut options = options();
@@ -207,4 +258,13 @@ async fn something_else_at_the_address_is_an_error_too() {
     let client = client(&[address], options());
     let error = client.dataset("d").upsert([row()]).await.unwrap_err();
     assert_eq!(error.code, ErrorCode::Unreachable, "{error}");
+}
+
+#[tokio::test]
+async fn a_server_that_does_not_know_the_call_is_named() {
+    let writes = Writes::refusing(0, ErrorCode::NoLeader);
+    let address = serve(&writes).await;
+    let error = client(&[address], options()).status().await.unwrap_err();
+    assert_eq!(error.code, ErrorCode::Unsupported);
+    assert!(error.message.contains(&address.to_string()), "{error}");
 }
