@@ -104,7 +104,7 @@ impl Service {
 
     /// Waits until everything up to an index has been routed.
     async fn routed(&self, index: u64) -> Result<()> {
-        self.state.want(index);
+        let _want = self.state.wants.add(index);
         let mut routed = self.state.watch_routed();
         let reached = routed.wait_for(|&routed| routed >= index).await;
         reached
@@ -116,13 +116,14 @@ impl Service {
     async fn reached(&self, partition: &Partition, index: u64, until: Until) -> Result<()> {
         let (mut routed, mut progress) = (self.state.watch_routed(), partition.progress());
         // Slots that the caller waits for; known once the index is applied.
-        let mut slots = None;
+        let (mut slots, mut want) = (None, None);
         loop {
             let now = *routed.borrow_and_update();
             progress.borrow_and_update();
             let read = partition.read(now);
             if slots.is_none() && read.state.applied_index >= index {
                 slots = Some(read.view.slots());
+                want = None;
             }
             if partition.is_evicted() {
                 return Err(not_found(partition.key.dataset));
@@ -137,7 +138,7 @@ impl Service {
                     if let Some(why) = partition.stopped() {
                         return Err(partition.stopped_error(why));
                     }
-                    self.state.want(index);
+                    want.get_or_insert_with(|| self.state.wants.add(index));
                 }
             }
             // Neither sender is dropped while `self` and the partition are held.
