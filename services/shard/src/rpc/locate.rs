@@ -35,7 +35,8 @@ impl Service {
     ///
     /// # Errors
     /// `DATASET_NOT_FOUND`; `NO_REPLICA` for a partition that is not here, or while the log is replayed;
-    /// `REPLICA_STOPPED` for an index that will never be applied; `DEADLINE_EXCEEDED`; `STOPPING`.
+    /// `REPLICA_STOPPED` for an index that will never be applied, or rows that will never be linked;
+    /// `DEADLINE_EXCEEDED`; `STOPPING`.
     pub(super) async fn locate(
         &self,
         target: Option<PartitionSet>,
@@ -93,12 +94,17 @@ impl Service {
             self.reached(partition, index, until).await?;
         }
         let routed = self.state.routed();
+        let reads = partitions
+            .iter()
+            .map(|partition| partition.read(routed))
+            .collect();
+        // A drop is done before its index counts as routed: nobody shall be told that its rows are as new as that.
+        if partitions.iter().any(|partition| partition.is_evicted()) {
+            return Err(not_found(dataset));
+        }
         Ok(Located {
             dataset: known.name.clone(),
-            reads: partitions
-                .iter()
-                .map(|partition| partition.read(routed))
-                .collect(),
+            reads,
         })
     }
 
@@ -130,10 +136,12 @@ impl Service {
             }
             let linked = partition.reader.linked();
             match slots {
-                Some(slots) if until == Until::Applied || linked >= slots || partition.is_unbuildable() => {
-                    return Ok(());
+                Some(slots) if until == Until::Applied || linked >= slots => return Ok(()),
+                Some(_) => {
+                    if let Some(why) = partition.unbuildable() {
+                        return Err(partition.unbuildable_error(why));
+                    }
                 }
-                Some(_) => {}
                 None => {
                     if let Some(why) = partition.stopped() {
                         return Err(partition.stopped_error(why));
