@@ -67,6 +67,8 @@ impl Applied {
 #[derive(Debug, Clone, PartialEq)]
 pub struct Catalogue {
     applied_index: u64,
+    /// Which log this is; 0 until an entry has told.
+    log_id: u64,
     map_epoch: u64,
     datasets: BTreeMap<DatasetId, Arc<Dataset>>,
     by_name: BTreeMap<String, DatasetId>,
@@ -85,6 +87,7 @@ impl Catalogue {
     pub fn new() -> Self {
         Self {
             applied_index: 0,
+            log_id: 0,
             map_epoch: 1,
             datasets: BTreeMap::new(),
             by_name: BTreeMap::new(),
@@ -139,6 +142,11 @@ impl Catalogue {
     /// Index of the last entry applied; 0 before the first.
     pub fn applied_index(&self) -> u64 {
         self.applied_index
+    }
+
+    /// Which log this is the state of; 0 until a shard has registered. No two logs have the same.
+    pub fn log_id(&self) -> u64 {
+        self.log_id
     }
 
     /// Raised whenever the replicas of an existing partition change. Starts at 1.

@@ -39,15 +39,21 @@ impl Actors {
         let (send, receive) = mpsc::channel();
         let run = move || {
             let runner = System::new();
-            let node = runner.block_on(async {
-                let arbiters = (0..threads).map(|_| Arbiter::new()).collect();
-                ShardNode::new(state, options, arbiters).start()
+            let (node, arbiters) = runner.block_on(async {
+                let arbiters: Vec<Arbiter> = (0..threads).map(|_| Arbiter::new()).collect();
+                let handles = arbiters.iter().map(Arbiter::handle).collect();
+                (ShardNode::new(state, options, handles).start(), arbiters)
             });
             // The starter waits for this; if it is gone there is nobody to run for.
             if send.send((node, System::current())).is_ok()
                 && let Err(error) = runner.run()
             {
                 tracing::error!(%error, "the actors' system stopped");
+            }
+            for arbiter in arbiters {
+                arbiter.stop();
+                // Its panics were printed; there is nothing to hear from it.
+                let _ = arbiter.join();
             }
         };
         let thread = thread::Builder::new().name("actors".to_owned()).spawn(run)?;

@@ -98,6 +98,8 @@ fn build(state: &State, at: usize) {
             }
             linked += link(partition);
         }
+        // A thread that sleeps holds nothing: a dataset may be dropped meanwhile.
+        drop(partitions);
         if linked == 0 && !wake.sleep(seen) {
             return;
         }
@@ -105,7 +107,7 @@ fn build(state: &State, at: usize) {
 }
 
 fn link(partition: &Partition) -> usize {
-    if partition.is_unbuildable() {
+    if partition.unbuildable().is_some() {
         return 0;
     }
     match catch_unwind(AssertUnwindSafe(|| partition.reader.link(BATCH))) {
@@ -120,5 +122,47 @@ fn link(partition: &Partition) -> usize {
             partition.give_up_building(why);
             0
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::apply::{Applier, Op};
+    use crate::partition::Key;
+    use crate::state::tests::{schema, upsert_body};
+    use longbow_storage::{Options, Replica, WriteKind};
+    use longbow_types::DatasetId;
+
+    #[test]
+    fn a_thread_that_sleeps_holds_no_dataset() {
+        let state = Arc::new(State::new("s1".parse().unwrap()));
+        let key = Key {
+            dataset: DatasetId(3),
+            ordinal: 0,
+        };
+        let replica = Replica::new(schema(), &Options::default(), 3);
+        let partition = Arc::new(Partition::new(key, "d".into(), replica.reader().clone()));
+        let op = Op {
+            index: 4,
+            kind: WriteKind::Upsert,
+            body: Some(upsert_body(&[1])),
+            rows: 1,
+        };
+        Applier::new(replica, Arc::clone(&partition)).apply(&[op]);
+        state.change_partitions(|partitions| {
+            partitions.insert(key, Arc::clone(&partition));
+        });
+        let builders = Builders::start(1, &state).unwrap();
+        while partition.reader.unlinked() > 0 {
+            thread::yield_now();
+        }
+        state.change_partitions(std::collections::BTreeMap::clear);
+        let held = Arc::downgrade(&partition);
+        drop(partition);
+        while held.strong_count() > 0 {
+            thread::yield_now();
+        }
+        builders.stop();
     }
 }

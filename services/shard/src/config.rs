@@ -26,7 +26,7 @@ pub const SETTINGS: &[Setting] = &[
     .default("0"),
     Setting::new(
         "shard.search_queue",
-        "Searches that may wait for a thread; more are refused as OVERLOADED",
+        "Searches that may wait for a thread, and scans that may be under way; more are refused as OVERLOADED",
     )
     .default("1024"),
     Setting::new(
@@ -50,7 +50,7 @@ pub struct Config {
     pub hnsw: Options,
     /// Threads that search.
     pub search_threads: usize,
-    /// Searches that may wait for a thread.
+    /// Searches that may wait for a thread, and scans that may be under way.
     pub search_queue: usize,
     /// Threads that link rows.
     pub build_threads: usize,

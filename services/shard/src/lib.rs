@@ -19,6 +19,7 @@ mod rpc;
 mod running;
 mod state;
 mod tail;
+mod wants;
 
 pub use config::{Config, SETTINGS};
 pub use running::{Running, start};

@@ -90,12 +90,23 @@ impl Partition {
 
     /// Gives its graph up; its rows are still found, by comparing with each.
     pub(crate) fn give_up_building(&self, why: String) {
-        let _ = self.unbuildable.set(why);
+        if self.unbuildable.set(why).is_ok() {
+            self.progressed();
+        }
     }
 
-    /// Whether builders should leave it alone.
-    pub(crate) fn is_unbuildable(&self) -> bool {
-        self.unbuildable.get().is_some()
+    /// Why builders leave it alone, if they do.
+    pub(crate) fn unbuildable(&self) -> Option<&str> {
+        self.unbuildable.get().map(String::as_str)
+    }
+
+    /// The error for those who wait for rows to be linked into a graph that is given up.
+    pub(crate) fn unbuildable_error(&self, why: &str) -> Error {
+        let message = format!(
+            "the graph of partition {} is not built any further: {why}",
+            self.key
+        );
+        Error::new(ErrorCode::ReplicaStopped, message).field("partition")
     }
 
     /// The error for those who wait for what a stopped replica will never apply.
@@ -127,4 +138,27 @@ pub(crate) struct Read {
     pub(crate) view: Arc<View>,
     /// How far it has come.
     pub(crate) state: PartitionState,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::state::tests::schema;
+    use longbow_storage::{Options, Replica};
+
+    #[test]
+    fn who_waits_for_a_graph_that_is_given_up_is_told() {
+        let key = Key {
+            dataset: DatasetId(3),
+            ordinal: 1,
+        };
+        let replica = Replica::new(schema(), &Options::default(), 3);
+        let partition = Partition::new(key, "d".into(), replica.reader().clone());
+        let waiting = partition.progress();
+        partition.give_up_building("boom".into());
+        assert!(waiting.has_changed().unwrap());
+        let error = partition.unbuildable_error(partition.unbuildable().unwrap());
+        assert_eq!(error.code, ErrorCode::ReplicaStopped);
+        assert!(error.message.contains("boom"), "{error}");
+    }
 }

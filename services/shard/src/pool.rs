@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use longbow_node::rpc::deadline;
 use longbow_types::{Error, ErrorCode, Result};
 use parking_lot::{Condvar, Mutex};
-use tokio::sync::oneshot;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 
 use crate::apply::panic_text;
 
@@ -24,14 +24,18 @@ type Job = Box<dyn FnOnce() + Send>;
 pub(crate) enum Lane {
     /// The first work of a request; refused when the queue is full.
     New,
-    /// Work of a request that has had some done: goes first and is not refused, so that what was done is not lost.
-    /// Requests under way bound how much of it there is.
+    /// The next piece of a scan: waits its turn like any other work, so that scans do not keep searches waiting, but is
+    /// not refused, for what was sent would be lost. Scans under way are as many as [`Pool::admit_scan`] lets in.
+    Piece,
+    /// The end of a request that has had the most done: goes first and is not refused. Requests under way bound how
+    /// much of it there is.
     Continued,
 }
 
 /// The threads and their queue.
 pub(crate) struct Pool {
     queue: Arc<Queue>,
+    scans: Arc<Semaphore>,
     threads: Mutex<Vec<JoinHandle<()>>>,
 }
 
@@ -90,6 +94,7 @@ impl Pool {
         });
         Ok(Self {
             threads: Mutex::new(threads.collect::<Result<_, _>>()?),
+            scans: Arc::new(Semaphore::new(limit)),
             queue,
         })
     }
@@ -129,6 +134,15 @@ impl Pool {
             .unwrap_or_else(|_| Err(stopping()))
     }
 
+    /// Lets another scan in, until the permit is dropped.
+    ///
+    /// # Errors
+    /// `OVERLOADED` when as many are under way as searches may wait.
+    pub(crate) fn admit_scan(&self) -> Result<OwnedSemaphorePermit> {
+        let permit = Arc::clone(&self.scans).try_acquire_owned();
+        permit.map_err(|_| overloaded("too many scans are under way on this shard", self.queue.limit))
+    }
+
     /// Refuses what waits, lets what runs finish, and waits for the threads. Blocks.
     pub(crate) fn stop(&self) {
         {
@@ -154,13 +168,9 @@ impl Queue {
         match lane {
             Lane::Continued => jobs.waiting.push_front(job),
             Lane::New if jobs.waiting.len() >= self.limit => {
-                let message = "too many searches wait on this shard";
-                return Err(Error::new(ErrorCode::Overloaded, message)
-                    .field("shard.search_queue")
-                    .limit(self.limit)
-                    .retry_after(RETRY_AFTER));
+                return Err(overloaded("too many searches wait on this shard", self.limit));
             }
-            Lane::New => jobs.waiting.push_back(job),
+            Lane::New | Lane::Piece => jobs.waiting.push_back(job),
         }
         drop(jobs);
         self.ready.notify_one();
@@ -183,6 +193,13 @@ impl Queue {
             job();
         }
     }
+}
+
+fn overloaded(message: &'static str, limit: usize) -> Error {
+    Error::new(ErrorCode::Overloaded, message)
+        .field("shard.search_queue")
+        .limit(limit)
+        .retry_after(RETRY_AFTER)
 }
 
 fn stopping() -> Error {
@@ -212,7 +229,7 @@ mod tests {
     }
 
     #[tokio::test(flavor = "multi_thread")]
-    async fn the_queue_is_bounded_and_continued_work_goes_first() {
+    async fn the_queue_is_bounded_and_a_scan_waits_its_turn() {
         let pool = Arc::new(Pool::start(1, 1).unwrap());
         let (go, first) = occupy(&pool);
         let order = Arc::new(Mutex::new(Vec::new()));
@@ -232,13 +249,20 @@ mod tests {
             (ErrorCode::Overloaded, Some("1"))
         );
         assert!(error.retry_after.is_some());
+        let mut piece = Box::pin(run(Lane::Piece, "piece"));
+        assert!(futures::poll!(&mut piece).is_pending());
         let mut continued = Box::pin(run(Lane::Continued, "continued"));
         assert!(futures::poll!(&mut continued).is_pending());
         go.send(()).unwrap();
         first.await.unwrap().unwrap();
         continued.await.unwrap();
         waits.await.unwrap();
-        assert_eq!(*order.lock(), ["continued", "waits"]);
+        piece.await.unwrap();
+        assert_eq!(*order.lock(), ["continued", "waits", "piece"]);
+        let scan = pool.admit_scan().unwrap();
+        assert_eq!(pool.admit_scan().unwrap_err().code, ErrorCode::Overloaded);
+        drop(scan);
+        assert!(pool.admit_scan().is_ok());
         pool.stop();
     }
 

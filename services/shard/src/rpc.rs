@@ -12,10 +12,13 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use arrow::array::RecordBatch;
+use bytes::Bytes;
 use futures::Stream;
 use longbow_node::gossip::Gossip;
-use longbow_node::rpc::{deadline, require};
+use longbow_node::rpc::{MESSAGE_BYTES_MAX, deadline, require};
 use longbow_node::shutdown::Shutdown;
+use longbow_storage::batch_to_ipc;
 use longbow_types::{Error, ErrorCode, Result, Role};
 use longbow_wire::convert::status::to_status;
 use longbow_wire::internal::{
@@ -51,6 +54,9 @@ const HEADROOM_MAX: Duration = Duration::from_millis(50);
 /// The part of the time left that is kept for the same purpose when it is less.
 const HEADROOM_PART: u32 = 20;
 
+/// Room in an answer for the states of its partitions.
+const STATES_BYTES_MAX: usize = 1 << 20;
+
 /// Checks the caller and takes the request apart.
 fn open<T>(request: Request<T>) -> std::result::Result<(Option<Instant>, T), Status> {
     require(&request, &[Role::Router])?;
@@ -59,6 +65,22 @@ fn open<T>(request: Request<T>) -> std::result::Result<(Option<Instant>, T), Sta
         at.checked_sub(headroom).unwrap_or(at)
     });
     Ok((deadline, request.into_inner()))
+}
+
+/// Encodes an answer, which must fit into a message.
+fn answer_to_ipc(batch: &RecordBatch) -> Result<Bytes> {
+    let encoded = batch_to_ipc(batch)?;
+    // Some is left for what goes with it.
+    if encoded.len() > MESSAGE_BYTES_MAX - STATES_BYTES_MAX {
+        let message = format!(
+            "an answer of {} rows is too large; ask for fewer rows or columns",
+            batch.num_rows()
+        );
+        return Err(Error::new(ErrorCode::TooLarge, message)
+            .field("columns")
+            .limit(format_args!("{MESSAGE_BYTES_MAX} bytes")));
+    }
+    Ok(encoded)
 }
 
 fn missing(field: &'static str) -> Error {

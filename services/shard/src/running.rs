@@ -41,6 +41,7 @@ pub struct Running {
     claim: Claim,
     gossip: Gossip,
     server: JoinHandle<longbow_types::Result<()>>,
+    tail: JoinHandle<longbow_types::Result<()>>,
     tasks: Vec<JoinHandle<()>>,
     actors: Arc<Actors>,
     builders: Builders,
@@ -90,8 +91,8 @@ pub async fn start(config: Config, shutdown: Shutdown) -> anyhow::Result<Running
         readiness: readiness.clone(),
         shutdown: shutdown.clone(),
     };
+    let tail = tokio::spawn(tail.follow());
     let tasks = vec![
-        tokio::spawn(tail.follow()),
         tokio::spawn(report::report(Arc::clone(&state), shutdown.clone())),
         tokio::spawn(latch::keep(stored, latched, gossip.clone(), shutdown.clone())),
     ];
@@ -117,6 +118,7 @@ pub async fn start(config: Config, shutdown: Shutdown) -> anyhow::Result<Running
         claim,
         gossip,
         server,
+        tail,
         tasks,
         actors,
         builders,
@@ -138,14 +140,14 @@ impl Running {
     /// Waits until it has drained after the shutdown.
     ///
     /// # Errors
-    /// When the server fails, or another live node has taken this node's id.
+    /// When the server fails, the log cannot be followed any longer, or another live node has taken this node's id.
     pub async fn wait(mut self) -> anyhow::Result<()> {
         let mut superseded = self.gossip.superseded();
         let mut end = Ok(());
         tokio::select! {
-            served = &mut self.server => {
-                end = served.context("the RPC server's task").and_then(|served| Ok(served?));
-            }
+            served = &mut self.server => end = of_task(served, "the RPC server"),
+            // What it holds gets no newer: whoever asks should ask another.
+            followed = &mut self.tail => end = of_task(followed, "following the log"),
             other = taken(&mut superseded) => {
                 end = Err(anyhow::anyhow!("another live node is {}: {other}", self.node_id));
             }
@@ -155,12 +157,10 @@ impl Running {
         self.shutdown.trigger();
         if !self.server.is_finished() {
             // Bounded by its own drain.
-            let served = (&mut self.server).await;
-            end = end.and(
-                served
-                    .context("the RPC server's task")
-                    .and_then(|served| Ok(served?)),
-            );
+            end = end.and(of_task((&mut self.server).await, "the RPC server"));
+        }
+        if !self.tail.is_finished() {
+            end = end.and(of_task((&mut self.tail).await, "following the log"));
         }
         for task in self.tasks.drain(..) {
             if let Err(error) = task.await {
@@ -182,6 +182,14 @@ impl Running {
         drop(self.claim);
         end
     }
+}
+
+/// How a task of the role ended.
+fn of_task(
+    ended: Result<longbow_types::Result<()>, tokio::task::JoinError>,
+    what: &'static str,
+) -> anyhow::Result<()> {
+    ended.context(what)?.context(what)
 }
 
 /// Who took this node's id, once somebody has.

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64};
 
 use arc_swap::ArcSwap;
 use longbow_cluster::catalogue::Catalogue;
@@ -11,6 +11,7 @@ use tokio::sync::watch;
 
 use crate::builders::Wake;
 use crate::partition::{Key, Partition};
+use crate::wants::Wants;
 
 /// Partitions held by this node.
 pub(crate) type Partitions = BTreeMap<Key, Arc<Partition>>;
@@ -26,8 +27,8 @@ pub(crate) struct State {
     catalogue: watch::Sender<Arc<Catalogue>>,
     /// Whether the log was replayed up to where it stood when this node started.
     caught_up: watch::Sender<bool>,
-    /// Highest index that anybody waits for.
-    wanted: AtomicU64,
+    /// What readers wait for. A keeper that does not get there is cut off from the others, perhaps.
+    pub(crate) wants: Wants,
     /// Last index known to be committed.
     pub(crate) committed: AtomicU64,
     /// Incarnation of the log group; 0 until a keeper told.
@@ -45,7 +46,7 @@ impl State {
             routed: watch::Sender::new(0),
             catalogue: watch::Sender::new(Arc::new(Catalogue::new())),
             caught_up: watch::Sender::new(false),
-            wanted: AtomicU64::new(0),
+            wants: Wants::default(),
             committed: AtomicU64::new(0),
             incarnation: AtomicU32::new(0),
             builders: Arc::default(),
@@ -108,16 +109,6 @@ impl State {
     pub(crate) async fn caught_up(&self) {
         // The sender lives as long as this state.
         let _ = self.caught_up.subscribe().wait_for(|&caught_up| caught_up).await;
-    }
-
-    /// Somebody waits for an index. A keeper that does not get there is cut off from the others, perhaps.
-    pub(crate) fn want(&self, index: u64) {
-        self.wanted.fetch_max(index, Ordering::Relaxed);
-    }
-
-    /// Highest index that anybody waited for.
-    pub(crate) fn wanted(&self) -> u64 {
-        self.wanted.load(Ordering::Relaxed)
     }
 }
 

@@ -1,5 +1,7 @@
 //! How does the log come here? From any live keeper, in order, starting again elsewhere when a keeper fails.
 
+mod goal;
+mod patience;
 mod register;
 mod route;
 
@@ -9,7 +11,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use anyhow::{Context as _, bail};
+use anyhow::{Context as _, anyhow};
 use longbow_node::gossip::{Gossip, Member};
 use longbow_node::http::Readiness;
 use longbow_node::keeper_client::KeeperClient;
@@ -19,12 +21,15 @@ use longbow_types::{Error, ErrorCode, Result, Role};
 use longbow_wire::convert::status::from_status;
 use longbow_wire::internal::keeper_service_client::KeeperServiceClient;
 use longbow_wire::internal::{TailEntry, TailRequest, TailResponse};
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
 use tokio::time::{Instant, timeout};
 
 use crate::actors::Actors;
 use crate::apply::Op;
 use crate::partition::Key;
 use crate::state::State;
+use patience::Patience;
 use route::{Route, Step};
 
 /// Pause after a keeper failed, doubled with each failure in a row.
@@ -32,8 +37,6 @@ const PAUSE_MIN: Duration = Duration::from_millis(50);
 const PAUSE_MAX: Duration = Duration::from_secs(1);
 /// How often to ask whether somebody waits for what this keeper does not have.
 const LOOK_EVERY: Duration = Duration::from_millis(250);
-/// How long a keeper may lack what somebody waits for.
-const PATIENCE: Duration = Duration::from_secs(1);
 /// A keeper that says nothing for so long is left; keepers send heartbeats far more often.
 const SILENCE_MAX: Duration = Duration::from_secs(10);
 /// The log group of this version.
@@ -54,11 +57,31 @@ pub(crate) struct Tail {
 struct Follower {
     tail: Tail,
     route: Route,
-    /// Where the log stood when this node first heard of it.
-    goal: Option<u64>,
-    registering: bool,
-    /// The highest index for whose sake keepers were left, and how many were.
-    left_for: (u64, usize),
+    /// Where the log stood when this node started; none until a leader has told.
+    goal: watch::Receiver<Option<u64>>,
+    /// The registration under way, or the last one.
+    registering: Option<JoinHandle<()>>,
+    patience: Patience,
+}
+
+/// Why a keeper is not followed any further.
+enum Stop {
+    /// It failed, or another may do better.
+    Keeper(anyhow::Error),
+    /// What this node holds is of no use, or cannot be kept up to date: the role ends, and a start replays the log.
+    Node(Error),
+}
+
+impl From<anyhow::Error> for Stop {
+    fn from(error: anyhow::Error) -> Self {
+        Self::Keeper(error)
+    }
+}
+
+impl From<Error> for Stop {
+    fn from(error: Error) -> Self {
+        Self::Keeper(error.into())
+    }
 }
 
 /// Entries on their way.
@@ -73,25 +96,30 @@ struct Chunk {
 
 impl Tail {
     /// Follows the log until the shutdown.
-    pub(crate) async fn follow(self) {
+    ///
+    /// # Errors
+    /// When this node can follow it no longer, though others may: the log is another one, or the actors are gone.
+    pub(crate) async fn follow(self) -> Result<()> {
         let shutdown = self.shutdown.clone();
         let route = Route::new(self.state.me.clone());
+        let (tell, goal) = watch::channel(None);
+        tokio::spawn(goal::ask(self.keeper.clone(), tell, shutdown.clone()));
         let mut follower = Follower {
             tail: self,
             route,
-            goal: None,
-            registering: false,
-            left_for: (0, 0),
+            goal,
+            registering: None,
+            patience: Patience::new(),
         };
         tokio::select! {
-            () = follower.run() => {}
-            () = shutdown.wait() => {}
+            end = follower.run() => end,
+            () = shutdown.wait() => Ok(()),
         }
     }
 }
 
 impl Follower {
-    async fn run(&mut self) {
+    async fn run(&mut self) -> Result<()> {
         let (mut turn, mut pause) = (0, PAUSE_MIN);
         let mut members = self.tail.gossip.watch();
         loop {
@@ -101,13 +129,16 @@ impl Follower {
             let Some(keeper) = keepers.get(turn % keepers.len().max(1)) else {
                 self.not_ready("no wal-keeper is known yet");
                 if members.changed().await.is_err() {
-                    return; // gossip ends with the shutdown
+                    return Ok(()); // gossip ends with the shutdown
                 }
                 continue;
             };
             turn += 1;
             let before = self.tail.state.routed();
-            let Err(error) = self.follow(keeper).await;
+            let error = match self.follow(keeper).await {
+                Err(Stop::Keeper(error)) => error,
+                Err(Stop::Node(error)) => return Err(error),
+            };
             tracing::warn!(keeper = %keeper.node_id, next = self.next(), "the log's tail broke: {error:#}");
             pause = if self.tail.state.routed() > before {
                 PAUSE_MIN
@@ -123,7 +154,7 @@ impl Follower {
     }
 
     /// Follows one keeper until it fails.
-    async fn follow(&mut self, keeper: &Member) -> anyhow::Result<Infallible> {
+    async fn follow(&mut self, keeper: &Member) -> std::result::Result<Infallible, Stop> {
         let mut client = KeeperServiceClient::new(self.tail.peers.channel(keeper.rpc_addr))
             .max_decoding_message_size(MESSAGE_BYTES_MAX);
         let asked = client.tail(TailRequest {
@@ -131,48 +162,38 @@ impl Follower {
         });
         let mut stream = match timeout(SILENCE_MAX, asked).await {
             Ok(answer) => answer.map_err(|status| from_status(&status))?.into_inner(),
-            Err(_) => bail!("it did not answer"),
+            Err(_) => return Err(anyhow!("it did not answer").into()),
         };
         tracing::info!(keeper = %keeper.node_id, from = self.next(), "following the log");
+        self.patience.turn();
         let (mut heard, mut commit) = (Instant::now(), 0);
-        // Since when somebody has waited for an index that this keeper does not have.
-        let mut lacking: Option<Instant> = None;
         loop {
-            match timeout(LOOK_EVERY, stream.message()).await {
-                Ok(message) => {
-                    let message = message.map_err(|status| from_status(&status))?;
-                    let message = message.context("it ended the stream")?;
-                    heard = Instant::now();
-                    commit = message.commit_index;
-                    self.take(message).await?;
-                }
-                Err(_) if heard.elapsed() > SILENCE_MAX => bail!("it fell silent"),
-                Err(_) => {}
+            tokio::select! {
+                message = timeout(LOOK_EVERY, stream.message()) => match message {
+                    Ok(message) => {
+                        let message = message.map_err(|status| from_status(&status))?;
+                        let message = message.context("it ended the stream")?;
+                        heard = Instant::now();
+                        commit = message.commit_index;
+                        self.take(message).await?;
+                    }
+                    Err(_) if heard.elapsed() > SILENCE_MAX => return Err(anyhow!("it fell silent").into()),
+                    Err(_) => {}
+                },
+                Ok(()) = self.goal.changed() => self.settle(),
             }
-            if self.tail.state.wanted() <= commit {
-                lacking = None;
-            } else if lacking.get_or_insert_with(Instant::now).elapsed() > PATIENCE && self.may_leave() {
-                bail!("readers wait for an index that it does not have");
+            let wanted = self.tail.state.wants.highest();
+            let others = self.tail.gossip.live(Role::WalKeeper).len() > 1;
+            if others && self.patience.is_over(Instant::now(), commit, wanted) {
+                return Err(anyhow!("readers wait for an index that it does not have").into());
             }
         }
-    }
-
-    /// Whether another keeper may have what readers wait for. A keeper cut off from the others goes on with its
-    /// heartbeats, so only who waits can tell; but for one index each keeper is left at most once.
-    fn may_leave(&mut self) -> bool {
-        let wanted = self.tail.state.wanted();
-        if self.left_for.0 < wanted {
-            self.left_for = (wanted, 0);
-        }
-        self.left_for.1 += 1;
-        self.left_for.1 < self.tail.gossip.live(Role::WalKeeper).len()
     }
 
     /// Takes a message in: every entry that is next, then the state reached.
-    async fn take(&mut self, message: TailResponse) -> Result<()> {
+    async fn take(&mut self, message: TailResponse) -> std::result::Result<(), Stop> {
         let state = Arc::clone(&self.tail.state);
-        self.check_group(&message)?;
-        self.goal.get_or_insert(message.commit_index);
+        self.check_log(&message)?;
         state.committed.fetch_max(message.commit_index, Ordering::Relaxed);
 
         let mut chunk = Chunk {
@@ -181,7 +202,11 @@ impl Follower {
         };
         let taken = self.entries(message.entries, &mut chunk).await;
         // Whatever was wrong with a later entry, those before it have passed through the catalogue.
-        self.tail.actors.deliver(chunk.pending).await?;
+        self.tail
+            .actors
+            .deliver(chunk.pending)
+            .await
+            .map_err(Stop::Node)?;
         if chunk.changed {
             state.set_catalogue(self.route.published());
         }
@@ -192,19 +217,19 @@ impl Follower {
         taken
     }
 
-    async fn entries(&mut self, entries: Vec<TailEntry>, chunk: &mut Chunk) -> Result<()> {
+    async fn entries(&mut self, entries: Vec<TailEntry>, chunk: &mut Chunk) -> std::result::Result<(), Stop> {
         for entry in entries {
             if entry.index <= chunk.last {
                 continue; // sent twice
             }
             if entry.index != chunk.last + 1 {
                 let message = format!("entry {} came after entry {}", entry.index, chunk.last);
-                return Err(Error::new(ErrorCode::Corruption, message));
+                return Err(Error::new(ErrorCode::Corruption, message).into());
             }
-            let step = self.route.entry(entry.index, &entry.header, &entry.body)?;
+            let step = self.route.entry(entry.index, &entry.header, &entry.body);
             chunk.last = entry.index;
             if let Some(step) = step {
-                self.step(step, chunk).await?;
+                self.step(step, chunk).await.map_err(Stop::Node)?;
             }
         }
         Ok(())
@@ -230,25 +255,48 @@ impl Follower {
         Ok(())
     }
 
-    fn check_group(&self, message: &TailResponse) -> Result<()> {
+    /// Refuses entries of another log than the one followed so far: applied to what is here they would make rows that
+    /// neither has.
+    fn check_log(&mut self, message: &TailResponse) -> std::result::Result<(), Stop> {
         let known = &self.tail.state.incarnation;
         let before = known.load(Ordering::Relaxed);
         if message.group != GROUP || (before != 0 && before != message.incarnation) {
             let text = format!(
-                "it has log {}/{}, and this node follows {GROUP}/{before}",
+                "a keeper has log {}/{}, and this node follows {GROUP}/{before}",
                 message.group, message.incarnation
             );
-            return Err(Error::new(ErrorCode::WrongCluster, text));
+            return Err(Stop::Node(Error::new(ErrorCode::WrongCluster, text)));
         }
         known.store(message.incarnation, Ordering::Relaxed);
-        Ok(())
+        let (mine, theirs) = (self.route.log_id(), message.log_id);
+        if mine == 0 || mine == theirs {
+            return Ok(());
+        }
+        if theirs != 0 {
+            let text = format!(
+                "a keeper has log {theirs:016x}, and this node follows {mine:016x}: the keepers were formed anew"
+            );
+            return Err(Stop::Node(Error::new(ErrorCode::WrongCluster, text)));
+        }
+        // A keeper far behind, or one of a log that no shard has registered with. Registering tells: it changes
+        // nothing in the log that we know, and names another.
+        self.register();
+        if message.entries.is_empty() {
+            return Ok(());
+        }
+        Err(anyhow!("its log has no id, and this node follows {mine:016x}").into())
     }
 
     /// Catches up, registers, becomes ready: in this order, each once.
     fn settle(&mut self) {
         let state = &self.tail.state;
-        let (routed, goal) = (state.routed(), self.goal.unwrap_or(u64::MAX));
         if !state.is_caught_up() {
+            let (routed, goal) = (state.routed(), *self.goal.borrow());
+            let Some(goal) = goal else {
+                self.not_ready("no keeper that leads has told yet how far the log is");
+                return;
+            };
+            state.committed.fetch_max(goal, Ordering::Relaxed);
             if routed < goal {
                 self.not_ready(&format!("replaying the log: entry {routed} of {goal}"));
                 return;
@@ -261,16 +309,20 @@ impl Follower {
         }
         if self.route.is_registered() {
             self.tail.readiness.set(true, "");
-        } else if !self.registering {
-            self.registering = true;
+        } else if self.registering.is_none() {
             self.not_ready("registering with the keepers");
-            let me = state.me.clone();
-            tokio::spawn(register::register(
-                self.tail.keeper.clone(),
-                me,
-                self.tail.shutdown.clone(),
-            ));
+            self.register();
         }
+    }
+
+    /// Registers, unless that is under way.
+    fn register(&mut self) {
+        if self.registering.as_ref().is_some_and(|task| !task.is_finished()) {
+            return;
+        }
+        let (keeper, shutdown) = (self.tail.keeper.clone(), self.tail.shutdown.clone());
+        let me = self.tail.state.me.clone();
+        self.registering = Some(tokio::spawn(register::register(keeper, me, shutdown)));
     }
 
     fn not_ready(&self, why: &str) {

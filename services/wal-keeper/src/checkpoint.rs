@@ -253,7 +253,7 @@ mod tests {
         for _ in 0..shards {
             let index = catalogue.applied_index() + 1;
             let node_id = format!("shard-{index:0>50}");
-            let command = Command::RegisterShard(RegisterShardCommand { node_id });
+            let command = Command::RegisterShard(RegisterShardCommand { node_id, log_id: 0 });
             let header = EntryHeader {
                 command: Some(command),
                 ..EntryHeader::default()

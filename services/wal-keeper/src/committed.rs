@@ -1,6 +1,10 @@
 //! Committed entries, for shards: recent ones from memory, older ones from the log's files.
 
-use std::{collections::VecDeque, ops::Range};
+use std::{
+    collections::VecDeque,
+    ops::Range,
+    sync::atomic::{AtomicU64, Ordering},
+};
 
 use bytes::Bytes;
 use longbow_types::{Error, ErrorCode, Result};
@@ -20,6 +24,8 @@ const BATCH_ENTRIES_MAX: usize = 1_024;
 pub(crate) struct Committed {
     recent: Mutex<Recent>,
     commit: watch::Sender<u64>,
+    /// Which log this is, as of the commit index; 0 until an entry has told.
+    log_id: AtomicU64,
     reader: Reader,
     bytes_max: usize,
 }
@@ -43,18 +49,19 @@ fn size(entry: &TailEntry) -> usize {
 }
 
 impl Committed {
-    /// `applied`: what the state machine starts with.
-    pub fn new(reader: Reader, applied: u64, bytes_max: usize) -> Self {
+    /// `applied`, `log_id`: what the state machine starts with.
+    pub fn new(reader: Reader, applied: u64, log_id: u64, bytes_max: usize) -> Self {
         Self {
             recent: Mutex::default(),
             commit: watch::Sender::new(applied),
+            log_id: AtomicU64::new(log_id),
             reader,
             bytes_max,
         }
     }
 
-    /// Adds entries that were just applied; each follows the one before.
-    pub fn push(&self, entries: Vec<TailEntry>) {
+    /// Adds entries that were just applied; each follows the one before. `log_id`: what the catalogue says after them.
+    pub fn push(&self, entries: Vec<TailEntry>, log_id: u64) {
         let Some(last) = entries.last().map(|entry| entry.index) else {
             return;
         };
@@ -69,12 +76,19 @@ impl Committed {
             recent.bytes -= size(&old);
         }
         drop(recent);
+        // Known before what it covers can be read.
+        self.log_id.store(log_id, Ordering::Release);
         self.commit.send_replace(last);
     }
 
     /// Follows the last committed index.
     pub fn commit(&self) -> watch::Receiver<u64> {
         self.commit.subscribe()
+    }
+
+    /// Which log this is; 0 until an entry has told.
+    pub fn log_id(&self) -> u64 {
+        self.log_id.load(Ordering::Acquire)
     }
 
     /// Some entries of a range of committed ones: at least one. `None`: they are not in memory, call [`Committed::read`].

@@ -141,7 +141,12 @@ fn assemble(
     let mailbox = Arc::new(Mailbox::new(config.queue_bytes));
     let shared = Arc::new(Shared::new());
     let applied = found.catalogue.applied_index();
-    let committed = Arc::new(Committed::new(found.reader.clone(), applied, config.cache_bytes));
+    let committed = Arc::new(Committed::new(
+        found.reader.clone(),
+        applied,
+        found.catalogue.log_id(),
+        config.cache_bytes,
+    ));
     let queue = Arc::new(disk::DiskQueue::new(found.reader.clone()));
     let (checkpoints, catalogues) = mpsc::sync_channel(1);
     watchdog::start(&identity.node_id, &found.group.voters, peers, gossip, &latch, end);

@@ -20,6 +20,7 @@ impl Catalogue {
             shards: self.shards.iter().map(|node| node.as_str().to_owned()).collect(),
             map_epoch: self.map_epoch,
             producers: producers.into_iter().flatten().collect(),
+            log_id: self.log_id,
         }
     }
 
@@ -27,6 +28,7 @@ impl Catalogue {
     pub fn from_proto(message: &internal::Catalogue) -> Result<Self> {
         let mut catalogue = Self {
             applied_index: message.applied_index,
+            log_id: message.log_id,
             map_epoch: message.map_epoch.max(1),
             ..Self::new()
         };

@@ -19,7 +19,26 @@ fn header(command: Command) -> EntryHeader {
 fn register(node: &str) -> EntryHeader {
     header(Command::RegisterShard(RegisterShardCommand {
         node_id: node.into(),
+        log_id: 0,
     }))
+}
+
+#[test]
+fn the_first_registration_names_the_log() {
+    let named = |log_id| {
+        header(Command::RegisterShard(RegisterShardCommand {
+            node_id: "s1".into(),
+            log_id,
+        }))
+    };
+    let mut catalogue = Catalogue::new();
+    catalogue.apply(1, &register("s1"));
+    assert_eq!(catalogue.log_id(), 0, "an entry of a version that gave no names");
+    catalogue.apply(2, &named(7));
+    catalogue.apply(3, &named(8));
+    assert_eq!(catalogue.log_id(), 7);
+    let carried = Catalogue::from_proto(&catalogue.to_proto(false)).unwrap();
+    assert_eq!(carried.log_id(), 7);
 }
 
 fn create(catalogue: &Catalogue, name: &str, partitions: u32, copies: u32) -> EntryHeader {

@@ -17,7 +17,12 @@ pub(super) struct Retired {
     fresh: Vec<u32>,
     /// In order of age: the view that still shows the slots.
     waiting: VecDeque<(Weak<View>, Vec<u32>)>,
+    /// Length after the last sweep: the views that were alive then.
+    swept: usize,
 }
+
+/// A queue this long is swept, or one twice as long as it was after the last sweep.
+const SWEEP_LEN_MIN: usize = 64;
 
 impl Retired {
     /// A slot was retired by an entry that is not published yet.
@@ -27,7 +32,7 @@ impl Retired {
 
     /// A view was replaced by one that does not show the retired slots.
     pub(super) fn replaced(&mut self, before: &Arc<View>) {
-        // What a view that is gone holds up waits for the one before it: the queue is as long as views are many.
+        // What a view that is gone holds up waits for the one before it. Most go soon, while they are the last.
         while self.waiting.len() > 1
             && self
                 .waiting
@@ -44,6 +49,23 @@ impl Retired {
         // Also when nothing was retired: this view shows what is retired later.
         self.waiting
             .push_back((Arc::downgrade(before), std::mem::take(&mut self.fresh)));
+        if self.waiting.len() > SWEEP_LEN_MIN.max(2 * self.swept) {
+            self.sweep();
+        }
+    }
+
+    /// Merges all views that are gone, wherever they stand, into those before them: the queue stays as long as views
+    /// are many, whichever readers hold.
+    fn sweep(&mut self) {
+        let mut kept: VecDeque<(Weak<View>, Vec<u32>)> = VecDeque::new();
+        for (view, slots) in self.waiting.drain(..) {
+            match kept.back_mut() {
+                Some((_, before)) if view.strong_count() == 0 => before.extend(slots),
+                _ => kept.push_back((view, slots)),
+            }
+        }
+        self.swept = kept.len();
+        self.waiting = kept;
     }
 
     /// Takes out of the index what no view shows any more.
@@ -55,5 +77,44 @@ impl Retired {
             slots.iter().for_each(|&slot| index.remove(slot));
             self.waiting.pop_front();
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Options, Replica};
+    use arrow_schema::{DataType, Field};
+    use longbow_types::schema::vector_type;
+    use longbow_types::{Metric, Schema, VectorElement};
+
+    #[test]
+    fn the_queue_is_as_long_as_views_are_many() {
+        let fields = vec![
+            Field::new("id", DataType::UInt64, false),
+            Field::new("vector", vector_type(VectorElement::F32, 2), false),
+        ];
+        let schema = Schema::new(fields, "id", Metric::L2).unwrap();
+        let mut replica = Replica::new(schema, &Options::default(), 1);
+        // A reader that never ends, and short ones that each outlive the next publication.
+        let first = replica.reader().view();
+        let mut short = VecDeque::new();
+        for index in 2..2_000 {
+            short.push_back(replica.reader().view());
+            if short.len() > 3 {
+                short.pop_front();
+            }
+            replica.retired.add(&[index as u32]);
+            replica.advance(index);
+            replica.publish();
+            let waiting = replica.retired.waiting.len();
+            assert!(waiting <= SWEEP_LEN_MIN, "{waiting} wait for 4 views at {index}");
+        }
+        let held: usize = replica.retired.waiting.iter().map(|(_, slots)| slots.len()).sum();
+        assert_eq!(held, 1_998, "the first view holds all of them up");
+        drop((first, short));
+        replica.advance(2_000);
+        replica.publish();
+        assert!(replica.retired.waiting.is_empty());
     }
 }

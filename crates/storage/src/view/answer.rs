@@ -59,19 +59,25 @@ impl View {
         picks.bytes(pick, self.layout.id()) + columns + vector
     }
 
-    /// Refuses an answer too large to be put together.
-    pub(super) fn check_answer(&self, picks: &Picks<'_>, rows: usize, projection: &Projection) -> Result<()> {
-        let mut bytes = 0_usize;
+    /// Bytes of an answer. Refuses one too large to be put together beside the `taken` bytes that are there already.
+    pub(super) fn check_answer(
+        &self,
+        picks: &Picks<'_>,
+        rows: usize,
+        projection: &Projection,
+        taken: usize,
+    ) -> Result<usize> {
+        let mut bytes = taken;
         for pick in 0..rows {
             bytes = bytes.saturating_add(self.answer_bytes(picks, pick, projection));
             if bytes > ANSWER_BYTES_MAX {
-                let message = format!("an answer of {rows} rows is too large; ask for fewer rows or columns");
+                let message = "the answer is too large; ask for fewer rows or columns";
                 return Err(Error::new(ErrorCode::TooLarge, message)
                     .field("columns")
                     .limit(format_args!("{ANSWER_BYTES_MAX} bytes")));
             }
         }
-        Ok(())
+        Ok(bytes - taken)
     }
 
     /// The vector column of some slots, equal bit by bit to what was written.

@@ -16,6 +16,19 @@ impl View {
     /// `TYPE_MISMATCH` or `NULL_NOT_ALLOWED` if the array does not hold ids of the dataset's kind; `TOO_LARGE` for an
     /// answer that is.
     pub fn fetch(&self, ids: &dyn Array, projection: &Projection) -> Result<RecordBatch> {
+        self.fetch_beside(ids, projection, &mut 0)
+    }
+
+    /// The same as a part of an answer that has `taken` bytes already, to which it adds its own.
+    ///
+    /// # Errors
+    /// Those of [`Self::fetch`]; `TOO_LARGE` is about the whole answer.
+    pub fn fetch_beside(
+        &self,
+        ids: &dyn Array,
+        projection: &Projection,
+        taken: &mut usize,
+    ) -> Result<RecordBatch> {
         let ids = Ids::new(ids)?;
         let kind = self.layout.schema().id_kind();
         if ids.kind() != kind {
@@ -33,7 +46,7 @@ impl View {
         slots.dedup();
 
         let picks = Picks::new(&self.chunks, &slots);
-        self.check_answer(&picks, slots.len(), projection)?;
+        *taken += self.check_answer(&picks, slots.len(), projection, *taken)?;
         let mut parts = vec![
             self.stored(&picks, self.layout.id())?,
             self.stored(&picks, self.layout.row_version())?,

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use actix::{Actor, Addr, Arbiter, ArbiterHandle, Context};
+use actix::{Actor, Addr, ArbiterHandle, Context};
 use longbow_storage::Options;
 
 use super::replica::ShardActor;
@@ -19,13 +19,13 @@ pub(super) struct ShardNode {
     pub(super) options: Options,
     /// Replicas by partition.
     pub(super) replicas: BTreeMap<Key, (Arc<Partition>, Addr<ShardActor>)>,
-    arbiters: Vec<Arbiter>,
+    arbiters: Vec<ArbiterHandle>,
     placed: usize,
 }
 
 impl ShardNode {
     /// A node without replicas.
-    pub(super) fn new(state: Arc<State>, options: Options, arbiters: Vec<Arbiter>) -> Self {
+    pub(super) fn new(state: Arc<State>, options: Options, arbiters: Vec<ArbiterHandle>) -> Self {
         Self {
             state,
             options,
@@ -38,7 +38,7 @@ impl ShardNode {
     /// The thread for the next replica, in turn.
     pub(super) fn next_arbiter(&mut self) -> ArbiterHandle {
         self.placed += 1;
-        self.arbiters[self.placed % self.arbiters.len()].handle()
+        self.arbiters[self.placed % self.arbiters.len()].clone()
     }
 }
 

@@ -5,13 +5,13 @@ use std::time::Instant;
 
 use arrow::array::RecordBatch;
 use arrow::compute::concat_batches;
-use longbow_storage::{Projection, View, batch_from_ipc, batch_to_ipc};
+use longbow_storage::{Projection, View, batch_from_ipc};
 use longbow_types::limits::FETCH_IDS_MAX;
 use longbow_types::{Error, ErrorCode, Result};
 use longbow_wire::internal::{FetchRowsRequest, FetchRowsResponse};
 
-use super::Service;
 use super::locate::Until;
+use super::{Service, answer_to_ipc};
 use crate::pool::{Cancel, Lane};
 
 impl Service {
@@ -26,7 +26,7 @@ impl Service {
         let views: Vec<Arc<View>> = located.reads.iter().map(|read| Arc::clone(&read.view)).collect();
         let work = move |cancel: &Cancel| {
             let rows = rows(&views, &request, cancel)?;
-            batch_to_ipc(&rows)
+            answer_to_ipc(&rows)
         };
         let arrow_ipc = self.pool.run(Lane::New, deadline, work).await?;
         Ok(FetchRowsResponse {
@@ -51,12 +51,12 @@ fn rows(views: &[Arc<View>], request: &FetchRowsRequest, cancel: &Cancel) -> Res
             .limit(FETCH_IDS_MAX));
     }
     let projection = Projection::new(views[0].layout(), &request.columns, request.include_vector)?;
-    let mut found = Vec::with_capacity(views.len());
+    let (mut found, mut taken) = (Vec::with_capacity(views.len()), 0);
     for view in views {
         if cancel.is_due() {
             return Err(Error::new(ErrorCode::Cancelled, "the caller gave up"));
         }
-        found.push(view.fetch(ids.column(0).as_ref(), &projection)?);
+        found.push(view.fetch_beside(ids.column(0).as_ref(), &projection, &mut taken)?);
     }
     concat_batches(&found[0].schema(), &found)
         .map_err(|error| Error::new(ErrorCode::Internal, error.to_string()))

@@ -35,7 +35,8 @@ impl Service {
     ///
     /// # Errors
     /// `DATASET_NOT_FOUND`; `NO_REPLICA` for a partition that is not here, or while the log is replayed;
-    /// `REPLICA_STOPPED` for an index that will never be applied; `DEADLINE_EXCEEDED`; `STOPPING`.
+    /// `REPLICA_STOPPED` for an index that will never be applied, or rows that will never be linked;
+    /// `DEADLINE_EXCEEDED`; `STOPPING`.
     pub(super) async fn locate(
         &self,
         target: Option<PartitionSet>,
@@ -93,18 +94,23 @@ impl Service {
             self.reached(partition, index, until).await?;
         }
         let routed = self.state.routed();
+        let reads = partitions
+            .iter()
+            .map(|partition| partition.read(routed))
+            .collect();
+        // A drop is done before its index counts as routed: nobody shall be told that its rows are as new as that.
+        if partitions.iter().any(|partition| partition.is_evicted()) {
+            return Err(not_found(dataset));
+        }
         Ok(Located {
             dataset: known.name.clone(),
-            reads: partitions
-                .iter()
-                .map(|partition| partition.read(routed))
-                .collect(),
+            reads,
         })
     }
 
     /// Waits until everything up to an index has been routed.
     async fn routed(&self, index: u64) -> Result<()> {
-        self.state.want(index);
+        let _want = self.state.wants.add(index);
         let mut routed = self.state.watch_routed();
         let reached = routed.wait_for(|&routed| routed >= index).await;
         reached
@@ -116,28 +122,31 @@ impl Service {
     async fn reached(&self, partition: &Partition, index: u64, until: Until) -> Result<()> {
         let (mut routed, mut progress) = (self.state.watch_routed(), partition.progress());
         // Slots that the caller waits for; known once the index is applied.
-        let mut slots = None;
+        let (mut slots, mut want) = (None, None);
         loop {
             let now = *routed.borrow_and_update();
             progress.borrow_and_update();
             let read = partition.read(now);
             if slots.is_none() && read.state.applied_index >= index {
                 slots = Some(read.view.slots());
+                want = None;
             }
             if partition.is_evicted() {
                 return Err(not_found(partition.key.dataset));
             }
             let linked = partition.reader.linked();
             match slots {
-                Some(slots) if until == Until::Applied || linked >= slots || partition.is_unbuildable() => {
-                    return Ok(());
+                Some(slots) if until == Until::Applied || linked >= slots => return Ok(()),
+                Some(_) => {
+                    if let Some(why) = partition.unbuildable() {
+                        return Err(partition.unbuildable_error(why));
+                    }
                 }
-                Some(_) => {}
                 None => {
                     if let Some(why) = partition.stopped() {
                         return Err(partition.stopped_error(why));
                     }
-                    self.state.want(index);
+                    want.get_or_insert_with(|| self.state.wants.add(index));
                 }
             }
             // Neither sender is dropped while `self` and the partition are held.

@@ -10,6 +10,7 @@ use longbow_storage::{Projection, Scan, batch_to_ipc};
 use longbow_types::{Error, ErrorCode, Result};
 use longbow_wire::convert::status::to_status;
 use longbow_wire::internal::{PartitionState, ScanPartitionsRequest, ScanPartitionsResponse};
+use tokio::sync::OwnedSemaphorePermit;
 
 use super::locate::Until;
 use super::{Service, Streamed};
@@ -26,7 +27,7 @@ struct Pieces {
     projection: Projection,
     /// Rows still wanted, if there is a limit.
     left: Option<u64>,
-    lane: Lane,
+    _admitted: OwnedSemaphorePermit,
 }
 
 /// The partition being scanned.
@@ -45,20 +46,27 @@ impl Service {
         let located = self
             .locate(request.target.take(), Until::Applied, deadline)
             .await?;
+        let admitted = self.pool.admit_scan()?;
         let layout = Arc::clone(located.reads[0].view.layout());
-        let predicate = request
-            .filter
-            .as_ref()
-            .map(|filter| Predicate::compile(filter, layout.schema()));
+        let limit = request.limit;
+        let check = move |_: &Cancel| {
+            let predicate = request
+                .filter
+                .as_ref()
+                .map(|filter| Predicate::compile(filter, layout.schema()));
+            let projection = Projection::new(&layout, &request.columns, request.include_vector)?;
+            Ok((predicate.transpose()?.map(Arc::new), projection))
+        };
+        let (predicate, projection) = self.pool.run(Lane::New, deadline, check).await?;
         let pieces = Pieces {
             pool: Arc::clone(&self.pool),
             deadline,
             waiting: located.reads.into(),
             current: None,
-            predicate: predicate.transpose()?.map(Arc::new),
-            projection: Projection::new(&layout, &request.columns, request.include_vector)?,
-            left: (request.limit > 0).then_some(request.limit),
-            lane: Lane::New,
+            predicate,
+            projection,
+            left: (limit > 0).then_some(limit),
+            _admitted: admitted,
         };
         let stream = try_unfold(pieces, |mut pieces| async move {
             let piece = pieces.next().await.map_err(|error| to_status(&error))?;
@@ -72,7 +80,6 @@ impl Pieces {
     /// The next message; none at the end. Every partition has at least one, which carries its state.
     async fn next(&mut self) -> Result<Option<ScanPartitionsResponse>> {
         loop {
-            let lane = std::mem::replace(&mut self.lane, Lane::Continued);
             let Some(current) = self.current.take() else {
                 let Some(read) = self.waiting.pop_front() else {
                     return Ok(None);
@@ -89,13 +96,13 @@ impl Pieces {
                             state: Some(read.state),
                         })
                 };
-                self.current = Some(self.pool.run(lane, self.deadline, begin).await?);
+                self.current = Some(self.pool.run(Lane::Piece, self.deadline, begin).await?);
                 continue;
             };
             let exhausted = self.left == Some(0);
             let (current, piece) = self
                 .pool
-                .run(lane, self.deadline, move |_| piece(current, exhausted))
+                .run(Lane::Piece, self.deadline, move |_| piece(current, exhausted))
                 .await?;
             let Some((arrow_ipc, rows)) = piece else { continue };
             if let Some(left) = &mut self.left {

@@ -1,23 +1,28 @@
 //! `SearchPartitions`: the nearest rows in some partitions, merged.
 
-use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Instant;
 
 use arrow::array::RecordBatch;
 use bytes::Bytes;
 use futures::future::try_join_all;
+use longbow_node::rpc::MESSAGE_BYTES_MAX;
 use longbow_query::filter::Predicate;
 use longbow_query::rank::merge_batches;
-use longbow_storage::{Projection, Query, View, batch_to_ipc};
+use longbow_storage::{Projection, Query, View};
 use longbow_types::{Error, ErrorCode, Result};
 use longbow_wire::internal::{SearchPartitionsRequest, SearchPartitionsResponse};
 
-use super::Service;
 use super::locate::Until;
+use super::{Service, answer_to_ipc};
 use crate::pool::{Cancel, Lane};
 
 /// Seconds from a search's arrival at the shard to its answer, by dataset.
 const LATENCY: &str = "longbow_vector_search_latency_seconds";
+
+/// What the partitions of one search may find together, each its own best rows, before they are merged.
+const FOUND_BYTES_MAX: usize = 4 * MESSAGE_BYTES_MAX;
 
 /// A search, checked once and run on each partition.
 struct Search {
@@ -69,9 +74,8 @@ impl Service {
         let located = self
             .locate(request.target.take(), Until::Applied, deadline)
             .await?;
-        let search = Arc::new(Search::new(&request, &located.reads[0].view)?);
         let views: Vec<Arc<View>> = located.reads.iter().map(|read| Arc::clone(&read.view)).collect();
-        let arrow_ipc = self.search_views(search, views, deadline).await?;
+        let arrow_ipc = self.search_views(request, views, deadline).await?;
         metrics::histogram!(LATENCY, "dataset" => located.dataset).record(began.elapsed().as_secs_f64());
         Ok(SearchPartitionsResponse {
             arrow_ipc,
@@ -81,30 +85,51 @@ impl Service {
 
     async fn search_views(
         &self,
-        search: Arc<Search>,
+        request: SearchPartitionsRequest,
         views: Vec<Arc<View>>,
         deadline: Option<Instant>,
     ) -> Result<Bytes> {
         if let [view] = views.as_slice() {
             let view = Arc::clone(view);
-            let work = move |cancel: &Cancel| batch_to_ipc(&search.run(&view, cancel)?);
+            let work =
+                move |cancel: &Cancel| answer_to_ipc(&Search::new(&request, &view)?.run(&view, cancel)?);
             return self.pool.run(Lane::New, deadline, work).await;
         }
         let id = views[0].layout().schema().id_name().to_owned();
-        let k = search.k;
+        let k = request.k as usize;
+        let shared = Arc::new((request, OnceLock::new(), AtomicUsize::new(0)));
         // All partitions at once; the first that fails cancels the others.
         let batches = try_join_all(views.into_iter().map(|view| {
-            let search = Arc::clone(&search);
-            self.pool
-                .run(Lane::New, deadline, move |cancel| search.run(&view, cancel))
+            let shared = Arc::clone(&shared);
+            let work = move |cancel: &Cancel| {
+                let (request, search, held) = &*shared;
+                // Whichever comes first checks the request for all.
+                let search = search.get_or_init(|| Search::new(request, &view));
+                let batch = search.as_ref().map_err(Error::clone)?.run(&view, cancel)?;
+                hold(held, &batch)?;
+                Ok(batch)
+            };
+            self.pool.run(Lane::New, deadline, work)
         }))
         .await?;
         let merge = move |_: &Cancel| {
             let merged = merge_batches(&batches, &id, k)?;
-            merged.map_or_else(|| Ok(Bytes::new()), |merged| batch_to_ipc(&merged))
+            merged.map_or_else(|| Ok(Bytes::new()), |merged| answer_to_ipc(&merged))
         };
         self.pool.run(Lane::Continued, deadline, merge).await
     }
+}
+
+/// Counts what the partitions of one search have found, before the best of it is picked.
+fn hold(held: &AtomicUsize, batch: &RecordBatch) -> Result<()> {
+    let bytes = batch.get_array_memory_size();
+    if held.fetch_add(bytes, Ordering::Relaxed).saturating_add(bytes) <= FOUND_BYTES_MAX {
+        return Ok(());
+    }
+    let message = "the partitions find more than can be merged; ask for fewer rows or columns";
+    Err(Error::new(ErrorCode::TooLarge, message)
+        .field("columns")
+        .limit(format_args!("{FOUND_BYTES_MAX} bytes")))
 }
 
 fn floats(bytes: &[u8]) -> Result<Vec<f32>> {
@@ -119,4 +144,23 @@ fn floats(bytes: &[u8]) -> Result<Vec<f32>> {
         .iter()
         .map(|element| f32::from_le_bytes(*element))
         .collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use arrow::array::{ArrayRef, UInt8Array};
+
+    #[test]
+    fn partitions_share_one_budget() {
+        let column: ArrayRef = Arc::new(UInt8Array::from(vec![0; MESSAGE_BYTES_MAX]));
+        let batch = RecordBatch::try_from_iter([("x", column)]).unwrap();
+        let held = AtomicUsize::new(0);
+        for _ in 0..3 {
+            hold(&held, &batch).unwrap();
+        }
+        let error = (0..2).find_map(|_| hold(&held, &batch).err()).unwrap();
+        assert_eq!(error.code, ErrorCode::TooLarge);
+        assert_eq!(error.limit, Some(format!("{FOUND_BYTES_MAX} bytes").into()));
+    }
 }

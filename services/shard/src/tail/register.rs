@@ -18,6 +18,8 @@ const PAUSE: Duration = Duration::from_millis(500);
 pub(super) async fn register(keeper: KeeperClient, me: NodeId, shutdown: Shutdown) {
     let command = Command::RegisterShard(RegisterShardCommand {
         node_id: me.to_string(),
+        // The leader's to say.
+        log_id: 0,
     });
     let header = EntryHeader {
         command: Some(command),

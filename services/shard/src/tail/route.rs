@@ -47,6 +47,11 @@ impl Route {
         self.catalogue.shards().contains(&self.me)
     }
 
+    /// Which log this is; 0 until an entry has told.
+    pub(super) fn log_id(&self) -> u64 {
+        self.catalogue.log_id()
+    }
+
     /// The catalogue for others to see: without producers, which are many and nobody's business.
     pub(super) fn published(&self) -> Catalogue {
         Catalogue::from_proto(&self.catalogue.to_proto(false))
@@ -54,27 +59,23 @@ impl Route {
     }
 
     /// Judges the next entry and says what to do. Nothing, for an entry that is refused, repeated, or not for us.
-    ///
-    /// # Errors
-    /// `CORRUPTION` if the header cannot be read, which no keeper lets into the log; nothing is changed then.
-    pub(super) fn entry(&mut self, index: u64, header: &Bytes, body: &Bytes) -> Result<Option<Step>> {
-        let header = decode_header(header).map_err(|error| {
-            Error::new(
-                ErrorCode::Corruption,
-                format!("the header of entry {index}: {error}"),
-            )
-        })?;
+    /// A header that cannot be read, which no keeper lets into the log, has no effect: keepers judge it so.
+    pub(super) fn entry(&mut self, index: u64, header: &Bytes, body: &Bytes) -> Option<Step> {
+        let header = decode_header(header).unwrap_or_else(|error| {
+            tracing::error!(index, %error, "a committed entry cannot be read");
+            EntryHeader::default()
+        });
         let dropped = dropped_dataset(&header);
         if !self.catalogue.apply(index, &header).takes_effect() {
-            return Ok(None);
+            return None;
         }
-        Ok(match header.command {
+        match header.command {
             Some(Command::Write(write)) => Some(Step::Write(self.write(index, &write, body))),
             Some(Command::CreateDataset(_)) => Some(self.created(DatasetId(index))),
             Some(Command::DropDataset(_)) => dropped.map(Step::Evict),
             Some(Command::RegisterShard(_)) => Some(Step::Changed),
             Some(Command::OpenProducer(_)) | None => None,
-        })
+        }
     }
 
     fn write(&self, index: u64, write: &WriteCommand, body: &Bytes) -> Vec<(Key, Op)> {
@@ -175,6 +176,7 @@ mod tests {
     fn register(node: &str) -> EntryHeader {
         header(Command::RegisterShard(RegisterShardCommand {
             node_id: node.into(),
+            ..RegisterShardCommand::default()
         }))
     }
 
@@ -220,7 +222,6 @@ mod tests {
             let encoded = Bytes::from(header.encode_to_vec());
             self.route
                 .entry(self.index, &encoded, &Bytes::from_static(b"0123456789"))
-                .unwrap()
         }
 
         /// Registered twice over, with one dataset; its id is the index.
@@ -299,16 +300,18 @@ mod tests {
     }
 
     #[test]
-    fn a_header_that_cannot_be_read_changes_nothing() {
+    fn a_header_that_cannot_be_read_is_an_entry_without_effect() {
         let mut log = Log::with_dataset();
         let before = log.route.published();
         let garbage = Bytes::from_static(&[0xff; 7]);
-        let error = log
-            .route
-            .entry(log.index + 1, &garbage, &Bytes::new())
-            .err()
-            .unwrap();
-        assert_eq!(error.code, ErrorCode::Corruption);
-        assert_eq!(log.route.published(), before);
+        log.index += 1;
+        assert!(log.route.entry(log.index, &garbage, &Bytes::new()).is_none());
+        assert_eq!(log.route.published().applied_index(), log.index);
+        assert!(log.route.published().datasets().eq(before.datasets()));
+        assert_eq!(
+            ops(log.append(&write(4, 1, &[(0, 0, 2)]))).len(),
+            1,
+            "the log goes on"
+        );
     }
 }

@@ -94,6 +94,17 @@ impl Cluster {
         cluster
     }
 
+    /// The keepers lose everything and form another group, which the running shard finds by gossip.
+    pub async fn form_anew(&mut self) {
+        for keeper in self.keepers.drain(..) {
+            keeper.shutdown.trigger();
+        }
+        self.log = Log::with_id(2);
+        let settings = settings("keeper-9", &[self.shard().gossip_addr]);
+        let keeper = Keeper::start(Arc::clone(&self.log), &settings, SECRET.as_bytes()).await;
+        self.keepers.push(keeper);
+    }
+
     /// Starts the shard, or starts it again.
     pub async fn start_shard(&mut self) {
         let seeds: Vec<SocketAddr> = self

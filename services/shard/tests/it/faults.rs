@@ -100,6 +100,58 @@ async fn a_keeper_cut_off_from_the_others_is_left() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn who_waits_for_what_never_comes_does_not_keep_others_at_a_cut_off_keeper() {
+    let cluster = Cluster::start(2).await;
+    let dataset = cluster.create("d");
+    let mut last = cluster.upsert(dataset, [0], "x");
+    cluster.wait(all(dataset, last), false).await.unwrap();
+    let bogus = cluster.search(near(dataset, u64::MAX, 0.0, 1));
+    tokio::pin!(bogus);
+    // Until the shard has begun to wait and has left a keeper for its sake.
+    let opened = || {
+        cluster
+            .keepers
+            .iter()
+            .map(|keeper| *keeper.tails.borrow())
+            .sum::<u64>()
+    };
+    let before = opened();
+    tokio::select! {
+        answer = &mut bogus => panic!("nobody has that: {answer:?}"),
+        () = until("another keeper", || async { opened() > before }) => {}
+    }
+    // Each is cut off in turn, while the other has everything.
+    for cut in [0, 1, 0, 1] {
+        cluster.keepers[1 - cut].mood.send_replace(Mood::Whole);
+        cluster.keepers[cut].mood.send_replace(Mood::CutOffAt(last));
+        last = cluster.upsert(dataset, [last], "x");
+        let asked = cluster.search(near(dataset, last, 0.0, 100));
+        tokio::select! {
+            answer = &mut bogus => panic!("nobody has that: {answer:?}"),
+            found = soon("the other keeper", asked) => { found.unwrap(); }
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn another_log_ends_the_role() {
+    let mut cluster = Cluster::start(1).await;
+    let dataset = cluster.create("d");
+    let last = cluster.upsert(dataset, 1..=10, "x");
+    cluster.wait(all(dataset, last), false).await.unwrap();
+    cluster.form_anew().await;
+    let shard = cluster.shard.take().unwrap();
+    let error = soon("the shard to end", shard.wait()).await.unwrap_err();
+    let text = format!("{error:#}");
+    assert!(text.contains("formed anew"), "{text}");
+    // A start replays the new log, in which there is nothing yet.
+    cluster.start_shard().await;
+    soon("the shard to be ready", cluster.shard().ready()).await;
+    assert_eq!(cluster.status().await.replicas.len(), 0);
+    cluster.stop_shard().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn reads_go_on_while_all_keepers_are_gone() {
     let mut cluster = Cluster::start(1).await;
     let dataset = cluster.create("d");

@@ -11,6 +11,8 @@ use longbow_node::gossip::Gossip;
 use longbow_node::identity::Identity;
 use longbow_node::rpc::{self, ClusterAuth};
 use longbow_node::shutdown::Shutdown;
+use longbow_types::{Error, ErrorCode};
+use longbow_wire::convert::status::to_status;
 use longbow_wire::internal::entry_header::Command;
 use longbow_wire::internal::keeper_service_server::{KeeperService, KeeperServiceServer};
 use longbow_wire::internal::*;
@@ -21,6 +23,7 @@ use tonic::{Request, Response, Status, Streaming};
 
 /// The log that all keepers of a test share.
 pub struct Log {
+    id: u64,
     inner: Mutex<Inner>,
     committed: watch::Sender<u64>,
 }
@@ -32,7 +35,13 @@ struct Inner {
 
 impl Log {
     pub fn new() -> Arc<Self> {
+        Self::with_id(1)
+    }
+
+    /// A log of another group.
+    pub fn with_id(id: u64) -> Arc<Self> {
         let log = Self {
+            id,
             inner: Mutex::new(Inner {
                 entries: Vec::new(),
                 catalogue: Catalogue::new(),
@@ -59,9 +68,15 @@ impl Log {
     fn append_raw(&self, header: Bytes, body: Bytes) -> (u64, Verdict) {
         let mut inner = self.inner.lock();
         let index = inner.entries.len() as u64 + 1;
-        let applied = inner
-            .catalogue
-            .apply(index, &EntryHeader::decode(header.clone()).unwrap());
+        let mut decoded = EntryHeader::decode(header.clone()).unwrap();
+        let header = match &mut decoded.command {
+            Some(Command::RegisterShard(register)) => {
+                register.log_id = self.id;
+                decoded.encode_to_vec().into()
+            }
+            _ => header,
+        };
+        let applied = inner.catalogue.apply(index, &decoded);
         inner.entries.push(TailEntry { index, header, body });
         self.committed.send_replace(index);
         (index, applied.verdict)
@@ -86,8 +101,10 @@ impl Log {
 pub enum Mood {
     /// Everything.
     Whole,
-    /// Nothing after this index, but heartbeats go on: cut off from the other keepers.
+    /// Nothing after this index, but heartbeats go on: cut off from the other keepers, or just started.
     CutOffAt(u64),
+    /// Everything, but no keeper leads.
+    Leaderless,
 }
 
 /// A running keeper.
@@ -176,7 +193,7 @@ impl KeeperService for Service {
         tokio::spawn(async move {
             loop {
                 let end = match *mood.borrow_and_update() {
-                    Mood::Whole => *committed.borrow_and_update(),
+                    Mood::Whole | Mood::Leaderless => *committed.borrow_and_update(),
                     Mood::CutOffAt(index) => index.min(*committed.borrow_and_update()),
                 };
                 // Few entries at a time, so that messages of many sizes occur.
@@ -193,6 +210,7 @@ impl KeeperService for Service {
                     commit_index: end,
                     group: 0,
                     incarnation: 1,
+                    log_id: log.catalogue().log_id(),
                 };
                 if send.send(Ok(message)).await.is_err() {
                     return;
@@ -214,6 +232,10 @@ impl KeeperService for Service {
     }
 
     async fn read_index(&self, _: Request<ReadIndexRequest>) -> Result<Response<ReadIndexResponse>, Status> {
+        if *self.mood.borrow() == Mood::Leaderless {
+            let error = Error::new(ErrorCode::NoLeader, "no keeper leads");
+            return Err(to_status(&error));
+        }
         Ok(Response::new(ReadIndexResponse {
             group: 0,
             incarnation: 1,

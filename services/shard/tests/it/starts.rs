@@ -4,6 +4,7 @@ use longbow_types::ErrorCode;
 use longbow_wire::internal::LatchRegister;
 
 use crate::cluster::{Cluster, all, near, soon, until};
+use crate::keeper::Mood;
 use crate::rows::ids;
 
 #[tokio::test(flavor = "multi_thread")]
@@ -59,6 +60,36 @@ async fn a_restart_replays_the_log_and_answers_only_then() {
     have.sort_unstable();
     assert_eq!(have, (5..300).collect::<Vec<_>>());
     assert_eq!(cluster.status().await.applied_index, last);
+    cluster.stop_shard().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn only_a_leader_says_how_far_the_log_is() {
+    let mut cluster = Cluster::start(1).await;
+    let dataset = cluster.create("d");
+    let part = cluster.upsert(dataset, 1..=5, "x");
+    let last = cluster.upsert(dataset, 6..=9, "x");
+    cluster.wait(all(dataset, last), false).await.unwrap();
+    // A keeper that started a moment ago knows of part of its log; and then of all, but nobody leads.
+    for (mood, applied) in [(Mood::CutOffAt(part), part), (Mood::Leaderless, last)] {
+        cluster.stop_shard().await;
+        cluster.keepers[0].mood.send_replace(mood);
+        cluster.start_shard().await;
+        until("what the keeper has", || async {
+            cluster.status().await.applied_index == applied
+        })
+        .await;
+        assert!(!cluster.shard().readiness().is_ready());
+        let error = cluster.search(near(dataset, 0, 0.0, 5)).await.unwrap_err();
+        assert_eq!(error.code, ErrorCode::NoReplica, "{mood:?}");
+        // Who says what to wait for is answered.
+        let found = cluster.search(near(dataset, part, 0.0, 5)).await.unwrap();
+        assert_eq!(ids(&found.arrow_ipc), [1, 2, 3, 4, 5]);
+    }
+    cluster.keepers[0].mood.send_replace(Mood::Whole);
+    soon("the shard to be ready", cluster.shard().ready()).await;
+    let found = cluster.search(near(dataset, 0, 0.0, 100)).await.unwrap();
+    assert_eq!(ids(&found.arrow_ipc).len(), 9);
     cluster.stop_shard().await;
 }
 

@@ -59,6 +59,11 @@ impl Engine {
                 self.parts.catalogue.place(command);
                 Bytes::from(header.encode_to_vec())
             }
+            Some(Command::RegisterShard(command)) => {
+                // The first one names the log. 0 is no name.
+                command.log_id = self.parts.group.log_id.max(1);
+                Bytes::from(header.encode_to_vec())
+            }
             _ => encoded,
         };
         let may_repeat = header.producer != 0

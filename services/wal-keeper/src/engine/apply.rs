@@ -33,7 +33,7 @@ impl Engine {
             self.core.applied(last.index);
         }
         // Readable before it is acknowledged: who writes and then looks finds it.
-        self.parts.committed.push(tail);
+        self.parts.committed.push(tail, self.parts.catalogue.log_id());
         for (index, term, applied) in answers {
             self.resolve(index, term, &applied);
         }

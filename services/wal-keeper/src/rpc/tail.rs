@@ -55,7 +55,7 @@ async fn follow(keeper: &Arc<Inner>, mut next: u64, out: &mpsc::Sender<Result<Ta
         let last = *commit.borrow_and_update();
         if next > last {
             // Also the first message: the reader learns at once how far the log is.
-            if out.send(Ok(message(Vec::new(), last))).await.is_err() {
+            if out.send(Ok(message(keeper, Vec::new(), last))).await.is_err() {
                 return;
             }
             match tokio::time::timeout(HEARTBEAT, commit.changed()).await {
@@ -73,7 +73,7 @@ async fn follow(keeper: &Arc<Inner>, mut next: u64, out: &mpsc::Sender<Result<Ta
         let Some(sent) = entries.last().map(|entry| entry.index) else {
             return;
         };
-        if out.send(Ok(message(entries, last))).await.is_err() {
+        if out.send(Ok(message(keeper, entries, last))).await.is_err() {
             return;
         }
         next = sent + 1;
@@ -90,11 +90,12 @@ async fn batch(keeper: &Arc<Inner>, next: u64, last: u64) -> Result<Vec<TailEntr
     read.map_err(|error| Error::new(ErrorCode::Internal, format!("reading the log: {error}")))?
 }
 
-fn message(entries: Vec<TailEntry>, commit_index: u64) -> TailResponse {
+fn message(keeper: &Inner, entries: Vec<TailEntry>, commit_index: u64) -> TailResponse {
     TailResponse {
         entries,
         commit_index,
         group: GROUP,
         incarnation: INCARNATION,
+        log_id: keeper.committed.log_id(),
     }
 }

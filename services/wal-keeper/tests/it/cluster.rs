@@ -235,6 +235,7 @@ pub fn open_producer() -> EntryHeader {
 pub fn register(shard: &str) -> EntryHeader {
     header(Command::RegisterShard(RegisterShardCommand {
         node_id: shard.into(),
+        log_id: 0,
     }))
 }
 
