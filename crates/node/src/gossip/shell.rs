@@ -64,7 +64,7 @@ pub(super) async fn start(
     };
     let socket = UdpSocket::bind(config.gossip_listen).await.map_err(failed)?;
     let local = socket.local_addr().map_err(failed)?;
-    let advertised = advertise::gossip(config, local).await?;
+    let advertised = advertise::gossip(config, local, rpc_addr).await?;
     // A port on all addresses is reached where our RPC is.
     let reachable = |addr: SocketAddr| {
         if addr.ip().is_unspecified() {
