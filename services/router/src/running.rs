@@ -14,7 +14,7 @@ use longbow_node::{
     telemetry,
 };
 use longbow_types::NodeId;
-use tokio::{sync::watch, task::JoinHandle};
+use tokio::task::JoinHandle;
 use tonic_health::server::HealthReporter;
 
 use crate::{Config, doors, ops::Core};
@@ -33,7 +33,6 @@ pub struct Running {
     pub gossip_addr: SocketAddr,
     readiness: Readiness,
     shutdown: Shutdown,
-    gossip: Gossip,
     servers: Vec<JoinHandle<longbow_types::Result<()>>>,
     tasks: Vec<JoinHandle<()>>,
     _claim: Claim,
@@ -63,6 +62,7 @@ pub async fn start(config: Config, shutdown: Shutdown) -> anyhow::Result<Running
         shutdown.clone(),
     )
     .await?;
+    gossip.bar_while_superseded(readiness.clone());
     let peers = Peers::new(ClusterAuth::new(&identity, config.node.secret.expose()));
     let catalogue = CatalogueWatch::start(peers.clone(), gossip.clone(), shutdown.clone());
     let core = Core::new(identity.clone(), gossip.clone(), peers, catalogue);
@@ -91,7 +91,6 @@ pub async fn start(config: Config, shutdown: Shutdown) -> anyhow::Result<Running
         gossip_addr: gossip.local_addr(),
         readiness,
         shutdown,
-        gossip,
         servers,
         tasks: vec![readying],
         _claim: claim,
@@ -113,11 +112,22 @@ async fn follow(core: Core, readiness: Readiness, health: HealthReporter, shutdo
                 return;
             }
         }
-        doors::set_health(&health, true).await;
+        let mut superseded = core.gossip().superseded();
+        let alone = superseded.borrow_and_update().is_none();
+        doors::set_health(&health, alone).await;
         readiness.set(true, "the catalogue is known");
-        while views.changed().await.is_ok() {
-            if let Some(view) = views.borrow_and_update().clone() {
-                core.gossip().announce_latch(view.latch.clone());
+        loop {
+            tokio::select! {
+                Ok(()) = views.changed() => {
+                    if let Some(view) = views.borrow_and_update().clone() {
+                        core.gossip().announce_latch(view.latch.clone());
+                    }
+                }
+                Ok(()) = superseded.changed() => {
+                    let alone = superseded.borrow_and_update().is_none();
+                    doors::set_health(&health, alone).await;
+                }
+                else => return,
             }
         }
     };
@@ -144,18 +154,14 @@ impl Running {
     /// Waits until it has drained after the shutdown.
     ///
     /// # Errors
-    /// When a server fails, or another live node has taken this node's id.
+    /// When a server fails.
     pub async fn wait(mut self) -> anyhow::Result<()> {
-        let mut superseded = self.gossip.superseded();
         let mut end = Ok(());
         {
             let ended = futures::future::select_all(self.servers.iter_mut());
             tokio::select! {
                 (served, ..) = ended => {
                     end = served.context("a server's task").and_then(|served| Ok(served?));
-                }
-                other = taken(&mut superseded) => {
-                    end = Err(anyhow::anyhow!("another live node is {}: {other}", self.node_id));
                 }
                 () = self.shutdown.wait() => {}
             }
@@ -175,19 +181,5 @@ impl Running {
             }
         }
         end
-    }
-}
-
-/// Who took this node's id, once somebody has.
-async fn taken(superseded: &mut watch::Receiver<Option<String>>) -> String {
-    // The guard must not live on in the other arm: futures that hold one cannot be spawned.
-    let other = superseded
-        .wait_for(Option::is_some)
-        .await
-        .map(|other| other.clone());
-    match other {
-        Ok(other) => other.unwrap_or_default(),
-        // Gossip has ended with the shutdown; the servers' end decides.
-        Err(_) => std::future::pending().await,
     }
 }

@@ -39,7 +39,6 @@ pub struct Running {
     readiness: Readiness,
     shutdown: Shutdown,
     claim: Claim,
-    gossip: Gossip,
     server: JoinHandle<longbow_types::Result<()>>,
     tasks: Vec<JoinHandle<()>>,
     actors: Arc<Actors>,
@@ -69,6 +68,7 @@ pub async fn start(config: Config, shutdown: Shutdown) -> anyhow::Result<Running
         shutdown.clone(),
     )
     .await?;
+    gossip.bar_while_superseded(readiness.clone());
     let auth = ClusterAuth::new(&identity, config.node.secret.expose());
     let peers = Peers::new(auth.clone());
 
@@ -115,7 +115,6 @@ pub async fn start(config: Config, shutdown: Shutdown) -> anyhow::Result<Running
         readiness,
         shutdown,
         claim,
-        gossip,
         server,
         tasks,
         actors,
@@ -138,16 +137,12 @@ impl Running {
     /// Waits until it has drained after the shutdown.
     ///
     /// # Errors
-    /// When the server fails, or another live node has taken this node's id.
+    /// When the server fails.
     pub async fn wait(mut self) -> anyhow::Result<()> {
-        let mut superseded = self.gossip.superseded();
         let mut end = Ok(());
         tokio::select! {
             served = &mut self.server => {
                 end = served.context("the RPC server's task").and_then(|served| Ok(served?));
-            }
-            other = taken(&mut superseded) => {
-                end = Err(anyhow::anyhow!("another live node is {}: {other}", self.node_id));
             }
             () = self.shutdown.wait() => {}
         }
@@ -181,19 +176,5 @@ impl Running {
             .context("stopping the shard's threads")?;
         drop(self.claim);
         end
-    }
-}
-
-/// Who took this node's id, once somebody has.
-async fn taken(superseded: &mut tokio::sync::watch::Receiver<Option<String>>) -> String {
-    // The guard must not live on in the other arm: futures that hold one cannot be spawned.
-    let other = superseded
-        .wait_for(Option::is_some)
-        .await
-        .map(|other| other.clone());
-    match other {
-        Ok(other) => other.unwrap_or_default(),
-        // Gossip has ended with the shutdown; the server's end decides.
-        Err(_) => std::future::pending().await,
     }
 }
