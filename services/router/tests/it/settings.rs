@@ -7,6 +7,8 @@ const BINARY: &str = env!("CARGO_BIN_EXE_longbow-router");
 #[test]
 fn a_value_that_a_start_refuses_is_printed_and_refused() {
     refuses_what_it_prints(BINARY, &[], "router.listen_addr", "banana");
+    // A good address, but a router would not listen there.
+    refuses_what_it_prints(BINARY, &[], "rpc.listen_addr", "127.0.0.1:3100");
 }
 
 #[test]
