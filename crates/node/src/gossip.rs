@@ -10,11 +10,12 @@ mod shell;
 
 use std::{net::SocketAddr, sync::Arc};
 
+use longbow_cluster::latch::LatchState;
 use longbow_types::{Error, NodeId, Role};
 use longbow_wire::internal::LatchRegister;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::watch;
 
-use crate::{config::NodeConfig, identity::Identity, shutdown::Shutdown};
+use crate::{config::NodeConfig, http::Readiness, identity::Identity, shutdown::Shutdown};
 
 /// Whether a member answers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -72,9 +73,8 @@ pub struct Gossip {
     members: watch::Receiver<Arc<[Member]>>,
     latch: watch::Receiver<LatchRegister>,
     superseded: watch::Receiver<Option<String>>,
-    announce: mpsc::Sender<LatchRegister>,
+    announce: Arc<watch::Sender<LatchState>>,
     local: SocketAddr,
-    advertised: SocketAddr,
     node_id: NodeId,
 }
 
@@ -129,11 +129,6 @@ impl Gossip {
         self.local
     }
 
-    /// Where others are told to reach it.
-    pub fn advertised_addr(&self) -> SocketAddr {
-        self.advertised
-    }
-
     /// Follows the latch register: the highest that this node announced or heard of.
     pub fn latch(&self) -> watch::Receiver<LatchRegister> {
         self.latch.clone()
@@ -141,14 +136,28 @@ impl Gossip {
 
     /// Tells everybody about a latch register. Lower ones than known are ignored. Cheap; may be repeated.
     pub fn announce_latch(&self, register: LatchRegister) {
-        // Full means that announcements are already under way; the shell repeats the highest for ever.
-        if self.announce.try_send(register).is_err() {
-            tracing::debug!("latch announcement dropped: gossip is busy or has stopped");
-        }
+        // One place and no queue: what waits for the shell is the highest, however many come at once.
+        self.announce.send_if_modified(|highest| highest.merge(&register));
     }
 
     /// Follows whether another live node took our id: who it is. While it is set this node is not in the cluster.
     pub fn superseded(&self) -> watch::Receiver<Option<String>> {
         self.superseded.clone()
+    }
+
+    /// Keeps a role from traffic while another live node has our id. The process stays: one that ended would be started
+    /// again as the newer of the two, and they would put each other out for ever.
+    pub fn bar_while_superseded(&self, readiness: Readiness) {
+        let mut superseded = self.superseded();
+        let node_id = self.node_id.clone();
+        tokio::spawn(async move {
+            loop {
+                let other = superseded.borrow_and_update().clone();
+                readiness.bar(other.map(|other| format!("another live node is {node_id}, too: {other}")));
+                if superseded.changed().await.is_err() {
+                    return; // gossip has ended
+                }
+            }
+        });
     }
 }

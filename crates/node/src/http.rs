@@ -12,11 +12,28 @@ use crate::{rpc, shutdown::Shutdown, telemetry};
 
 /// Whether a role may get traffic, and why not. Clones are the same state. Starts as not ready.
 #[derive(Debug, Clone)]
-pub struct Readiness(Arc<watch::Sender<(bool, String)>>);
+pub struct Readiness(Arc<watch::Sender<Standing>>);
+
+#[derive(Debug, PartialEq, Eq)]
+struct Standing {
+    ready: bool,
+    reason: String,
+    barred: Option<String>,
+}
+
+impl Standing {
+    fn is_ready(&self) -> bool {
+        self.ready && self.barred.is_none()
+    }
+}
 
 impl Default for Readiness {
     fn default() -> Self {
-        Self(Arc::new(watch::Sender::new((false, "starting".to_owned()))))
+        Self(Arc::new(watch::Sender::new(Standing {
+            ready: false,
+            reason: "starting".to_owned(),
+            barred: None,
+        })))
     }
 }
 
@@ -28,28 +45,37 @@ impl Readiness {
 
     /// Sets the state. The reason is for people; say what is missing.
     pub fn set(&self, ready: bool, reason: impl Into<String>) {
-        let next = (ready, reason.into());
+        let reason = reason.into();
         self.0.send_if_modified(|state| {
-            let changed = *state != next;
-            *state = next;
+            let changed = (state.ready, &state.reason) != (ready, &reason);
+            (state.ready, state.reason) = (ready, reason);
             changed
         });
     }
 
+    /// While it is barred it is not ready, for this reason, whatever [`Readiness::set`] says.
+    pub fn bar(&self, reason: Option<String>) {
+        self.0.send_modify(|state| state.barred = reason);
+    }
+
     /// The state now.
     pub fn get(&self) -> (bool, String) {
-        self.0.borrow().clone()
+        let state = self.0.borrow();
+        match &state.barred {
+            Some(reason) => (false, reason.clone()),
+            None => (state.ready, state.reason.clone()),
+        }
     }
 
     /// Whether it is ready now.
     pub fn is_ready(&self) -> bool {
-        self.0.borrow().0
+        self.0.borrow().is_ready()
     }
 
     /// Returns when it is ready; at once if it already is.
     pub async fn ready(&self) {
         // The sender lives in `self`, so this cannot fail.
-        let _ = self.0.subscribe().wait_for(|(ready, _)| *ready).await;
+        let _ = self.0.subscribe().wait_for(Standing::is_ready).await;
     }
 }
 

@@ -29,7 +29,7 @@ impl KeeperClient {
     /// Finds the leader by its hint and by asking around, until the deadline (10 s without one). Tries again after a
     /// lost answer only where that is harmless: the header names producer and sequence, or the command is one that may
     /// be repeated (a shard registering, a producer opened). Else a lost answer is an error that says that the outcome
-    /// is unknown.
+    /// is unknown; so is a refusal that follows a lost answer, for it speaks of the second attempt alone.
     pub async fn append(
         &self,
         header: Bytes,

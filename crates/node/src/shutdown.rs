@@ -38,6 +38,16 @@ impl Shutdown {
         self.0.clone().cancelled_owned()
     }
 
+    /// What the work gives; none if the switch is thrown before: a start that takes long must not outlast an order to
+    /// stop. Work cut short is dropped.
+    pub async fn unless<T>(&self, work: impl Future<Output = T>) -> Option<T> {
+        tokio::select! {
+            biased;
+            done = work => Some(done),
+            () = self.wait() => None,
+        }
+    }
+
     /// Throws the switch on SIGTERM or SIGINT. Must be called inside a tokio runtime.
     ///
     /// A second signal ends the process at once, with code 130: an operator who asks twice means it.
@@ -80,5 +90,14 @@ mod tests {
         two.wait().await;
         two.wait_owned().await;
         assert!(two.is_triggered());
+    }
+
+    #[tokio::test]
+    async fn work_ends_with_the_switch_unless_it_is_done() {
+        let switch = Shutdown::new();
+        assert_eq!(switch.unless(async { 1 }).await, Some(1));
+        switch.trigger();
+        assert_eq!(switch.unless(std::future::pending::<()>()).await, None);
+        assert_eq!(switch.unless(async { 2 }).await, Some(2));
     }
 }

@@ -54,6 +54,13 @@ impl Config {
             // A key file that is mounted but empty must not open the doors.
             return Err(Error::new(ErrorCode::InvalidValue, "the API key is empty").field("router.api_key"));
         }
+        if settings.opt_str("rpc.listen_addr").is_some() {
+            // Nothing would listen there.
+            return Err(settings.bad(
+                "rpc.listen_addr",
+                "for a router: other nodes call it where its clients do, at router.listen_addr",
+            ));
+        }
         Ok(Self {
             node: NodeConfig::from_settings(settings, Role::Router)?,
             listen: settings.socket_addr("router.listen_addr")?,

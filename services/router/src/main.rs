@@ -13,6 +13,12 @@ fn main() -> ExitCode {
         .check(|settings| longbow_router::Config::from_settings(settings).map(drop));
     run(&loader, |settings, shutdown| async move {
         let config = longbow_router::Config::from_settings(&settings)?;
-        longbow_router::start(config, shutdown).await?.wait().await
+        match shutdown
+            .unless(longbow_router::start(config, shutdown.clone()))
+            .await
+        {
+            Some(started) => started?.wait().await,
+            None => Ok(()),
+        }
     })
 }

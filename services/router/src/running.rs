@@ -14,7 +14,7 @@ use longbow_node::{
     telemetry,
 };
 use longbow_types::NodeId;
-use tokio::{sync::watch, task::JoinHandle};
+use tokio::task::JoinHandle;
 use tonic_health::server::HealthReporter;
 
 use crate::{Config, doors, ops::Core};
@@ -33,7 +33,6 @@ pub struct Running {
     pub gossip_addr: SocketAddr,
     readiness: Readiness,
     shutdown: Shutdown,
-    gossip: Gossip,
     servers: Vec<JoinHandle<longbow_types::Result<()>>>,
     tasks: Vec<JoinHandle<()>>,
     _claim: Claim,
@@ -63,6 +62,7 @@ pub async fn start(config: Config, shutdown: Shutdown) -> anyhow::Result<Running
         shutdown.clone(),
     )
     .await?;
+    gossip.bar_while_superseded(readiness.clone());
     let peers = Peers::new(ClusterAuth::new(&identity, config.node.secret.expose()));
     let catalogue = CatalogueWatch::start(peers.clone(), gossip.clone(), shutdown.clone());
     let core = Core::new(identity.clone(), gossip.clone(), peers, catalogue);
@@ -91,38 +91,40 @@ pub async fn start(config: Config, shutdown: Shutdown) -> anyhow::Result<Running
         gossip_addr: gossip.local_addr(),
         readiness,
         shutdown,
-        gossip,
         servers,
         tasks: vec![readying],
         _claim: claim,
     })
 }
 
-/// Keeps readiness and health as the catalogue and the latch say, and passes a latch heard by the catalogue's stream on
+/// Keeps readiness and health as the catalogue, the latch and the node's name say, and passes a latch heard by the catalogue's stream on
 /// to gossip.
 async fn follow(core: Core, readiness: Readiness, health: HealthReporter, shutdown: Shutdown) {
     readiness.set(false, "the catalogue is not known yet");
     doors::set_health(&health, false, false).await;
     let mut views = core.watch().changed();
     let mut gossiped = core.gossip().latch();
+    let mut superseded = core.gossip().superseded();
     let known = async {
         // Serving, and whether writes are, as last told.
         let mut told = None;
         loop {
             let view = views.borrow_and_update().clone();
+            let alone = superseded.borrow_and_update().is_none();
             if let Some(view) = view {
                 core.gossip().announce_latch(view.latch.clone());
-                let writable = !core.latch().tripped;
-                if told != Some(writable) {
-                    doors::set_health(&health, true, writable).await;
+                let tell = (alone, alone && !core.latch().tripped);
+                if told != Some(tell) {
+                    doors::set_health(&health, tell.0, tell.1).await;
                 }
-                if told.replace(writable).is_none() {
+                if told.replace(tell).is_none() {
                     readiness.set(true, "the catalogue is known");
                 }
             }
             let changed = tokio::select! {
                 changed = views.changed() => changed,
                 changed = gossiped.changed() => changed,
+                changed = superseded.changed() => changed,
             };
             if changed.is_err() {
                 return;
@@ -152,18 +154,14 @@ impl Running {
     /// Waits until it has drained after the shutdown.
     ///
     /// # Errors
-    /// When a server fails, or another live node has taken this node's id.
+    /// When a server fails.
     pub async fn wait(mut self) -> anyhow::Result<()> {
-        let mut superseded = self.gossip.superseded();
         let mut end = Ok(());
         {
             let ended = futures::future::select_all(self.servers.iter_mut());
             tokio::select! {
                 (served, ..) = ended => {
                     end = served.context("a server's task").and_then(|served| Ok(served?));
-                }
-                other = taken(&mut superseded) => {
-                    end = Err(anyhow::anyhow!("another live node is {}: {other}", self.node_id));
                 }
                 () = self.shutdown.wait() => {}
             }
@@ -183,19 +181,5 @@ impl Running {
             }
         }
         end
-    }
-}
-
-/// Who took this node's id, once somebody has.
-async fn taken(superseded: &mut watch::Receiver<Option<String>>) -> String {
-    // The guard must not live on in the other arm: futures that hold one cannot be spawned.
-    let other = superseded
-        .wait_for(Option::is_some)
-        .await
-        .map(|other| other.clone());
-    match other {
-        Ok(other) => other.unwrap_or_default(),
-        // Gossip has ended with the shutdown; the servers' end decides.
-        Err(_) => std::future::pending().await,
     }
 }

@@ -13,6 +13,12 @@ fn main() -> ExitCode {
         .check(|settings| longbow_shard::Config::from_settings(settings).map(drop));
     run(&loader, |settings, shutdown| async move {
         let config = longbow_shard::Config::from_settings(&settings)?;
-        longbow_shard::start(config, shutdown).await?.wait().await
+        match shutdown
+            .unless(longbow_shard::start(config, shutdown.clone()))
+            .await
+        {
+            Some(started) => started?.wait().await,
+            None => Ok(()),
+        }
     })
 }

@@ -39,7 +39,6 @@ pub struct Running {
     readiness: Readiness,
     shutdown: Shutdown,
     claim: Claim,
-    gossip: Gossip,
     server: JoinHandle<longbow_types::Result<()>>,
     tail: JoinHandle<longbow_types::Result<()>>,
     tasks: Vec<JoinHandle<()>>,
@@ -70,6 +69,7 @@ pub async fn start(config: Config, shutdown: Shutdown) -> anyhow::Result<Running
         shutdown.clone(),
     )
     .await?;
+    gossip.bar_while_superseded(readiness.clone());
     let auth = ClusterAuth::new(&identity, config.node.secret.expose());
     let peers = Peers::new(auth.clone());
 
@@ -116,7 +116,6 @@ pub async fn start(config: Config, shutdown: Shutdown) -> anyhow::Result<Running
         readiness,
         shutdown,
         claim,
-        gossip,
         server,
         tail,
         tasks,
@@ -140,17 +139,13 @@ impl Running {
     /// Waits until it has drained after the shutdown.
     ///
     /// # Errors
-    /// When the server fails, the log cannot be followed any longer, or another live node has taken this node's id.
+    /// When the server fails, or the log cannot be followed any longer.
     pub async fn wait(mut self) -> anyhow::Result<()> {
-        let mut superseded = self.gossip.superseded();
         let mut end = Ok(());
         tokio::select! {
             served = &mut self.server => end = of_task(served, "the RPC server"),
             // What it holds gets no newer: whoever asks should ask another.
             followed = &mut self.tail => end = of_task(followed, "following the log"),
-            other = taken(&mut superseded) => {
-                end = Err(anyhow::anyhow!("another live node is {}: {other}", self.node_id));
-            }
             () = self.shutdown.wait() => {}
         }
         self.readiness.set(false, "stopping");
@@ -190,18 +185,4 @@ fn of_task(
     what: &'static str,
 ) -> anyhow::Result<()> {
     ended.context(what)?.context(what)
-}
-
-/// Who took this node's id, once somebody has.
-async fn taken(superseded: &mut tokio::sync::watch::Receiver<Option<String>>) -> String {
-    // The guard must not live on in the other arm: futures that hold one cannot be spawned.
-    let other = superseded
-        .wait_for(Option::is_some)
-        .await
-        .map(|other| other.clone());
-    match other {
-        Ok(other) => other.unwrap_or_default(),
-        // Gossip has ended with the shutdown; the server's end decides.
-        Err(_) => std::future::pending().await,
-    }
 }

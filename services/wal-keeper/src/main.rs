@@ -16,7 +16,10 @@ fn main() -> ExitCode {
     let loader = Loader::new("longbow-wal-keeper", about, &[COMMON, SETTINGS])
         .check(|settings| Config::from_settings(settings).map(drop));
     run::run(&loader, async |settings, shutdown| {
-        let keeper = start(Config::from_settings(&settings)?, shutdown).await?;
-        keeper.wait().await
+        let config = Config::from_settings(&settings)?;
+        match shutdown.unless(start(config, shutdown.clone())).await {
+            Some(started) => started?.wait().await,
+            None => Ok(()),
+        }
     })
 }

@@ -68,10 +68,13 @@ pub async fn start(config: Config, shutdown: Shutdown) -> anyhow::Result<Running
     let data_path: PathBuf = config.node.data_path.clone().context("data_path is not set")?;
     let claim = identity::claim(&config.node)?;
     let identity = claim.identity.clone();
-    let found = {
+    // The claim goes along: whoever gives up this start meanwhile must not free the files under the recovery.
+    let (claim, found) = {
         let (config, data_path) = (config.clone(), data_path.clone());
-        tokio::task::spawn_blocking(move || recover::recover(&config, &identity, &data_path)).await??
+        let recovery = move || (claim, recover::recover(&config, &identity, &data_path));
+        tokio::task::spawn_blocking(recovery).await?
     };
+    let found = found?;
     let latch = Arc::new(Latch::open(&data_path, found.group.voters.clone())?);
     let network = Network::open(&config, &claim.identity).await?;
     assemble(&config, claim, found, latch, network, shutdown)
@@ -114,6 +117,7 @@ impl Network {
             end.0.clone(),
         )
         .await?;
+        gossip.bar_while_superseded(readiness.clone());
         Ok(Self {
             listener,
             rpc_addr,

@@ -86,10 +86,12 @@ impl Membership {
         let Some(node_id) = notice.older.node_id() else {
             return;
         };
-        let last = self.noticed.insert(node_id, now);
-        if last.is_some_and(|at| now.saturating_sub(at) < NOTICE_EVERY) {
+        let last = self.noticed.get(&node_id);
+        if last.is_some_and(|at| now.saturating_sub(*at) < NOTICE_EVERY) {
             return;
         }
+        // Only what was sent counts: one that calls more often than that must not go without an answer for ever.
+        self.noticed.insert(node_id, now);
         let mut payload = vec![KIND_NOTICE];
         notice.encode(&mut payload);
         let own = self.foca.identity().clone();

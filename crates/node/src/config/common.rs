@@ -31,7 +31,8 @@ pub const COMMON: &[Setting] = &[
     Setting::new("data_path", "Directory for what the node keeps"),
     Setting::new(
         "rpc.listen_addr",
-        "Where to listen for other nodes [default: 0.0.0.0:3100 (shard), 0.0.0.0:3200 (wal-keeper), router.listen_addr (router)]",
+        "Where to listen for other nodes; not for routers, which have router.listen_addr \
+         [default: 0.0.0.0:3100 (shard), 0.0.0.0:3200 (wal-keeper)]",
     ),
     Setting::new(
         "rpc.advertise_addr",

@@ -163,6 +163,26 @@ mod tests {
         assert_eq!(settings.warnings().len(), 1, "{:?}", settings.warnings());
     }
 
+    /// Names that stand in manifests of Longbow's users; routers and shards have more of them.
+    #[test]
+    fn names_known_from_manifests_are_taken() {
+        for (name, key) in [
+            ("LONGBOW_METRICS_ADDR", "http.listen_addr"),
+            ("LONGBOW_DATA_PATH", "data_path"),
+            ("LONGBOW_NODE_ID", "node.id"),
+            ("LONGBOW_LOG_FORMAT", "log.format"),
+            ("LONGBOW_LOG_LEVEL", "log.level"),
+            ("LONGBOW_GOSSIP_PORT", "gossip.listen_addr"),
+            ("LONGBOW_GOSSIP_ADVERTISE_ADDR", "gossip.advertise_addr"),
+            ("LONGBOW_GOSSIP_STATIC_PEERS", "gossip.seeds"),
+            ("LONGBOW_GOSSIP_DNS_RECORD", "gossip.seeds"),
+        ] {
+            let settings = read(&[(name, "value")]);
+            assert_eq!(settings.str(key), Ok("value"), "{name}");
+            assert!(settings.warnings().is_empty(), "{:?}", settings.warnings());
+        }
+    }
+
     #[test]
     fn slips_are_hinted_at() {
         let settings = read(&[

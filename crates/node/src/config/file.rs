@@ -57,10 +57,15 @@ fn walk(
             settings
                 .values
                 .insert(declared.key, (text, Source::File(path.to_owned(), Some(line))));
-        } else if let DeValue::Table(inner) = value.get_ref() {
+        } else if let DeValue::Table(inner) = value.get_ref()
+            && (!inner.is_empty() || is_table(settings, &key))
+        {
             walk(settings, path, text, &key, inner)?;
         } else {
-            let hint = nearest(&key, settings.declared.keys().copied());
+            let hint = match value.get_ref() {
+                DeValue::Table(_) => nearest(&key, tables(settings)),
+                _ => nearest(&key, settings.declared.keys().copied()),
+            };
             let hint = hint
                 .map(|name| format!("; did you mean {name}?"))
                 .unwrap_or_default();
@@ -68,6 +73,16 @@ fn walk(
         }
     }
     Ok(())
+}
+
+/// The tables that hold declared keys.
+fn tables(settings: &Settings) -> impl Iterator<Item = &'static str> {
+    let keys = settings.declared.keys();
+    keys.filter_map(|key| key.rsplit_once('.').map(|(table, _)| table))
+}
+
+fn is_table(settings: &Settings, key: &str) -> bool {
+    tables(settings).any(|table| table == key)
 }
 
 fn text_of(value: &Spanned<DeValue<'_>>, list: bool) -> Option<String> {
@@ -145,6 +160,11 @@ mod tests {
                 "node.toml:2: log.level must be text, a number, true or false",
             ),
             ("log = 3\n", "node.toml:1: unknown key log"),
+            (
+                "[log]\n[gosip]\n",
+                "node.toml:2: unknown key gosip; did you mean gossip?",
+            ),
+            ("[log]\nx = {}\n", "node.toml:2: unknown key log.x"),
             ("[log.level]\nx = 1\n", "node.toml:1: log.level must be"),
         ] {
             let error = read(text).unwrap_err();

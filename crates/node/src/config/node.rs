@@ -65,10 +65,6 @@ pub struct NodeConfig {
     pub gossip: GossipTiming,
     /// Where to serve metrics and health.
     pub http_listen: SocketAddr,
-    /// Log filter.
-    pub log_level: String,
-    /// Log format.
-    pub log_format: LogFormat,
 }
 
 impl NodeConfig {
@@ -81,6 +77,7 @@ impl NodeConfig {
         };
         let rpc_default = SocketAddr::from(([0, 0, 0, 0], rpc_default));
         let seeds = settings.host_ports("gossip.seeds", GOSSIP_PORT)?;
+        check_log(settings)?;
         Ok(Self {
             role,
             cluster_id: settings.parsed("cluster.id", "1 to 63 letters, digits, '-', '_' or '.'")?,
@@ -106,16 +103,16 @@ impl NodeConfig {
                 announce_interval: settings.duration("gossip.announce_interval")?,
             },
             http_listen: settings.socket_addr("http.listen_addr")?,
-            log_level: log_level(settings)?,
-            log_format: settings.parsed("log.format", "text or json")?,
         })
     }
 }
 
-fn log_level(settings: &Settings) -> Result<String, Error> {
-    let level = settings.str("log.level")?;
-    telemetry::filter(level)?;
-    Ok(level.to_owned())
+/// The process reads them, not the node; but a node is refused with them if they cannot be used.
+fn check_log(settings: &Settings) -> Result<(), Error> {
+    telemetry::filter(settings.str("log.level")?)?;
+    settings
+        .parsed::<LogFormat>("log.format", "text or json")
+        .map(drop)
 }
 
 fn secret(settings: &Settings) -> Result<Secret, Error> {

@@ -9,7 +9,10 @@ use std::{
     time::Duration,
 };
 
-use longbow_cluster::membership::{Describe, Effect, Event, MemberId, Membership, State, Timing};
+use longbow_cluster::{
+    latch::LatchState,
+    membership::{Describe, Effect, Event, MemberId, Membership, State, Timing},
+};
 use longbow_types::{Error, ErrorCode, Role};
 use longbow_wire::internal::LatchRegister;
 use tokio::{
@@ -29,8 +32,6 @@ const BURST: usize = 256;
 const OUTBOX_MAX: usize = 1024;
 /// After an error of the socket, so that a broken one does not spin.
 const SOCKET_PAUSE: Duration = Duration::from_millis(10);
-/// Latch announcements waiting to be taken in.
-const ANNOUNCEMENTS_MAX: usize = 16;
 /// Addresses from a lookup waiting to be called.
 const CALLS_MAX: usize = 256;
 /// At most one warning of a kind in this time.
@@ -64,7 +65,7 @@ pub(super) async fn start(
     };
     let socket = UdpSocket::bind(config.gossip_listen).await.map_err(failed)?;
     let local = socket.local_addr().map_err(failed)?;
-    let advertised = advertise::gossip(config, local).await?;
+    let advertised = advertise::gossip(config, local, rpc_addr).await?;
     // A port on all addresses is reached where our RPC is.
     let reachable = |addr: SocketAddr| {
         if addr.ip().is_unspecified() {
@@ -87,7 +88,7 @@ pub(super) async fn start(
         probe_interval: config.gossip.probe_interval,
         suspect_timeout: config.gossip.suspect_timeout,
     };
-    let (announce, announced) = mpsc::channel(ANNOUNCEMENTS_MAX);
+    let (announce, announced) = watch::channel(LatchState::default());
     let (calls, to_call) = mpsc::channel(CALLS_MAX);
     let me: Arc<[Member]> = [member(&own, State::Alive)].into_iter().flatten().collect();
     let out = Out {
@@ -99,9 +100,8 @@ pub(super) async fn start(
         members: out.members.subscribe(),
         latch: out.latch.subscribe(),
         superseded: out.superseded.subscribe(),
-        announce,
+        announce: Arc::new(announce),
         local,
-        advertised,
         node_id: identity.node_id,
     };
     let labels = [
@@ -164,7 +164,7 @@ impl Shell {
 
     async fn run(
         mut self,
-        mut announced: mpsc::Receiver<LatchRegister>,
+        mut announced: watch::Receiver<LatchState>,
         mut to_call: mpsc::Receiver<SocketAddr>,
         shutdown: Shutdown,
     ) {
@@ -183,7 +183,10 @@ impl Shell {
                         tokio::time::sleep(SOCKET_PAUSE).await;
                     }
                 },
-                Some(register) = announced.recv() => self.event(Event::Latch(register)),
+                Ok(()) = announced.changed() => {
+                    let register = announced.borrow_and_update().register().clone();
+                    self.event(Event::Latch(register));
+                }
                 Some(addr) = to_call.recv() => self.event(Event::Call(addr)),
                 () = sleep_until(due.unwrap_or_else(far_away)), if due.is_some() => {}
             }

@@ -2,7 +2,10 @@
 
 use std::{
     error::Error as _,
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
     time::{Duration, Instant},
 };
 
@@ -27,7 +30,7 @@ use crate::{
 
 /// How long to look for a leader when the caller sets no deadline.
 const PATIENCE: Duration = Duration::from_secs(10);
-/// How long one keeper may take to answer before another is asked, where asking twice is harmless.
+/// How long one keeper may take at most before another is asked, where asking twice is harmless.
 const ATTEMPT: Duration = Duration::from_secs(3);
 /// Pauses between rounds that found nobody.
 const PAUSE_MIN: Duration = Duration::from_millis(20);
@@ -41,6 +44,8 @@ pub(super) struct Leader {
     peers: Peers,
     gossip: Gossip,
     known: Arc<Mutex<Option<NodeId>>>,
+    /// Where the next call without a known leader begins: not always at the same keeper, which may be the silent one.
+    first: Arc<AtomicUsize>,
 }
 
 /// What doing it twice means.
@@ -70,6 +75,7 @@ impl Leader {
             peers,
             gossip,
             known: Arc::default(),
+            first: Arc::default(),
         }
     }
 
@@ -122,19 +128,19 @@ impl Leader {
         let until = deadline.unwrap_or_else(|| Instant::now() + PATIENCE);
         let mut pause = PAUSE_MIN;
         let (mut last, mut lost) = (None, false);
+        let first = self.first.load(Ordering::Relaxed);
         let mut turn = 0;
         let mut hint = self.known.lock().clone();
         while Instant::now() < until {
             let keepers = self.gossip.live(Role::WalKeeper);
-            let Some(keeper) = choose(&keepers, hint.take(), turn) else {
+            let Some((keeper, hinted)) = choose(&keepers, hint.take(), first.wrapping_add(turn)) else {
                 // Gossip may know a moment later: wait for it rather than spin.
                 self.pause(&mut pause, until).await;
                 continue;
             };
-            let at = if kind == Kind::Once {
-                until
-            } else {
-                until.min(Instant::now() + ATTEMPT)
+            let at = match kind {
+                Kind::Once => until,
+                Kind::Read | Kind::Repeatable => attempt_until(until, keepers.len(), hinted),
             };
             let status = match attempt(at, send(client(&self.peers, keeper), at)).await {
                 Ok(answer) => {
@@ -146,12 +152,14 @@ impl Leader {
             let error = from_status(&status);
             tracing::debug!(keeper = %keeper.node_id, %error, "a keeper did not do it");
             match verdict(&status, &error) {
+                // What is refused now says nothing about the attempt whose answer was lost.
+                Verdict::Final if lost && kind != Kind::Read => return Err(outcome_unknown(&error, until)),
                 Verdict::Final => return Err(error),
                 Verdict::Unknown if kind == Kind::Once => return Err(outcome_unknown(&error, until)),
                 Verdict::Unknown => lost = true,
                 Verdict::NotThere => {}
             }
-            *self.known.lock() = None;
+            self.forget(&keeper.node_id);
             hint = leader_in(&status).filter(|leader| *leader != keeper.node_id);
             last = Some(error);
             turn += 1;
@@ -165,6 +173,12 @@ impl Leader {
             Some(error) if lost && kind != Kind::Read => Err(outcome_unknown(&error, until)),
             last => Err(no_leader(last, deadline)),
         }
+    }
+
+    /// A keeper did not do it: calls that begin now ask another first. What others learnt meanwhile stays.
+    fn forget(&self, keeper: &NodeId) {
+        self.first.fetch_add(1, Ordering::Relaxed);
+        self.known.lock().take_if(|known| known == keeper);
     }
 
     async fn pause(&self, pause: &mut Duration, until: Instant) {
@@ -195,9 +209,22 @@ fn client(peers: &Peers, keeper: &Member) -> KeeperServiceClient<AuthedChannel> 
         .max_encoding_message_size(MESSAGE_BYTES_MAX)
 }
 
-fn choose(keepers: &[Member], hint: Option<NodeId>, turn: usize) -> Option<&Member> {
+/// The keeper to ask, and whether it is one that is said to lead.
+fn choose(keepers: &[Member], hint: Option<NodeId>, turn: usize) -> Option<(&Member, bool)> {
     let hinted = hint.and_then(|id| keepers.iter().find(|keeper| keeper.node_id == id));
-    hinted.or_else(|| keepers.get(turn % keepers.len().max(1)))
+    match hinted {
+        Some(keeper) => Some((keeper, true)),
+        None => Some((keepers.get(turn % keepers.len().max(1))?, false)),
+    }
+}
+
+/// How long one keeper may take: a silent one must leave time to ask the others. One that is said to lead may take
+/// half of the time, since the answer is probably its; any other its share.
+fn attempt_until(until: Instant, keepers: usize, hinted: bool) -> Instant {
+    let now = Instant::now();
+    let share = if hinted { keepers.min(2) } else { keepers };
+    let share = u32::try_from(share).unwrap_or(u32::MAX).max(1);
+    now + (until.saturating_duration_since(now) / share).min(ATTEMPT)
 }
 
 fn kind(header: &EntryHeader) -> Kind {
@@ -275,8 +302,8 @@ fn outcome_unknown(error: &Error, until: Instant) -> Error {
     Error::new(
         code,
         format!(
-            "the keeper's answer was lost, it may or may not have happened: {}",
-            error.message
+            "the keeper's answer was lost, it may or may not have happened; last heard: {}: {}",
+            error.code, error.message
         ),
     )
 }

@@ -1,7 +1,9 @@
 //! How many calls, how long, with what code: for every gRPC server alike.
 
 use std::{
+    collections::BTreeSet,
     pin::Pin,
+    sync::LazyLock,
     task::{Context, Poll},
     time::Instant,
 };
@@ -9,6 +11,8 @@ use std::{
 use ::http::{HeaderMap, Request, Response};
 use bytes::Bytes;
 use http_body::{Frame, SizeHint};
+use prost::Message as _;
+use prost_types::FileDescriptorSet;
 use tonic::{Code, Status, body::Body};
 use tower::{Layer, Service};
 
@@ -48,7 +52,7 @@ where
 
     fn call(&mut self, request: Request<B>) -> Self::Future {
         let mut call = Call {
-            method: request.uri().path().to_owned(),
+            method: known(request.uri().path()),
             start: Instant::now(),
             code: None,
         };
@@ -64,7 +68,7 @@ where
 
 /// One call; recorded when dropped, which also covers callers that went away.
 struct Call {
-    method: String,
+    method: &'static str,
     start: Instant,
     code: Option<Code>,
 }
@@ -72,14 +76,8 @@ struct Call {
 impl Drop for Call {
     fn drop(&mut self) {
         let code = self.code.unwrap_or(Code::Cancelled);
-        // A caller can invent paths without end; labels must not follow.
-        let known = !matches!(code, Code::Unimplemented | Code::Unauthenticated);
-        let method = if known {
-            std::mem::take(&mut self.method)
-        } else {
-            "other".to_owned()
-        };
-        metrics::counter!(REQUESTS, "method" => method.clone(), "code" => name_of(code)).increment(1);
+        let method = self.method;
+        metrics::counter!(REQUESTS, "method" => method, "code" => name_of(code)).increment(1);
         metrics::histogram!(DURATION, "method" => method).record(self.start.elapsed().as_secs_f64());
     }
 }
@@ -117,6 +115,46 @@ impl http_body::Body for Measured {
     fn size_hint(&self) -> SizeHint {
         self.body.size_hint()
     }
+}
+
+/// Methods of the protocols that are not ours.
+const FOREIGN: [&str; 14] = [
+    "/arrow.flight.protocol.FlightService/DoAction",
+    "/arrow.flight.protocol.FlightService/DoExchange",
+    "/arrow.flight.protocol.FlightService/DoGet",
+    "/arrow.flight.protocol.FlightService/DoPut",
+    "/arrow.flight.protocol.FlightService/GetFlightInfo",
+    "/arrow.flight.protocol.FlightService/GetSchema",
+    "/arrow.flight.protocol.FlightService/Handshake",
+    "/arrow.flight.protocol.FlightService/ListActions",
+    "/arrow.flight.protocol.FlightService/ListFlights",
+    "/arrow.flight.protocol.FlightService/PollFlightInfo",
+    "/grpc.health.v1.Health/Check",
+    "/grpc.health.v1.Health/Watch",
+    "/grpc.reflection.v1.ServerReflection/ServerReflectionInfo",
+    "/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo",
+];
+
+/// Paths of all methods that a server of ours may have.
+static METHODS: LazyLock<BTreeSet<String>> = LazyLock::new(|| {
+    let files = FileDescriptorSet::decode(longbow_wire::FILE_DESCRIPTOR_SET)
+        .expect("the descriptors are compiled in")
+        .file;
+    let services = files.iter().flat_map(|file| {
+        let package = file.package();
+        file.service.iter().map(move |service| (package, service))
+    });
+    let ours = services.flat_map(|(package, service)| {
+        let name = service.name();
+        let path = move |method: &str| format!("/{package}.{name}/{method}");
+        service.method.iter().map(move |method| path(method.name()))
+    });
+    ours.chain(FOREIGN.map(str::to_owned)).collect()
+});
+
+/// The label of a path. A caller can invent paths without end, whether it may come in or not; labels must not follow.
+fn known(path: &str) -> &'static str {
+    METHODS.get(path).map_or("other", String::as_str)
 }
 
 fn code_in(headers: &HeaderMap) -> Option<Code> {

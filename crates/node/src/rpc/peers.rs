@@ -66,11 +66,6 @@ impl Peers {
             channel,
         }
     }
-
-    /// Closes the channel to an address once nobody uses it any more.
-    pub fn forget(&self, addr: SocketAddr) {
-        self.channels.lock().remove(&addr);
-    }
 }
 
 fn connect(addr: SocketAddr) -> Channel {

@@ -245,9 +245,10 @@ async fn advertised_is_what_is_said_else_what_is_bound_else_the_pod_else_the_rou
         let mut all = vec!["--cluster-secret", SECRET];
         all.extend(args);
         let config = NodeConfig::from_settings(&run(&all, &[]), Role::Shard).unwrap();
-        let rpc = longbow_node::advertise::rpc(&config, bound.parse().unwrap()).await;
-        let gossip = longbow_node::advertise::gossip(&config, bound.parse().unwrap()).await;
-        (rpc.unwrap().to_string(), gossip.unwrap().to_string())
+        let bound = bound.parse().unwrap();
+        let rpc = longbow_node::advertise::rpc(&config, bound).await.unwrap();
+        let gossip = longbow_node::advertise::gossip(&config, bound, rpc).await;
+        (rpc.to_string(), gossip.unwrap().to_string())
     };
     let same = |text: &str| (text.to_owned(), text.to_owned());
     let pod = ["--node-pod-ip", "10.1.2.3"];

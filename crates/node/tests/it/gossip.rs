@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 
-use longbow_node::{config::NodeConfig, gossip::MemberState};
+use longbow_node::{config::NodeConfig, gossip::MemberState, http::Readiness};
 use longbow_types::Role;
 use longbow_wire::internal::LatchRegister;
 use tokio::{net::UdpSocket, time::timeout};
@@ -76,7 +76,8 @@ async fn bound_to_one_address_and_advertised_as_another() {
         .set("gossip.advertise_addr", "127.0.0.3");
     let rpc: SocketAddr = "127.0.0.4:3200".parse().unwrap();
     let a = start(&hidden, identity("a", Role::WalKeeper, 1), rpc).await;
-    assert_eq!(a.gossip.advertised_addr().ip().to_string(), "127.0.0.3");
+    let advertised = a.gossip.member(&"a".parse().unwrap()).unwrap().gossip_addr;
+    assert_eq!(advertised.ip().to_string(), "127.0.0.3");
     assert_eq!(a.gossip.local_addr().ip().to_string(), "0.0.0.0");
 
     let mut other = settings();
@@ -87,10 +88,7 @@ async fn bound_to_one_address_and_advertised_as_another() {
     let b = node(&other, "b", 1).await;
     until(&b.gossip, |members| alive(members) == 2).await;
     let seen = b.gossip.member(&"a".parse().unwrap()).unwrap();
-    assert_eq!(
-        (seen.gossip_addr, seen.rpc_addr),
-        (a.gossip.advertised_addr(), rpc)
-    );
+    assert_eq!((seen.gossip_addr, seen.rpc_addr), (advertised, rpc));
 
     // The advertised address is what they really talk over: a third that knows only b reaches a.
     let mut third = settings();
@@ -126,6 +124,17 @@ async fn strangers_are_not_heard() {
         assert_eq!(n.gossip.members().len(), 1);
         assert_eq!(n.gossip.latch().borrow().epoch, 0);
     }
+}
+
+#[tokio::test]
+async fn the_highest_of_many_latch_registers_at_once_is_not_lost() {
+    let a = node(&settings(), "a", 1).await;
+    // The shell does not run between these: this test has one thread and does not wait.
+    for epoch in 1..=100 {
+        a.gossip.announce_latch(tripped(epoch));
+    }
+    a.gossip.announce_latch(tripped(7));
+    wait_for_latch(&a.gossip, 100).await;
 }
 
 async fn wait_for_latch(gossip: &longbow_node::gossip::Gossip, epoch: u64) {
@@ -182,6 +191,9 @@ async fn a_second_live_node_with_the_same_id_is_told_and_the_older_one_is_out() 
     let mut joining = settings();
     joining.set("gossip.seeds", a.gossip.local_addr());
     let older = node(&joining, "twin", 1).await;
+    let readiness = Readiness::new();
+    readiness.set(true, "");
+    older.gossip.bar_while_superseded(readiness.clone());
     until(&a.gossip, |members| alive(members) == 2).await;
     let newer = node(&joining, "twin", 2).await;
     let mut superseded = older.gossip.superseded();
@@ -198,6 +210,26 @@ async fn a_second_live_node_with_the_same_id_is_told_and_the_older_one_is_out() 
     })
     .await;
     assert!(newer.gossip.superseded().borrow().is_none());
+    let barred = async {
+        while readiness.is_ready() {
+            tokio::task::yield_now().await;
+        }
+    };
+    timeout(PATIENCE, barred).await.expect("it gets no traffic");
+    readiness.set(true, "caught up");
+    let (ready, why) = readiness.get();
+    assert!(!ready && why.contains("another live node is twin"), "{why}");
+
+    // It waits for the other's end rather than ending itself.
+    newer.shutdown.trigger();
+    timeout(PATIENCE, readiness.ready()).await.expect("it is back");
+    until(&a.gossip, |members| {
+        members
+            .iter()
+            .any(|m| m.generation == 3 && m.state == MemberState::Alive)
+    })
+    .await;
+    assert_eq!(readiness.get(), (true, "caught up".to_owned()));
 }
 
 #[tokio::test]

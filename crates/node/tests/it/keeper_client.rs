@@ -41,6 +41,8 @@ pub struct Keeper {
     leader: Arc<watch::Sender<&'static str>>,
     /// Takes the next append and loses its answer.
     pub loses_answer: Arc<AtomicBool>,
+    /// The append whose answer it loses also trips the latch.
+    pub breaks: Arc<AtomicBool>,
     /// Names another keeper as the leader, whoever is asked.
     pub misleads: Arc<AtomicBool>,
     /// How often it was asked.
@@ -90,6 +92,8 @@ impl KeeperService for Keeper {
         }
         let index = self.appended.fetch_add(1, Ordering::SeqCst) + 1;
         if self.loses_answer.swap(false, Ordering::SeqCst) {
+            let broken = self.breaks.load(Ordering::SeqCst);
+            self.latched.fetch_or(broken, Ordering::SeqCst);
             return Err(Status::unavailable("connection reset"));
         }
         Ok(Response::new(AppendResponse {
@@ -162,6 +166,7 @@ impl Cluster {
                 name,
                 leader: leader.clone(),
                 loses_answer: Arc::default(),
+                breaks: Arc::default(),
                 misleads: Arc::default(),
                 asked: Arc::default(),
                 latched: Arc::default(),
@@ -311,6 +316,46 @@ async fn a_keeper_that_died_or_hangs_is_passed_over() {
     cluster.keepers[2].hangs.store(false, Ordering::SeqCst);
     cluster.client.read_index(soon(LONG)).await.unwrap();
     assert!(cluster.router.gossip.live(Role::WalKeeper).len() == 3);
+}
+
+#[tokio::test]
+async fn a_silent_keeper_leaves_time_for_the_others() {
+    let cluster = Cluster::new().await;
+    cluster.leader.send_replace("k2");
+    cluster.keepers[0].hangs.store(true, Ordering::SeqCst);
+    // Nobody is known to lead yet, and the silent one is asked first.
+    let time = soon(Duration::from_secs(3));
+    cluster.client.read_index(time).await.unwrap();
+
+    // The same where the silent one is the leader that was known.
+    cluster.keepers[0].hangs.store(false, Ordering::SeqCst);
+    cluster.keepers[2].hangs.store(true, Ordering::SeqCst);
+    cluster.leader.send_replace("k1");
+    let time = soon(Duration::from_secs(3));
+    cluster.client.read_index(time).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_refusal_does_not_hide_an_unknown_outcome() {
+    let cluster = Cluster::new().await;
+    cluster.leader.send_replace("k1");
+    let leader = &cluster.keepers[1];
+    leader.loses_answer.store(true, Ordering::SeqCst);
+    leader.breaks.store(true, Ordering::SeqCst);
+    let append = cluster.client.append(header(7), Bytes::new(), soon(LONG));
+    let error = append.await.unwrap_err();
+    assert_ne!(
+        error.code,
+        ErrorCode::LatchTripped,
+        "that would say that nothing was written"
+    );
+    assert!(error.message.contains("may or may not have happened"), "{error}");
+    assert!(error.message.contains("writes are refused"), "{error}");
+    assert_eq!(cluster.appended(), 1);
+
+    // A read changes nothing, so its refusal stays what it is; so does one of a write that was never taken.
+    let append = cluster.client.append(header(8), Bytes::new(), soon(LONG));
+    assert_eq!(append.await.unwrap_err().code, ErrorCode::LatchTripped);
 }
 
 #[tokio::test]

@@ -144,9 +144,11 @@ async fn only_the_right_callers_get_in() {
         cluster_id: "other".parse().unwrap(),
         ..router.clone()
     };
-    assert_eq!(
-        refusal(&elsewhere, SECRET, server.addr).await.code,
-        ErrorCode::WrongCluster
+    let wrong_cluster = refusal(&elsewhere, SECRET, server.addr).await;
+    assert_eq!(wrong_cluster.code, ErrorCode::WrongCluster);
+    assert!(
+        !wrong_cluster.to_string().contains("test"),
+        "a stranger learns the cluster's id: {wrong_cluster}"
     );
     let keeper = identity("caller", Role::WalKeeper, 1);
     let wrong_role = refusal(&keeper, SECRET, server.addr).await;
@@ -266,6 +268,26 @@ async fn calls_are_counted_by_method_and_code() {
         .await
         .unwrap();
     client.fetch_rows(FetchRowsRequest::default()).await.unwrap_err();
+    let elsewhere = Identity {
+        cluster_id: "other".parse().unwrap(),
+        ..identity("caller", Role::Router, 1)
+    };
+    for (path, identity) in [
+        ("/longbow.internal.v1.ShardService/WaitApplied", &elsewhere),
+        ("/invented.by.a.Stranger/Invented", &elsewhere),
+        (
+            "/invented.by.a.Friend/Invented",
+            &identity("caller", Role::Router, 1),
+        ),
+    ] {
+        let peers = Peers::new(ClusterAuth::new(identity, SECRET.as_bytes()));
+        let mut client = tonic::client::Grpc::new(peers.channel(server.addr));
+        client.ready().await.unwrap();
+        let codec = tonic_prost::ProstCodec::<FetchRowsRequest, FetchRowsResponse>::default();
+        let request = Request::new(FetchRowsRequest::default());
+        let path = http::uri::PathAndQuery::from_static(path);
+        client.unary(request, path, codec).await.unwrap_err();
+    }
     let path = |method: &str| format!("/longbow.internal.v1.ShardService/{method}");
     let want = [
         format!(
@@ -280,6 +302,13 @@ async fn calls_are_counted_by_method_and_code() {
             "longbow_grpc_request_duration_seconds_count{{method=\"{}\"}}",
             path("FetchRows")
         ),
+        // Of one that may not come in, and of paths that nobody serves, whoever names them.
+        format!(
+            "longbow_grpc_requests_total{{method=\"{}\",code=\"PERMISSION_DENIED\"}}",
+            path("WaitApplied")
+        ),
+        "longbow_grpc_requests_total{method=\"other\",code=\"PERMISSION_DENIED\"}".to_owned(),
+        "longbow_grpc_requests_total{method=\"other\",code=\"UNIMPLEMENTED\"}".to_owned(),
     ];
     let recorded = async {
         while !want.iter().all(|line| handle.render().contains(line)) {
@@ -291,4 +320,5 @@ async fn calls_are_counted_by_method_and_code() {
         "{want:#?} in {}",
         handle.render()
     );
+    assert!(!handle.render().contains("Invented"), "{}", handle.render());
 }

@@ -66,7 +66,7 @@ pub fn of(described: &Described) -> Result<FlightInfo> {
 /// # Errors
 /// `DATASET_NOT_FOUND`, or those of the descriptor.
 pub async fn schema(core: &Core, descriptor: &FlightDescriptor, at: Instant) -> Result<SchemaResult> {
-    let open = core.open(&dataset_of(descriptor)?, at).await?;
+    let open = core.open_newest(&dataset_of(descriptor)?, at).await?;
     let schema = schemas::of_dataset(&open.schema);
     let options = IpcWriteOptions::default();
     let message: IpcMessage = SchemaAsIpc::new(&schema, &options)

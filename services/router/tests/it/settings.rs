@@ -7,6 +7,22 @@ const BINARY: &str = env!("CARGO_BIN_EXE_longbow-router");
 #[test]
 fn a_value_that_a_start_refuses_is_printed_and_refused() {
     refuses_what_it_prints(BINARY, &[], "router.listen_addr", "banana");
+    // A good address, but a router would not listen there.
+    refuses_what_it_prints(BINARY, &[], "rpc.listen_addr", "127.0.0.1:3100");
+}
+
+/// Names that stand in manifests of Longbow's users.
+#[test]
+fn names_known_from_manifests_are_taken() {
+    let names = ["LONGBOW_LISTEN_ADDR", "LONGBOW_META_ADDR"];
+    let env = names.map(|name| (name, "127.0.0.1:0"));
+    let output = print_config(BINARY, &[], &env);
+    let out = String::from_utf8_lossy(&output.stdout);
+    assert_eq!(output.status.code(), Some(0), "{out}");
+    for (key, name) in ["listen_addr", "meta_addr"].into_iter().zip(names) {
+        let line = format!("{key} = \"127.0.0.1:0\" # environment {name}");
+        assert!(out.lines().any(|have| have == line), "{out}");
+    }
 }
 
 #[test]

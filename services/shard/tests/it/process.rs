@@ -1,7 +1,7 @@
 //! The shard as a process: it idles while it waits, and ends when told to.
 
 use std::io::{BufRead, BufReader};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
 use crate::cluster::{PATIENCE, SECRET};
@@ -44,6 +44,29 @@ impl Process {
         Self(child)
     }
 
+    /// Whether SIGTERM is told to the process rather than killing it.
+    fn catches_sigterm(&self) -> bool {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.0.id())).unwrap();
+        let caught = status.lines().find_map(|line| line.strip_prefix("SigCgt:"));
+        let caught = u64::from_str_radix(caught.unwrap().trim(), 16).unwrap();
+        caught & (1 << (15 - 1)) != 0
+    }
+
+    /// Asks it to stop, and waits until it has.
+    fn stop(&mut self) -> ExitStatus {
+        let pid = self.0.id().to_string();
+        let asked = Command::new("kill").args(["-TERM", &pid]).status().unwrap();
+        assert!(asked.success());
+        let asked = Instant::now();
+        loop {
+            if let Some(status) = self.0.try_wait().unwrap() {
+                return status;
+            }
+            assert!(asked.elapsed() < PATIENCE, "it does not end");
+            std::thread::sleep(Duration::from_millis(10));
+        }
+    }
+
     /// Clock ticks (hundredths of a second) of processor time used so far.
     fn ticks(&self) -> u64 {
         let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.0.id())).unwrap();
@@ -69,21 +92,41 @@ fn it_idles_while_no_keeper_is_there_and_ends_on_sigterm() {
         "{calmest} hundredths of a processor in half a second of doing nothing"
     );
 
-    let pid = process.0.id().to_string();
-    assert!(
-        Command::new("kill")
-            .args(["-TERM", &pid])
-            .status()
-            .unwrap()
-            .success()
-    );
+    assert_eq!(process.stop().code(), Some(0));
+}
+
+/// A start that waits for something must not outlast an order to stop.
+#[test]
+fn it_ends_on_sigterm_while_it_starts() {
+    let data = tempfile::tempdir().unwrap();
+    let mut child = Command::new(env!("CARGO_BIN_EXE_longbow-shard"))
+        .args(["--cluster-secret", SECRET, "--node-id", "s1", "--data-path"])
+        .arg(data.path())
+        // The address on the route to this seed is waited for.
+        .args([
+            "--gossip-seeds",
+            "no-such-host.invalid",
+            "--rpc-listen-addr",
+            "0.0.0.0:0",
+        ])
+        .args([
+            "--gossip-listen-addr",
+            "127.0.0.1:0",
+            "--http-listen-addr",
+            "127.0.0.1:0",
+        ])
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let log = BufReader::new(child.stderr.take().unwrap());
+    let mut process = Process(child);
     let asked = Instant::now();
-    let status = loop {
-        if let Some(status) = process.0.try_wait().unwrap() {
-            break status;
-        }
-        assert!(asked.elapsed() < PATIENCE, "it does not end");
-        std::thread::sleep(Duration::from_millis(10));
-    };
-    assert_eq!(status.code(), Some(0));
+    while !process.catches_sigterm() {
+        assert!(asked.elapsed() < PATIENCE, "it takes no signals");
+        std::thread::yield_now();
+    }
+    assert_eq!(process.stop().code(), Some(0));
+    let log: Vec<_> = log.lines().map(Result::unwrap).collect();
+    assert!(log.iter().any(|line| line.contains("stopping")), "{log:#?}");
+    assert!(log.iter().all(|line| !line.contains("shard listens")), "{log:#?}");
 }

@@ -115,6 +115,29 @@ fn the_older_of_two_with_one_id_goes_silent_until_the_newer_is_gone() {
 }
 
 #[test]
+fn the_older_of_two_with_one_id_is_back_when_the_newer_leaves() {
+    for others in [1, 3] {
+        let mut net = Net::of(others);
+        let older = net.start(member("twin", 1, 98, addr(8, 7946)));
+        net.event(older, Event::Call(addr(1, 7946)));
+        net.until(|net| net.all_see(usize::from(others) + 1));
+        let newer = net.start(member("twin", 2, 99, addr(9, 7946)));
+        net.event(newer, Event::Call(addr(1, 7946)));
+        net.until(|net| net.superseded(older));
+        net.event(newer, Event::Leave);
+        net.nodes[newer].core = None;
+        // It calls its seed all the while, as a shell does that knows nobody alive.
+        for _ in 0..100 {
+            net.event(older, Event::Call(addr(1, 7946)));
+            net.run(Duration::from_millis(50));
+        }
+        assert_eq!(net.state("twin", 0), Some((3, State::Alive)));
+        let seen = &net.nodes[older].seen;
+        assert!(seen.iter().any(|effect| matches!(effect, Effect::Restored(3))));
+    }
+}
+
+#[test]
 fn two_alone_with_one_id_settle_it_between_them() {
     let mut net = Net::default();
     let older = net.start(member("n", 1, 1, addr(1, 1)));
