@@ -1,4 +1,4 @@
-//! Who links rows into the graphs? A few threads, behind apply, at their own pace.
+//! Who links rows into the graphs, and takes out what is gone? A few threads, behind apply, at their own pace.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -12,6 +12,8 @@ use crate::state::State;
 
 /// Rows linked before a thread looks at the next partition: some milliseconds of work.
 const BATCH: usize = 32;
+/// Nodes looked at for links to rows that are gone, in the same time about.
+const VACUUM_BATCH: usize = 1024;
 
 /// Running builder threads.
 pub(crate) struct Builders {
@@ -90,31 +92,39 @@ fn build(state: &State, at: usize) {
     loop {
         let seen = wake.calls();
         let partitions = state.partitions();
-        let mut linked = 0;
+        let mut done = 0;
         // Threads start at different partitions, so that they meet in one only when it alone has work.
         for partition in partitions.values().cycle().skip(at).take(partitions.len()) {
             if wake.stopping() {
                 return;
             }
-            linked += link(partition);
+            done += work(partition);
         }
         // A thread that sleeps holds nothing: a dataset may be dropped meanwhile.
         drop(partitions);
-        if linked == 0 && !wake.sleep(seen) {
+        if done == 0 && !wake.sleep(seen) {
             return;
         }
     }
 }
 
-fn link(partition: &Partition) -> usize {
+/// A batch of a partition's work; 0 if it has none.
+fn work(partition: &Partition) -> usize {
     if partition.unbuildable().is_some() {
         return 0;
     }
-    match catch_unwind(AssertUnwindSafe(|| partition.reader.link(BATCH))) {
-        Ok(0) => 0,
-        Ok(linked) => {
-            partition.progressed();
-            linked
+    let batch = || {
+        (
+            partition.reader.link(BATCH),
+            partition.reader.vacuum(VACUUM_BATCH),
+        )
+    };
+    match catch_unwind(AssertUnwindSafe(batch)) {
+        Ok((linked, looked_at)) => {
+            if linked > 0 {
+                partition.progressed();
+            }
+            linked + looked_at
         }
         Err(panic) => {
             let why = panic_text(panic.as_ref()).to_owned();
