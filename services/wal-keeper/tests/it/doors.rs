@@ -62,7 +62,7 @@ async fn only_routers_append_and_only_members_vote() {
     assert_eq!(code(error), ErrorCode::RoleNotAllowed);
     let error = shard
         .keeper(addr)
-        .reset_keeper_latch(ResetKeeperLatchRequest {})
+        .reset_keeper_latch(ResetKeeperLatchRequest::default())
         .await
         .unwrap_err();
     assert_eq!(code(error), ErrorCode::RoleNotAllowed);

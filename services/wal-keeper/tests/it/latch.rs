@@ -89,7 +89,7 @@ async fn the_only_keepers_failed_sync_trips_the_latch() {
     assert_eq!(status.get_ref().applied_index, last);
     let error = router
         .keeper(keepers.addr(0))
-        .reset_keeper_latch(ResetKeeperLatchRequest {})
+        .reset_keeper_latch(ResetKeeperLatchRequest::default())
         .await
         .unwrap_err();
     assert_eq!(from_status(&error).code, ErrorCode::LatchTripped);
@@ -109,7 +109,7 @@ async fn the_only_keepers_failed_sync_trips_the_latch() {
     assert_eq!(error.code, ErrorCode::LatchTripped);
     let reset = router
         .keeper(keepers.addr(0))
-        .reset_keeper_latch(ResetKeeperLatchRequest {})
+        .reset_keeper_latch(ResetKeeperLatchRequest::default())
         .await
         .unwrap();
     let register = reset.into_inner().latch.unwrap();
