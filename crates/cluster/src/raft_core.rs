@@ -11,6 +11,8 @@ mod convert;
 #[cfg(test)]
 mod simulation;
 mod storage;
+#[cfg(test)]
+mod tests;
 mod types;
 
 use std::{collections::VecDeque, ops::Range};
