@@ -1,6 +1,6 @@
 //! A group forms once, and a keeper that lost its log says so.
 
-use longbow_node::shutdown::Shutdown;
+use longbow_node::{gossip::Gossip, identity::Identity, shutdown::Shutdown};
 use longbow_types::{Error, ErrorCode, Role};
 use longbow_wire::{
     convert::status::from_status,
@@ -9,7 +9,7 @@ use longbow_wire::{
 use prost::Message;
 
 use crate::{
-    cluster::{Keepers, Node, dataset, open_producer, until, write},
+    cluster::{Keepers, Node, PATIENCE, dataset, open_producer, until, write},
     tail,
 };
 
@@ -156,4 +156,28 @@ async fn a_group_forms_when_all_are_there_whoever_crashes_meanwhile() {
     keepers.start(2).await;
     keepers.ready().await;
     router.append(&open_producer(), &[]).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_keeper_whose_id_another_live_node_has_ends() {
+    let mut keepers = Keepers::started(1).await;
+    let keeper = keepers.running[0].take().unwrap();
+    let config = keepers.config(0).node;
+    let younger = Identity {
+        cluster_id: config.cluster_id.clone(),
+        node_id: keeper.node_id.clone(),
+        role: Role::WalKeeper,
+        generation: 1 << 62,
+    };
+    let shutdown = Shutdown::new();
+    let nowhere = "127.0.0.1:1".parse().unwrap();
+    let _gossip = Gossip::start(&config, younger, nowhere, None, shutdown.clone())
+        .await
+        .unwrap();
+    let ended = tokio::time::timeout(PATIENCE, keeper.wait())
+        .await
+        .expect("it ends");
+    let error = ended.unwrap_err().to_string();
+    assert!(error.contains("another live node is k0"), "{error}");
+    shutdown.trigger();
 }

@@ -2,7 +2,8 @@
 
 use std::sync::Arc;
 
-use longbow_types::{ErrorCode, Role};
+use longbow_node::shutdown::Shutdown;
+use longbow_types::{Error, ErrorCode, Role};
 use longbow_wal::sim::{Faults, SimDisk};
 use longbow_wire::{
     convert::status::from_status,
@@ -167,4 +168,45 @@ async fn one_failed_disk_of_three_stops_nobody_two_trip_the_latch() {
     .await;
     assert!(error.message.contains(&format!("k{leader}")), "{error}");
     assert!(error.message.contains(&format!("k{next}")), "{error}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_sync_that_fails_at_the_end_or_at_the_start_trips_it_too() {
+    for at_the_end in [true, false] {
+        let disk = SimDisk::new();
+        let mut keepers = Keepers::new(1);
+        keepers.disks[0] = Some(Arc::new(disk.clone()));
+        let shutdown = Shutdown::new();
+        keepers.start_with(0, shutdown.clone()).await;
+        keepers.ready().await;
+        if at_the_end {
+            disk.set_faults(failing_sync());
+            shutdown.trigger();
+            let error = keepers.running[0].take().unwrap().wait().await.unwrap_err();
+            let error = error.downcast::<Error>().unwrap();
+            assert_eq!(error.code, ErrorCode::StorageFailed, "{error}");
+        } else {
+            keepers.kill(0).await;
+            disk.set_faults(failing_sync());
+            let failed = longbow_wal_keeper::start(keepers.config(0), Shutdown::new()).await;
+            let error = failed.err().expect("a sync fails").downcast::<Error>().unwrap();
+            assert_eq!(error.code, ErrorCode::StorageFailed, "{error}");
+        }
+        assert_eq!(disk.counters().faults, 1);
+        keepers.disks[0] = Some(Arc::new(disk.crash(&mut || false)));
+        keepers.start(0).await;
+        keepers.ready().await;
+        let router = Node::join(&keepers, Role::Router, "r1").await;
+        let error = router.append(&open_producer(), &[]).await.unwrap_err();
+        assert_eq!(error.code, ErrorCode::LatchTripped);
+        // A test of the disk alone leaves it as it is.
+        let tested = router
+            .keeper(keepers.addr(0))
+            .reset_keeper_latch(ResetKeeperLatchRequest { test_only: true })
+            .await
+            .unwrap();
+        assert!(tested.into_inner().latch.unwrap().tripped);
+        let error = router.append(&open_producer(), &[]).await.unwrap_err();
+        assert_eq!(error.code, ErrorCode::LatchTripped);
+    }
 }
