@@ -121,6 +121,13 @@ impl Catalogue {
         }
     }
 
+    /// Passes over the entry at `index`, whose header cannot be read: it changes nothing, and is refused.
+    pub fn refuse_unreadable(&mut self, index: u64) -> Applied {
+        self.applied_index = self.applied_index.max(index);
+        let message = "the entry's header cannot be read";
+        Applied::first(index, verdict_of(ErrorCode::Unsupported, message, "header"))
+    }
+
     fn judge(&mut self, index: u64, header: &EntryHeader) -> Verdict {
         let judged = match &header.command {
             Some(Command::Write(command)) => self.apply_write(command),

@@ -1,7 +1,8 @@
 //! Where the copies of a new dataset's partitions go: data in, plan out.
 //!
 //! Wished for, and tested: no two copies of a partition on one shard; shards that start equally loaded end within one
-//! replica of each other; first copies are spread too; the same input gives the same plan.
+//! replica of each other; first copies are spread too; a shard that is down gets a copy only where those that live are
+//! too few for all of them; the same input gives the same plan.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -13,11 +14,12 @@ pub const COPIES_DEFAULT: u32 = 2;
 /// Chooses shards for each copy of each partition.
 ///
 /// `replication_factor` 0 means two copies, or one if there is one shard. `load` is the number of replicas that each
-/// shard holds already; shards that it does not name hold none. O(partitions · shards · log shards).
+/// shard holds already; shards that it does not name hold none. Of `shards`, those in `live` are preferred. O(partitions · shards · log shards).
 pub fn assign(
     partition_count: u32,
     replication_factor: u32,
     shards: &BTreeSet<NodeId>,
+    live: &BTreeSet<NodeId>,
     load: &BTreeMap<NodeId, u64>,
 ) -> Result<Vec<Vec<NodeId>>> {
     let shard_count = u32::try_from(shards.len()).unwrap_or(u32::MAX);
@@ -36,6 +38,7 @@ pub fn assign(
         .map(|node| Candidate {
             replicas: load.get(node).copied().unwrap_or(0),
             firsts: 0,
+            is_down: !live.contains(node),
             node,
         })
         .collect();
@@ -47,14 +50,15 @@ pub fn assign(
 struct Candidate<'a> {
     replicas: u64,
     firsts: u64,
+    is_down: bool,
     node: &'a NodeId,
 }
 
 /// The least loaded shards get the copies; of those, the one with the fewest first copies gets the first.
 fn place_one(candidates: &mut [Candidate<'_>], copies: usize) -> Vec<NodeId> {
-    candidates.sort_by_key(|candidate| (candidate.replicas, candidate.firsts, candidate.node));
+    candidates.sort_by_key(|c| (c.is_down, c.replicas, c.firsts, c.node));
     let chosen = &mut candidates[..copies];
-    chosen.sort_by_key(|candidate| (candidate.firsts, candidate.replicas, candidate.node));
+    chosen.sort_by_key(|c| (c.is_down, c.firsts, c.replicas, c.node));
     chosen[0].firsts += 1;
     for candidate in chosen.iter_mut() {
         candidate.replicas += 1;
@@ -79,7 +83,7 @@ mod tests {
                                      held in proptest::collection::vec(0u64..40, 8)) {
             let shards = shards(count);
             let load: BTreeMap<NodeId, u64> = shards.iter().cloned().zip(held).collect();
-            let plan = assign(partitions, copies, &shards, &load);
+            let plan = assign(partitions, copies, &shards, &shards, &load);
             let wanted = if copies == 0 { 2.min(count.max(1)) } else { copies as usize };
             if wanted > count {
                 prop_assert_eq!(plan.unwrap_err().code, ErrorCode::NotEnoughShards);
@@ -103,12 +107,25 @@ mod tests {
                     prop_assert!(!(took && could_take) || *now <= spare + 1, "{:?}", after);
                 }
             }
-            prop_assert_eq!(plan, assign(partitions, copies, &shards, &load).unwrap());
+            prop_assert_eq!(plan, assign(partitions, copies, &shards, &shards, &load).unwrap());
+        }
+
+        #[test]
+        fn shards_that_are_down_come_last(partitions in 1u32..16, copies in 1usize..4, up in 0usize..6) {
+            let all = shards(6);
+            let live: BTreeSet<NodeId> = all.iter().take(up).cloned().collect();
+            // What is down is empty, what lives is full: load alone would choose the dead.
+            let load = live.iter().map(|node| (node.clone(), 1_000)).collect();
+            for replicas in assign(partitions, copies as u32, &all, &live, &load).unwrap() {
+                let alive = replicas.iter().filter(|node| live.contains(*node)).count();
+                prop_assert_eq!(alive, copies.min(up));
+                prop_assert!(up == 0 || live.contains(&replicas[0]));
+            }
         }
 
         #[test]
         fn equal_shards_end_equal(partitions in 1u32..64, copies in 1u32..4, count in 4usize..8) {
-            let plan = assign(partitions, copies, &shards(count), &BTreeMap::new()).unwrap();
+            let plan = assign(partitions, copies, &shards(count), &shards(count), &BTreeMap::new()).unwrap();
             let mut all = BTreeMap::<&NodeId, u64>::new();
             let mut firsts = BTreeMap::<&NodeId, u64>::new();
             for replicas in &plan {

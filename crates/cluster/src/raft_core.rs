@@ -11,6 +11,8 @@ mod convert;
 #[cfg(test)]
 mod simulation;
 mod storage;
+#[cfg(test)]
+mod tests;
 mod types;
 
 use std::{collections::VecDeque, ops::Range};
@@ -22,7 +24,9 @@ use raft::{Config, RawNode, StateRole, eraftpb::MessageType};
 use slog::{Discard, Logger, o};
 
 pub use storage::LogReader;
-pub use types::{CoreConfig, Effects, HardState, Persist, Proposed, RaftRole, ReadState, Restored};
+pub use types::{
+    CoreConfig, ENTRY_BYTES_MAX, Effects, HardState, Persist, Proposed, RaftRole, ReadState, Restored,
+};
 
 use storage::CachedStorage;
 
@@ -33,8 +37,12 @@ pub type TimeoutSource = Box<dyn FnMut(Range<usize>) -> usize + Send>;
 struct Waiting {
     number: u64,
     needs_sync: bool,
+    /// The term or the vote in it is new.
+    is_promise: bool,
     messages: Vec<RaftMessage>,
 }
+
+const HEARTBEAT_ANSWER: i32 = MessageType::MsgHeartbeatResponse as i32;
 
 /// raft-rs draws timeouts of its own from this wide a range: none of them falls into ours by chance.
 const FOREIGN_TIMEOUTS: usize = 1 << 40;
@@ -242,9 +250,10 @@ impl<R: LogReader> RaftCore<R> {
             .map(convert::entry_to_wire)
             .collect();
         let entries = ready.take_entries();
-        let held = convert::messages_to_wire(ready.take_persisted_messages());
+        let mut held = convert::messages_to_wire(ready.take_persisted_messages());
         let (number, must_sync) = (ready.number(), ready.must_sync());
         let hard_state = ready.hs().map(convert::hard_state);
+        let is_promise = hard_state.is_some_and(|new| self.node.store().promises(new));
         self.node.mut_store().append(&entries);
         if let Some(hard_state) = hard_state {
             self.node.mut_store().set_hard_state(hard_state);
@@ -257,9 +266,16 @@ impl<R: LogReader> RaftCore<R> {
                 hard_state,
             });
         }
+        // Answering a heartbeat says that this member is there and in this term, nothing about its log. So it waits
+        // for a new term to be durable, but not for entries: a slow disk must not look like a dead member.
+        if !is_promise && !self.waiting.iter().any(|waiting| waiting.is_promise) {
+            let is_pulse = |message: &mut RaftMessage| message.msg_type == HEARTBEAT_ANSWER;
+            effects.send.extend(held.extract_if(.., is_pulse));
+        }
         self.waiting.push_back(Waiting {
             number,
             needs_sync: must_sync,
+            is_promise,
             messages: held,
         });
         if self.waiting.len() == 1 && !must_sync {
@@ -339,10 +355,13 @@ impl<R: LogReader> RaftCore<R> {
         Err(Error::new(ErrorCode::NotLeader, "this keeper does not lead"))
     }
 
-    /// What raft-rs would panic on.
+    /// What raft-rs would panic on, or take for a message of its own.
     fn check_step(&self, message: &raft::eraftpb::Message) -> Result<()> {
         let last = self.node.raft.raft_log.last_index();
         let is_current = message.term >= self.node.raft.term;
+        if message.term == 0 {
+            return Err(refused("a message without a term".to_owned()));
+        }
         match message.get_msg_type() {
             MessageType::MsgHeartbeat if is_current && message.commit > last => {
                 let message = format!(
@@ -351,15 +370,10 @@ impl<R: LogReader> RaftCore<R> {
                 );
                 Err(Error::new(ErrorCode::Corruption, message))
             }
-            MessageType::MsgAppend => {
-                let follows = (message.index + 1..).zip(message.entries.iter());
-                let in_order = follows.into_iter().all(|(index, entry)| entry.index == index);
-                let terms = message.entries.iter().map(|entry| entry.term);
-                if !in_order || !terms.is_sorted() {
-                    return Err(refused("entries out of order".to_owned()));
-                }
-                Ok(())
-            }
+            MessageType::MsgAppend => check_append(message, last),
+            MessageType::MsgAppendResponse if !message.reject && message.index > last => Err(refused(
+                format!("it has entry {}, the leader's log ends at {last}", message.index),
+            )),
             _ => Ok(()),
         }
     }
@@ -372,6 +386,25 @@ impl<R: LogReader> RaftCore<R> {
             self.node.raft.set_randomized_election_timeout(ticks);
         }
     }
+}
+
+fn check_append(message: &raft::eraftpb::Message, last: u64) -> Result<()> {
+    // raft-rs takes term 0 for that of any index it does not have.
+    if message.index > last && message.log_term == 0 {
+        return Err(refused(format!(
+            "entries behind {}, which has no term",
+            message.index
+        )));
+    }
+    let mut before = (message.index, message.log_term);
+    for entry in message.entries.iter() {
+        let follows = before.0.checked_add(1) == Some(entry.index);
+        if !follows || entry.term < before.1 || entry.term > message.term {
+            return Err(refused("entries out of order".to_owned()));
+        }
+        before = (entry.index, entry.term);
+    }
+    Ok(())
 }
 
 fn read_state(state: raft::ReadState) -> Option<ReadState> {

@@ -63,3 +63,11 @@ pub(crate) fn write_full(file: &dyn DiskFile, buf: &[u8], offset: u64) -> io::Re
     }
     Ok(())
 }
+
+/// Whether there is no room: on the disk, or in the quota.
+pub(crate) fn is_full(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded
+    )
+}

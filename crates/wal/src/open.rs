@@ -1,12 +1,12 @@
 //! Finding the log again: what is durable stays, a torn tail is cut, anything else is refused.
 
-use std::{collections::BTreeMap, io, sync::Arc};
+use std::{collections::BTreeMap, sync::Arc};
 
 use bytes::Bytes;
 
 use crate::{
     Disk, Error, HardState, Reader, Result, Writer,
-    disk::write_full,
+    disk::{is_full, write_full},
     format::{FLUSH_BYTES, Kind, NEW_SEGMENT_NAME, SegmentHeader, flush_record, segment_name},
     found::{Found, Last, Tail, generations, list},
     reader::Shared,
@@ -196,12 +196,12 @@ fn reopen(found: &Found, last: &Last) -> Result<Option<NewSegment>> {
     bytes[..FLUSH_BYTES].copy_from_slice(&flush_record(Kind::Close, last.durable, salt));
     bytes[FLUSH_BYTES..].copy_from_slice(&flush_record(Kind::Flush, behind, salt));
     let written = write_full(&*segment.file, &bytes, last.durable);
-    written.map_err(|source| match source.kind() {
-        io::ErrorKind::StorageFull => Error::Full {
+    written.map_err(|source| match is_full(&source) {
+        true => Error::Full {
             operation: "write",
             source,
         },
-        _ => Error::Failed {
+        false => Error::Failed {
             cause: format!("write {name}: {source}"),
         },
     })?;

@@ -4,7 +4,7 @@ use std::{io, sync::Arc};
 
 use crate::{
     Disk, DiskFile, Error, HardState,
-    disk::write_full,
+    disk::{is_full, write_full},
     format::{
         FLUSH_BYTES, Kind, NEW_SEGMENT_NAME, SEGMENT_HEADER_BYTES, SegmentHeader, encode_record,
         hard_state_payload, segment_name,
@@ -28,13 +28,13 @@ pub(crate) enum MakeError {
 
 impl MakeError {
     fn of(operation: &'static str, generation: u64, error: io::Error) -> Self {
-        match error.kind() {
-            io::ErrorKind::StorageFull => MakeError::Full(Error::Full {
+        if is_full(&error) {
+            return MakeError::Full(Error::Full {
                 operation,
                 source: error,
-            }),
-            _ => MakeError::Fatal(format!("{operation} {}: {error}", segment_name(generation))),
+            });
         }
+        MakeError::Fatal(format!("{operation} {}: {error}", segment_name(generation)))
     }
 }
 

@@ -51,8 +51,16 @@ struct State {
     files: Vec<FileState>,
     names: BTreeMap<String, usize>,
     durable_names: BTreeMap<String, usize>,
+    /// Changes of names since the last sync of the directory, in order.
+    unsynced_names: Vec<NameChange>,
     faults: Faults,
     counters: Counters,
+}
+
+/// A change that is there as a whole or not at all. A power cut may keep any of several.
+struct NameChange {
+    gone: Option<String>,
+    made: Option<(String, usize)>,
 }
 
 #[derive(Default, Clone)]
@@ -79,19 +87,23 @@ impl SimDisk {
         self.lock().counters
     }
 
-    /// The disk as found after a power cut. `coin` says of each unsynced sector, and of unsynced names, whether it is there.
+    /// The disk as found after a power cut. `coin` says of each unsynced sector, and of each change of
+    /// a name, whether it is there.
     pub fn crash(&self, coin: &mut dyn FnMut() -> bool) -> SimDisk {
         let state = self.lock();
         let files = state.files.iter().map(|file| file.crash(coin)).collect();
-        let names = if coin() {
-            &state.names
-        } else {
-            &state.durable_names
-        };
+        let mut names = state.durable_names.clone();
+        for NameChange { gone, made } in &state.unsynced_names {
+            if coin() {
+                gone.as_ref().map(|name| names.remove(name));
+                names.extend(made.clone());
+            }
+        }
         SimDisk(Arc::new(Mutex::new(State {
             files,
             names: names.clone(),
-            durable_names: names.clone(),
+            durable_names: names,
+            unsynced_names: Vec::new(),
             faults: Faults::default(),
             counters: Counters::default(),
         })))
@@ -208,6 +220,10 @@ impl Disk for SimDisk {
             ..FileState::default()
         });
         state.names.insert(name.to_owned(), id);
+        state.unsynced_names.push(NameChange {
+            gone: None,
+            made: Some((name.to_owned(), id)),
+        });
         Ok(Arc::new(SimFile {
             disk: self.clone(),
             id,
@@ -227,17 +243,27 @@ impl Disk for SimDisk {
         let mut state = self.lock();
         let id = state.names.remove(from).ok_or(io::ErrorKind::NotFound)?;
         state.names.insert(to.to_owned(), id);
+        state.unsynced_names.push(NameChange {
+            gone: Some(from.to_owned()),
+            made: Some((to.to_owned(), id)),
+        });
         Ok(())
     }
 
     fn remove(&self, name: &str) -> io::Result<()> {
-        let removed = self.lock().names.remove(name);
-        removed.map(|_| ()).ok_or(io::ErrorKind::NotFound.into())
+        let mut state = self.lock();
+        state.names.remove(name).ok_or(io::ErrorKind::NotFound)?;
+        state.unsynced_names.push(NameChange {
+            gone: Some(name.to_owned()),
+            made: None,
+        });
+        Ok(())
     }
 
     fn sync_dir(&self) -> io::Result<()> {
         let mut state = self.lock();
         state.durable_names = state.names.clone();
+        state.unsynced_names.clear();
         Ok(())
     }
 }

@@ -13,7 +13,10 @@ use std::{
     },
 };
 
-use crate::{Disk, DiskFile, Error, Options, Result, disk::write_full};
+use crate::{
+    Disk, DiskFile, Error, Options, Result,
+    disk::{is_full, write_full},
+};
 
 /// Zeros are written and synced in pieces, so that no sync of the log waits for all of them.
 const PIECE_BYTES: usize = 1 << 20;
@@ -25,6 +28,12 @@ struct Waiting {
     len: u64,
     /// Zeros, written by this process.
     blank: bool,
+}
+
+impl Waiting {
+    fn name(&self) -> String {
+        spare_name(self.bound, self.serial)
+    }
 }
 
 /// A file taken to become the segment of generation `bound`.
@@ -135,12 +144,12 @@ impl Spares {
         if !matches!(made, Ok(true)) {
             let _ = self.0.disk.remove(NEW_SPARE_NAME);
         }
-        made.map_err(|error| match error.kind() {
-            io::ErrorKind::StorageFull => Error::Full {
+        made.map_err(|error| match is_full(&error) {
+            true => Error::Full {
                 operation: "make a spare segment",
                 source: error,
             },
-            _ => Error::io("make a spare segment", NEW_SPARE_NAME, error),
+            false => Error::io("make a spare segment", NEW_SPARE_NAME, error),
         })
     }
 
@@ -200,16 +209,25 @@ impl Spares {
             // What waits under the generation's own name and is not blank was tried for it before.
             w.len >= need && (w.bound < generation || (w.blank && w.bound == generation))
         };
-        let best = (0..pool.waiting.len())
-            .filter(|&at| fits(&pool.waiting[at]))
-            .max_by_key(|&at| pool.waiting[at].bound);
-        let Some(at) = best else {
-            return Ok(None);
-        };
         let disk = &self.0.disk;
+        let (at, file) = loop {
+            let best = (0..pool.waiting.len())
+                .filter(|&at| fits(&pool.waiting[at]))
+                .max_by_key(|&at| pool.waiting[at].bound);
+            let Some(at) = best else {
+                return Ok(None);
+            };
+            match disk.open(&pool.waiting[at].name()) {
+                Ok(file) => break (at, file),
+                // Somebody removed it. A spare is never needed.
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                    pool.waiting.swap_remove(at);
+                }
+                Err(error) => return Err(error),
+            }
+        };
         let Waiting { bound, serial, .. } = pool.waiting[at];
         let old = spare_name(bound, serial);
-        let file = disk.open(&old)?;
         if bound != generation {
             disk.rename(&old, &spare_name(generation, serial))?;
             pool.waiting[at].bound = generation;

@@ -8,7 +8,7 @@ use std::{
 use crate::{
     Batch, Disk, EntryKind, Error, HardState, Reader, Result,
     batch::Staged,
-    disk::write_full,
+    disk::{is_full, write_full},
     format::{FLUSH_BYTES, Kind, SEGMENT_HEADER_BYTES, SegmentHeader, flush_record, segment_name},
     reader::{Segment, Shared},
     segment::{MakeError, NewSegment, carry, make_segment},
@@ -166,8 +166,7 @@ impl Writer {
             let reuse = Arc::strong_count(&segment) == 1;
             let recycled = self.spares.recycle(&name, generation, reuse);
             recycled.map_err(|error| Error::io("trim", &name, error))?;
-        }
-        if count > 0 {
+            // Before the next one goes: a power cut must not leave a gap between segments.
             self.disk
                 .sync_dir()
                 .map_err(|error| Error::io("sync names in", ".", error))?;
@@ -274,7 +273,7 @@ impl Writer {
     }
 
     fn fail_unless_full(&mut self, operation: &'static str, error: io::Error) -> Error {
-        if error.kind() == io::ErrorKind::StorageFull {
+        if is_full(&error) {
             return Error::Full {
                 operation,
                 source: error,

@@ -31,13 +31,27 @@ const LOCK_PAUSE: Duration = Duration::from_millis(10);
 pub(crate) struct Checkpoints {
     dir: PathBuf,
     open: Option<Open>,
+    /// Slot that the next checkpoint goes to: never the only whole one.
+    next: u8,
 }
 
 struct Open {
     db: sled::Db,
     file: File,
-    /// Slot that the next checkpoint goes to.
-    next: u8,
+}
+
+/// Why a checkpoint was not written.
+enum Failure {
+    /// A sync failed: final, and a signal about the disk.
+    Sync(Error),
+    /// Anything else: tried again later.
+    Other(Error),
+}
+
+impl From<Error> for Failure {
+    fn from(error: Error) -> Self {
+        Self::Other(error)
+    }
 }
 
 /// What a slot says about itself.
@@ -78,37 +92,45 @@ impl Checkpoints {
         let mut checkpoints = Self {
             dir: dir.to_owned(),
             open: None,
+            next: 0,
         };
         let open = checkpoints.opened()?;
+        let mut next = 0;
         let mut newest = Catalogue::new();
         for slot in SLOTS {
             if let Some(catalogue) = load(&open.db, slot)?
                 && catalogue.applied_index() >= newest.applied_index()
             {
                 newest = catalogue;
-                open.next = 1 - slot;
+                next = 1 - slot;
             }
         }
+        checkpoints.next = next;
         Ok((checkpoints, newest))
     }
 
-    /// Writes a catalogue durably.
+    /// Writes a catalogue durably. An error is a failed sync, and final.
     ///
-    /// A full disk closes the database, which keeps failing until it is opened again; the next call opens it.
-    /// An error of kind `StorageFailed` is a failed sync, and final.
+    /// What else goes wrong, as on a full disk, closes the database, which could keep failing until it is opened again;
+    /// the next call opens it.
     pub fn store(&mut self, catalogue: &Catalogue) -> Result<Stored> {
         let bytes = catalogue.to_proto(true).encode_to_vec();
-        let stored = self
-            .opened()
-            .and_then(|open| open.write(catalogue.applied_index(), &bytes));
+        let slot = self.next;
+        let stored = match self.opened() {
+            Ok(open) => open.write(slot, catalogue.applied_index(), &bytes),
+            Err(error) => Err(error.into()),
+        };
         match stored {
-            Ok(()) => Ok(Stored::Durable),
-            Err(error) if error.code == ErrorCode::Overloaded => {
-                self.open = None;
-                tracing::warn!(%error, "no space for a checkpoint: trying again later");
-                Ok(Stored::NoSpace)
+            Ok(()) => {
+                self.next = 1 - slot;
+                Ok(Stored::Durable)
             }
-            Err(error) => Err(error),
+            Err(Failure::Other(error)) => {
+                self.open = None;
+                tracing::warn!(%error, "a checkpoint was not written: trying again later");
+                Ok(Stored::Missed)
+            }
+            Err(Failure::Sync(error)) => Err(error),
         }
     }
 
@@ -125,7 +147,8 @@ impl Checkpoints {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Stored {
     Durable,
-    NoSpace,
+    /// It was not written, and is to be offered again.
+    Missed,
 }
 
 impl Open {
@@ -143,11 +166,10 @@ impl Open {
             let synced = File::open(folder).and_then(|folder| folder.sync_all());
             synced.map_err(|error| io_error(folder, &error))?;
         }
-        Ok(Self { db, file, next: 0 })
+        Ok(Self { db, file })
     }
 
-    fn write(&mut self, applied: u64, bytes: &[u8]) -> Result<()> {
-        let slot = self.next;
+    fn write(&mut self, slot: u8, applied: u64, bytes: &[u8]) -> Result<(), Failure> {
         let meta = Meta {
             applied,
             len: bytes.len() as u64,
@@ -166,9 +188,7 @@ impl Open {
         self.db.insert(meta_key(slot), &meta.encode()).map_err(failed)?;
         self.db.flush().map_err(failed)?;
         let synced = self.file.sync_data();
-        synced.map_err(|error| io_error(Path::new("fdatasync of the checkpoint"), &error))?;
-        self.next = 1 - slot;
-        Ok(())
+        synced.map_err(|error| Failure::Sync(io_error(Path::new("fdatasync of the checkpoint"), &error)))
     }
 }
 
@@ -236,11 +256,7 @@ fn sled_error(path: &Path, error: &sled::Error) -> Error {
 }
 
 fn io_error(path: &Path, error: &io::Error) -> Error {
-    let code = match error.kind() {
-        io::ErrorKind::StorageFull => ErrorCode::Overloaded,
-        _ => ErrorCode::StorageFailed,
-    };
-    Error::new(code, format!("{}: {error}", path.display()))
+    Error::new(ErrorCode::StorageFailed, format!("{}: {error}", path.display()))
 }
 
 #[cfg(test)]
@@ -277,7 +293,7 @@ mod tests {
         let (checkpoints, found) = Checkpoints::open(&path).unwrap();
         assert_eq!(found, catalogue);
         // A torn newest one: the one before counts.
-        let newest = 1 - checkpoints.open.as_ref().unwrap().next;
+        let newest = 1 - checkpoints.next;
         checkpoints
             .open
             .as_ref()
@@ -293,6 +309,31 @@ mod tests {
         checkpoints.store(&catalogue).unwrap();
         drop(checkpoints);
         assert_eq!(Checkpoints::open(&path).unwrap().1, catalogue);
+    }
+
+    #[test]
+    fn one_that_fails_spares_the_whole_one_and_is_tried_again() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("catalogue");
+        let (mut checkpoints, mut catalogue) = Checkpoints::open(&path).unwrap();
+        grow(&mut catalogue, 1);
+        // Slot 0 holds the only one.
+        assert_eq!(checkpoints.store(&catalogue).unwrap(), Stored::Durable);
+        assert_eq!(checkpoints.next, 1);
+        // A folder that cannot be opened: no sync has failed.
+        checkpoints.open = None;
+        let away = dir.path().join("away");
+        fs::rename(&path, &away).unwrap();
+        fs::write(&path, b"in the way").unwrap();
+        grow(&mut catalogue, 1);
+        assert_eq!(checkpoints.store(&catalogue).unwrap(), Stored::Missed);
+        fs::remove_file(&path).unwrap();
+        fs::rename(&away, &path).unwrap();
+        assert_eq!(checkpoints.next, 1, "slot 0 is still the only whole one");
+        assert_eq!(checkpoints.store(&catalogue).unwrap(), Stored::Durable);
+        let open = checkpoints.open.as_ref().unwrap();
+        assert_eq!(load(&open.db, 0).unwrap().unwrap().applied_index(), 1);
+        assert_eq!(load(&open.db, 1).unwrap().unwrap().applied_index(), 2);
     }
 
     #[test]

@@ -11,7 +11,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use longbow_cluster::raft_core::Persist;
+use longbow_cluster::raft_core::{ENTRY_BYTES_MAX, Persist};
 use longbow_wal::{Batch, EntryKind, Error, Reader, Writer};
 use longbow_wire::internal::RaftEntryType;
 use metrics::{Counter, Histogram};
@@ -21,6 +21,9 @@ use crate::{GROUP, mailbox::Mailbox, spare::SpareMaker};
 
 /// A flush takes no more than about this, so that its first records do not wait for all others.
 const FLUSH_BYTES_MAX: usize = 16 << 20;
+// What raft lets in can be stored: a record that cannot be would end the log.
+const _: () = assert!(ENTRY_BYTES_MAX < longbow_wal::RECORD_BYTES_MAX);
+
 const FULL_PAUSE: Duration = Duration::from_millis(100);
 const FULL_TRIES: u32 = 50;
 
@@ -29,6 +32,8 @@ pub(crate) struct DiskQueue {
     state: Mutex<State>,
     news: Condvar,
     reader: Reader,
+    /// When the flush under way began.
+    flushing: Mutex<Option<Instant>>,
 }
 
 struct State {
@@ -73,7 +78,17 @@ impl DiskQueue {
             state: Mutex::new(state),
             news: Condvar::new(),
             reader,
+            flushing: Mutex::new(None),
         }
+    }
+
+    /// How long the flush under way has taken so far.
+    pub fn flushing_for(&self) -> Option<Duration> {
+        self.flushing.lock().map(|began| began.elapsed())
+    }
+
+    fn set_flushing(&self, begins: bool) {
+        *self.flushing.lock() = begins.then(Instant::now);
     }
 
     /// Stages a job for the next flush, while the current one may be under way.
@@ -127,12 +142,12 @@ impl DiskQueue {
     }
 }
 
-/// Runs the thread.
+/// Runs the thread. It returns why it could not make something durable, if so.
 pub(crate) fn spawn(
     mut writer: Writer,
     queue: Arc<DiskQueue>,
     mailbox: Arc<Mailbox>,
-) -> std::io::Result<thread::JoinHandle<()>> {
+) -> std::io::Result<thread::JoinHandle<Result<(), String>>> {
     let spares = SpareMaker::start(writer.spares())?;
     thread::Builder::new()
         .name("longbow-wal".to_owned())
@@ -142,7 +157,12 @@ pub(crate) fn spawn(
             let mut batch = Batch::new();
             let end = loop {
                 let flushed = match queue.take(&mut batch) {
-                    Next::Flush(number) => flush(&mut writer, &mut batch, &meters).map(|()| number),
+                    Next::Flush(number) => {
+                        queue.set_flushing(true);
+                        let flushed = flush(&mut writer, &mut batch, &meters);
+                        queue.set_flushing(false);
+                        flushed.map(|()| number)
+                    }
                     Next::Fail(error) => Err(error),
                     Next::End(end) => break end,
                 };
@@ -151,15 +171,14 @@ pub(crate) fn spawn(
                     Err(error) => {
                         mailbox.disk_failed(error.to_string());
                         // Nothing can be written any more. What was durable is still read.
-                        return;
+                        return Err(error.to_string());
                     }
                 }
                 spares.poke();
             };
-            if end == End::Close
-                && let Err(error) = writer.close()
-            {
-                tracing::warn!(%error, "the log could not be closed cleanly");
+            match end {
+                End::Close => writer.close().map_err(|error| error.to_string()),
+                End::Abandon => Ok(()),
             }
         })
 }

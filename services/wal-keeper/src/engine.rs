@@ -19,7 +19,7 @@ use longbow_cluster::{
     catalogue::Catalogue,
     raft_core::{CoreConfig, Effects, RaftCore, Restored},
 };
-use longbow_node::http::Readiness;
+use longbow_node::{gossip::Gossip, http::Readiness};
 use longbow_types::{Error, ErrorCode, NodeId, Result};
 use longbow_wire::internal::GetKeeperStatusResponse;
 
@@ -31,7 +31,7 @@ use crate::{
     latch::Latch,
     mailbox::{Mail, Mailbox, Refusal, Request, Stop},
     recover::DurableLog,
-    status::{Shared, View},
+    status::{Fatal, Shared, View},
     transport::Transport,
 };
 
@@ -41,6 +41,8 @@ use reads::Reads;
 /// Ticks of one election timeout.
 const ELECTION_TICKS: usize = 10;
 const HEARTBEAT_TICKS: usize = 2;
+/// So many election timeouts may one flush take before a leader gives up leading.
+const HUNG_ELECTIONS: usize = 4;
 /// Raft messages with entries on their way to one member, and their size.
 const INFLIGHT_MAX: usize = 32;
 const MESSAGE_BYTES_MAX: u64 = 1 << 20;
@@ -58,6 +60,8 @@ pub(crate) struct Parts {
     pub committed: Arc<Committed>,
     pub shared: Arc<Shared>,
     pub latch: Arc<Latch>,
+    /// Which shards are there.
+    pub gossip: Gossip,
     pub transport: Transport,
     pub readiness: Readiness,
     /// Catalogues to write to disk, one at a time.
@@ -79,18 +83,20 @@ pub(crate) struct Engine {
     led_term: Option<u64>,
     /// What watchers see has changed.
     view_stale: bool,
-    fatal: Option<String>,
+    fatal: Option<Fatal>,
     /// The engine ends, at the latest then.
     stopping: Option<Instant>,
     /// Somebody was offered leadership.
     hands_over: bool,
+    /// When leadership may be offered again because the disk hangs.
+    next_offer: Instant,
     /// What must be applied before this keeper is ready: what was committed when it started. Alone, it will commit
     /// everything it has.
     ready_at: u64,
 }
 
 /// Runs the thread. It ends when the mailbox says so.
-pub(crate) fn spawn(config: &Config, parts: Parts) -> Result<thread::JoinHandle<()>> {
+pub(crate) fn spawn(config: &Config, parts: Parts) -> Result<thread::JoinHandle<Result<(), String>>> {
     let core_config = CoreConfig {
         election_ticks: ELECTION_TICKS,
         heartbeat_ticks: HEARTBEAT_TICKS,
@@ -124,15 +130,21 @@ pub(crate) fn spawn(config: &Config, parts: Parts) -> Result<thread::JoinHandle<
         fatal: None,
         stopping: None,
         hands_over: false,
+        next_offer: now,
     };
     let thread = thread::Builder::new().name("longbow-raft".to_owned());
-    let spawned = thread.spawn(move || engine.run());
+    let spawned = thread.spawn(move || {
+        engine.run();
+        Ok(())
+    });
     spawned.map_err(|error| Error::new(ErrorCode::Internal, format!("cannot start a thread: {error}")))
 }
 
 impl Engine {
     fn run(&mut self) {
-        if self.parts.group.voters.len() == 1 {
+        // First what is known to be committed, piece by piece: to campaign, raft reads all of it that is not applied.
+        self.perform();
+        if self.parts.group.voters.len() == 1 && self.fatal.is_none() {
             self.core.campaign();
         }
         let end = loop {
@@ -144,6 +156,7 @@ impl Engine {
             }
         };
         self.refuse_all("the keeper stopped");
+        self.parts.mailbox.close(&stopping());
         self.parts.disk.end(end);
         if end == End::Close && self.uncheckpointed > 0 && self.fatal.is_none() {
             // Waits for one under way; the receiver ends when we drop the sender.
@@ -158,6 +171,8 @@ impl Engine {
             Some(Stop::Gracefully) => self.begin_stop(),
             None => {}
         }
+        // One that was offered is not stored: at least its entries are to be offered again.
+        self.uncheckpointed = self.uncheckpointed.max(u64::from(mail.checkpoint_missed));
         if let Some(cause) = &mail.disk_failed {
             self.fail_flush(cause);
         }
@@ -180,6 +195,7 @@ impl Engine {
         let now = Instant::now();
         if now >= self.next_tick {
             self.core.tick();
+            self.leave_hung_disk(now);
             self.next_tick += self.tick;
             if self.next_tick <= now {
                 // We were held up (a stopped process, a busy machine). To count all of it would start an election
@@ -189,7 +205,10 @@ impl Engine {
         }
         for message in &mail.messages {
             match self.core.step(message) {
-                Err(error) if error.code == ErrorCode::Corruption => return self.fail(&error.to_string()),
+                Err(error) if error.code == ErrorCode::Corruption => {
+                    self.fail((&error).into());
+                    return self.refuse_mail(mail.requests);
+                }
                 Err(error) => tracing::debug!(%error, "a raft message was refused"),
                 Ok(()) => {}
             }
@@ -209,12 +228,30 @@ impl Engine {
         self.begin_reads();
     }
 
+    /// A leader whose disk does not answer commits on the others' alone, and nothing at all once their copies are slow:
+    /// somebody else should lead. What is offered and not taken is offered again after another while.
+    fn leave_hung_disk(&mut self, now: Instant) {
+        let patience = self.tick * (ELECTION_TICKS * HUNG_ELECTIONS) as u32;
+        let hangs = self
+            .parts
+            .disk
+            .flushing_for()
+            .is_some_and(|took| took >= patience);
+        if !hangs || !self.core.is_leader() || now < self.next_offer {
+            return;
+        }
+        self.next_offer = now + patience;
+        if let Some(member) = self.core.transfer_leadership() {
+            tracing::warn!(member, "a flush hangs: leadership is offered to another keeper");
+        }
+    }
+
     /// Performs raft's effects until there are none.
     fn perform(&mut self) {
         while self.fatal.is_none() {
             let effects = self.core.effects();
             if let Some(error) = self.core.take_read_error() {
-                return self.fail(&error.to_string());
+                return self.fail((&error).into());
             }
             if effects.is_empty() {
                 return;
@@ -291,17 +328,23 @@ impl Engine {
             commit_index: self.core.commit_index(),
             applied_index: applied,
             last_index: self.core.last_index(),
-            fatal: self.fatal.clone().unwrap_or_default(),
+            fatal: self
+                .fatal
+                .as_ref()
+                .map(|fatal| fatal.cause.clone())
+                .unwrap_or_default(),
             voters: self.parts.group.voters.iter().map(ToString::to_string).collect(),
+            flush_failed: self.fatal.as_ref().is_some_and(|fatal| fatal.flush_failed),
+            formed: true,
         });
         let leads = self.core.is_leader() && self.fatal.is_none();
         metrics::gauge!("longbow_wal_commit_index").set(self.core.commit_index() as f64);
         metrics::gauge!("longbow_wal_leader").set(f64::from(u8::from(leads)));
         match (&self.fatal, leader) {
-            (Some(cause), _) => self
-                .parts
-                .readiness
-                .set(false, format!("the disk failed: {cause}")),
+            (Some(fatal), _) => {
+                let why = format!("this keeper stopped writing: {}", fatal.cause);
+                self.parts.readiness.set(false, why);
+            }
             (None, None) => self.parts.readiness.set(false, "no keeper leads"),
             (None, Some(_)) if applied < self.ready_at => {
                 self.parts.readiness.set(false, "replaying the log")
@@ -333,8 +376,14 @@ impl Drop for Engine {
     fn drop(&mut self) {
         if thread::panicking() {
             // The others must not wait for a thread that is gone.
-            self.parts.shared.set_fatal("the raft thread panicked".to_owned());
+            let error = Error::new(ErrorCode::Internal, "the raft thread panicked");
+            self.parts.shared.set_fatal((&error).into());
+            self.parts.mailbox.close(&stopping());
             self.parts.disk.end(End::Abandon);
         }
     }
+}
+
+fn stopping() -> Error {
+    Error::new(ErrorCode::Stopping, "the keeper is stopping")
 }

@@ -1,6 +1,6 @@
 //! Who this keeper is in its raft group: `keeper.json` in the data path.
 //!
-//! It is written before the log is made (`formed: false`) and again when the log is durable. A keeper whose file says
+//! It is written before the log is made (`formed: false`) and again when the group is formed. A keeper whose file says
 //! `formed` and whose log is gone has lost its log: it must not vote under its raft id again, and does not start.
 
 use std::{
@@ -26,7 +26,7 @@ pub(crate) struct Group {
     pub log_id: u64,
     /// Voters; the raft id of each is its position plus one.
     pub voters: Vec<NodeId>,
-    /// Whether the log was durable once.
+    /// Whether the log was durable once, and all others had said that theirs were empty.
     pub formed: bool,
 }
 

@@ -53,6 +53,17 @@ pub(crate) enum Request {
     ReadIndex(oneshot::Sender<Result<u64, Refusal>>),
 }
 
+impl Request {
+    /// Answers that it was not done.
+    pub fn refuse(self, refusal: Refusal) {
+        // A caller that went away needs no answer.
+        match self {
+            Self::Append(append) => drop(append.reply.send(Err(refusal))),
+            Self::ReadIndex(reply) => drop(reply.send(Err(refusal))),
+        }
+    }
+}
+
 /// How the engine is to end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Stop {
@@ -73,6 +84,8 @@ pub(crate) struct Mail {
     pub disk_failed: Option<String>,
     /// Members that could not be reached.
     pub unreachable: BTreeSet<u64>,
+    /// A checkpoint could not be written.
+    pub checkpoint_missed: bool,
     pub stop: Option<Stop>,
     request_bytes: usize,
     message_bytes: usize,
@@ -85,14 +98,22 @@ impl Mail {
             && self.flushed.is_none()
             && self.disk_failed.is_none()
             && self.unreachable.is_empty()
+            && !self.checkpoint_missed
             && self.stop.is_none()
     }
+}
+
+#[derive(Debug, Default)]
+struct Held {
+    mail: Mail,
+    /// Nobody reads requests and messages: why.
+    closed: Option<Error>,
 }
 
 /// The engine's mailbox. Anybody may put in, without waiting; the engine takes all at once.
 #[derive(Debug)]
 pub(crate) struct Mailbox {
-    mail: Mutex<Mail>,
+    mail: Mutex<Held>,
     news: Condvar,
     bytes_max: usize,
 }
@@ -106,13 +127,36 @@ impl Mailbox {
         }
     }
 
+    /// From now on requests are refused, those that wait too, and messages dropped: there is no engine.
+    pub fn close(&self, why: &Error) {
+        let requests = {
+            let mut held = self.mail.lock();
+            held.closed = Some(why.clone());
+            held.mail.messages.clear();
+            (held.mail.request_bytes, held.mail.message_bytes) = (0, 0);
+            std::mem::take(&mut held.mail.requests)
+        };
+        for request in requests {
+            request.refuse(Refusal::certain(why.clone()));
+        }
+    }
+
+    /// There is an engine.
+    pub fn open(&self) {
+        self.mail.lock().closed = None;
+    }
+
     /// Puts in a request, or refuses it when too many wait.
     pub fn request(&self, request: Request) -> Result<()> {
         let bytes = match &request {
             Request::Append(append) => append.encoded.len() + append.body.len(),
             Request::ReadIndex(_) => 0,
         };
-        let mut mail = self.mail.lock();
+        let mut held = self.mail.lock();
+        if let Some(why) = &held.closed {
+            return Err(why.clone());
+        }
+        let mail = &mut held.mail;
         let fits = mail.request_bytes == 0 || mail.request_bytes + bytes <= self.bytes_max;
         if mail.requests.len() >= REQUESTS_MAX || !fits {
             let error = Error::new(ErrorCode::Overloaded, "too much waits for the log");
@@ -129,9 +173,11 @@ impl Mailbox {
     /// Puts in a raft message; drops it when too many wait.
     pub fn message(&self, message: RaftMessage) -> bool {
         let bytes: usize = message.entries.iter().map(|entry| entry.data.len()).sum();
-        let mut mail = self.mail.lock();
+        let mut held = self.mail.lock();
+        let is_closed = held.closed.is_some();
+        let mail = &mut held.mail;
         let fits = mail.message_bytes == 0 || mail.message_bytes + bytes <= self.bytes_max;
-        if mail.messages.len() >= MESSAGES_MAX || !fits {
+        if is_closed || mail.messages.len() >= MESSAGES_MAX || !fits {
             return false;
         }
         mail.message_bytes += bytes;
@@ -152,6 +198,11 @@ impl Mailbox {
         });
     }
 
+    /// A checkpoint was not written, and is to be tried again.
+    pub fn checkpoint_missed(&self) {
+        self.tell(|mail| mail.checkpoint_missed = true);
+    }
+
     /// A member could not be reached.
     pub fn unreachable(&self, member: u64) {
         self.tell(|mail| {
@@ -170,17 +221,17 @@ impl Mailbox {
 
     /// Takes everything; waits for something until then.
     pub fn take(&self, until: Instant) -> Mail {
-        let mut mail = self.mail.lock();
-        while mail.is_empty() {
-            if self.news.wait_until(&mut mail, until).timed_out() {
+        let mut held = self.mail.lock();
+        while held.mail.is_empty() {
+            if self.news.wait_until(&mut held, until).timed_out() {
                 break;
             }
         }
-        std::mem::take(&mut *mail)
+        std::mem::take(&mut held.mail)
     }
 
     fn tell(&self, news: impl FnOnce(&mut Mail)) {
-        news(&mut self.mail.lock());
+        news(&mut self.mail.lock().mail);
         self.news.notify_one();
     }
 }
@@ -221,5 +272,22 @@ mod tests {
         mailbox.stop(Stop::Gracefully);
         let mail = mailbox.take(Instant::now());
         assert_eq!((mail.flushed, mail.stop), (Some(3), Some(Stop::AtOnce)));
+    }
+
+    #[test]
+    fn what_nobody_will_read_is_refused() {
+        let mailbox = Mailbox::new(100);
+        let (reply, mut answer) = oneshot::channel();
+        mailbox.request(Request::ReadIndex(reply)).unwrap();
+        mailbox.close(&Error::new(ErrorCode::Stopping, "over"));
+        let refusal = answer.try_recv().unwrap().unwrap_err();
+        assert_eq!(
+            (refusal.error.code, refusal.outcome_unknown),
+            (ErrorCode::Stopping, false)
+        );
+        assert_eq!(mailbox.request(append(1)).unwrap_err().code, ErrorCode::Stopping);
+        assert!(!mailbox.message(RaftMessage::default()));
+        mailbox.open();
+        mailbox.request(append(1)).unwrap();
     }
 }

@@ -7,12 +7,29 @@ use longbow_cluster::{
     raft_core::{HardState, LogReader},
 };
 use longbow_node::identity::Identity;
-use longbow_types::{Error, ErrorCode, Result};
+use longbow_types::{Error, ErrorCode, NodeId, Result};
 use longbow_wal::{Disk, EntryKind, FsDisk, Log, Options, Reader, Writer};
 use longbow_wire::internal::{RaftConfState, RaftEntry, RaftEntryType};
 use prost::Message;
 
 use crate::{Config, GROUP, checkpoint::Checkpoints, group::Group};
+
+/// Why nothing could be found.
+#[derive(Debug)]
+pub(crate) struct Failure {
+    pub error: Error,
+    /// Voters of the group, where the disk or the settings tell; a failed flush is a signal of one of them.
+    pub flush_failed_of: Option<Vec<NodeId>>,
+}
+
+impl From<Error> for Failure {
+    fn from(error: Error) -> Self {
+        Self {
+            error,
+            flush_failed_of: None,
+        }
+    }
+}
 
 /// What was found.
 pub(crate) struct Recovered {
@@ -25,8 +42,10 @@ pub(crate) struct Recovered {
     pub checkpoints: Checkpoints,
 }
 
-/// Opens the log and the checkpoint, or forms them. Blocks.
-pub(crate) fn recover(config: &Config, identity: &Identity, data_path: &Path) -> Result<Recovered> {
+/// Opens the log and the checkpoint, or makes them. Blocks.
+///
+/// A group of one is formed here. Any other is formed by [`Recovered::form`], when the others have been asked.
+pub(crate) fn recover(config: &Config, identity: &Identity, data_path: &Path) -> Result<Recovered, Failure> {
     let voters = &config.initial_voters;
     let group = match Group::load(data_path, identity, voters)? {
         Some(group) => group,
@@ -42,7 +61,13 @@ pub(crate) fn recover(config: &Config, identity: &Identity, data_path: &Path) ->
         segment_bytes: config.segment_bytes,
         spares: config.spare_segments,
     };
-    let (group, log) = open_log(group, disk, options, identity, data_path)?;
+    let voters = group.voters.clone();
+    let (group, log) = open_log(group, disk, options, identity, data_path).map_err(|mut failure| {
+        if let Some(of) = &mut failure.flush_failed_of {
+            *of = voters;
+        }
+        failure
+    })?;
     let found = log.recovered.groups.get(&GROUP);
     let conf_state = found
         .and_then(|found| found.conf_state.clone())
@@ -57,7 +82,7 @@ pub(crate) fn recover(config: &Config, identity: &Identity, data_path: &Path) ->
             "the catalogue has applied entry {}, the log ends at {last}: the log lost entries",
             catalogue.applied_index()
         );
-        return Err(Error::new(ErrorCode::Corruption, message));
+        return Err(Error::new(ErrorCode::Corruption, message).into());
     }
     tracing::info!(
         raft_id = group.raft_id,
@@ -82,62 +107,86 @@ pub(crate) fn recover(config: &Config, identity: &Identity, data_path: &Path) ->
     })
 }
 
-/// Opens this keeper's log, or forms it if it was never formed.
+impl Recovered {
+    /// Writes the first membership, then that the group is formed. Both are durable afterwards. Blocks.
+    pub fn form(&mut self, identity: &Identity, data_path: &Path) -> Result<(), Failure> {
+        self.conf_state = self.group.conf_state();
+        form(&mut self.writer, &self.group)?;
+        self.group.formed = true;
+        self.group.store(data_path, identity)?;
+        Ok(())
+    }
+
+    /// Whether this keeper has never voted nor appended.
+    pub fn is_untouched(&self) -> bool {
+        self.hard_state.term == 0 && self.reader.last_index(GROUP) == 0
+    }
+}
+
+/// Opens this keeper's log, or makes it if it was never formed.
 fn open_log(
     mut group: Group,
     disk: Arc<dyn Disk>,
     options: Options,
     identity: &Identity,
     data_path: &Path,
-) -> Result<(Group, Log)> {
-    let exists = Log::exists(&*disk).map_err(error_of)?;
+) -> Result<(Group, Log), Failure> {
+    let exists = Log::exists(&*disk).map_err(failure_of)?;
     if group.formed && !exists {
         let message = format!(
             "the log of keeper {} is gone; it must not vote under its raft id {} again: put the log back, or give \
              the group a new keeper",
             identity.node_id, group.raft_id
         );
-        return Err(Error::new(ErrorCode::Corruption, message).field("data_path"));
+        return Err(Error::new(ErrorCode::Corruption, message)
+            .field("data_path")
+            .into());
     }
-    if exists {
-        let mut log = Log::open(disk, options).map_err(error_of)?;
-        if log.recovered.log_id != group.log_id {
-            let message = "the log is not the one that keeper.json was written for";
-            return Err(Error::new(ErrorCode::Corruption, message).field("data_path"));
-        }
-        if !group.formed {
-            // A crash came between making the log and saying so.
-            form(&mut log, &group)?;
-            group.formed = true;
-            group.store(data_path, identity)?;
-        }
-        return Ok((group, log));
+    let mut log = if exists {
+        Log::open(disk, options).map_err(failure_of)?
+    } else {
+        group.store(data_path, identity)?;
+        Log::create(disk, options, group.log_id).map_err(failure_of)?
+    };
+    if log.recovered.log_id != group.log_id {
+        let message = "the log is not the one that keeper.json was written for";
+        return Err(Error::new(ErrorCode::Corruption, message)
+            .field("data_path")
+            .into());
     }
-    group.store(data_path, identity)?;
-    let mut log = Log::create(disk, options, group.log_id).map_err(error_of)?;
-    form(&mut log, &group)?;
-    group.formed = true;
-    group.store(data_path, identity)?;
-    Ok((group, log))
-}
-
-/// Writes the first membership.
-fn form(log: &mut Log, group: &Group) -> Result<()> {
-    let payload = group.conf_state().encode_to_vec();
-    log.writer.conf_state(GROUP, &payload).map_err(error_of)?;
-    log.writer.flush().map_err(error_of)?;
-    let found = log
-        .recovered
-        .groups
-        .entry(GROUP)
-        .or_insert_with(|| longbow_wal::RecoveredGroup {
+    if !group.formed && group.voters.len() == 1 {
+        // Nobody else could know of entries that this disk has lost. Also after a crash between making the log and
+        // saying so.
+        let payload = form(&mut log.writer, &group)?;
+        let found = longbow_wal::RecoveredGroup {
             hard_state: longbow_wal::HardState::default(),
             conf_state: None,
             first_index: 1,
             last_index: 0,
-        });
-    found.conf_state = Some(payload.into());
-    Ok(())
+        };
+        let found = log.recovered.groups.entry(GROUP).or_insert(found);
+        found.conf_state = Some(payload.into());
+        group.formed = true;
+        group.store(data_path, identity)?;
+    }
+    Ok((group, log))
+}
+
+/// Writes the first membership.
+fn form(writer: &mut Writer, group: &Group) -> Result<Vec<u8>, Failure> {
+    let payload = group.conf_state().encode_to_vec();
+    writer.conf_state(GROUP, &payload).map_err(failure_of)?;
+    writer.flush().map_err(failure_of)?;
+    Ok(payload)
+}
+
+/// The same, and whether a flush failed.
+fn failure_of(error: longbow_wal::Error) -> Failure {
+    let flush_failed = matches!(error, longbow_wal::Error::Failed { .. });
+    Failure {
+        error: error_of(error),
+        flush_failed_of: flush_failed.then(Vec::new),
+    }
 }
 
 /// A log error as callers are told.

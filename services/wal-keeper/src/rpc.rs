@@ -13,7 +13,7 @@ use longbow_node::{
     rpc::{MESSAGE_BYTES_MAX, require},
     shutdown::Shutdown,
 };
-use longbow_types::{Error, ErrorCode, Role};
+use longbow_types::{Error, ErrorCode, Role, limits::COMMAND_BYTES_MAX};
 use longbow_wire::{
     convert::status::to_status,
     internal::{
@@ -37,6 +37,9 @@ use crate::{
 
 /// Most streams of each kind at a time.
 const STREAMS_MAX: usize = 512;
+
+/// Most bytes of one message to a keeper: one command, or raft messages that end with one.
+const REQUEST_BYTES_MAX: usize = 3 * COMMAND_BYTES_MAX;
 
 /// Any node of the cluster.
 const ANYBODY: [Role; 3] = [Role::Router, Role::Shard, Role::WalKeeper];
@@ -82,7 +85,7 @@ impl Keeper {
 
     pub fn routes(self) -> Routes {
         let service = KeeperServiceServer::new(self)
-            .max_decoding_message_size(MESSAGE_BYTES_MAX)
+            .max_decoding_message_size(REQUEST_BYTES_MAX)
             .max_encoding_message_size(MESSAGE_BYTES_MAX);
         Routes::new(service)
     }

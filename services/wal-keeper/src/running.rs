@@ -1,15 +1,8 @@
 //! Starting a keeper, and what is there while it runs.
 
-use std::{
-    net::SocketAddr,
-    path::PathBuf,
-    sync::{Arc, mpsc},
-    thread::{self, JoinHandle},
-    time::Duration,
-};
+use std::{net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
 use anyhow::Context;
-use longbow_cluster::{catalogue::Catalogue, raft_core::Restored};
 use longbow_node::{
     advertise,
     gossip::Gossip,
@@ -23,22 +16,21 @@ use tokio::{net::TcpListener, sync::watch};
 
 use crate::{
     Config,
-    checkpoint::Checkpoints,
     committed::Committed,
-    disk, engine,
     latch::Latch,
-    mailbox::Mailbox,
-    mailbox::Stop,
+    launch::{self, Launch, Threads},
+    mailbox::{Mailbox, Stop},
     recover,
-    recover::{DurableLog, Recovered},
+    recover::Recovered,
     rpc::Keeper,
-    status::Shared,
-    transport::Transport,
+    status::{Fatal, Shared},
     watchdog,
 };
 
 /// How long calls under way may go on after the engine has ended.
 const DRAIN: Duration = Duration::from_secs(2);
+/// How long the others are given to hear of a failed flush, at least, where the grace allows.
+const ANNOUNCE: Duration = Duration::from_secs(1);
 
 /// A keeper that runs. Dropping it ends it at once, as a crash would: nothing is lost, nothing is closed.
 pub struct Running {
@@ -52,15 +44,34 @@ pub struct Running {
     pub gossip_addr: SocketAddr,
     readiness: Readiness,
     mailbox: Arc<Mailbox>,
-    fatal: watch::Receiver<Option<String>>,
+    shared: Arc<Shared>,
+    latch: Arc<Latch>,
+    /// Another live node that has taken this node's id.
+    superseded: watch::Receiver<Option<String>>,
     fatal_grace: Duration,
     /// Thrown by the operator.
     shutdown: Shutdown,
+    stop_forming: EndOnDrop,
     /// Ends everything but the engine.
     network: EndOnDrop,
-    threads: Vec<JoinHandle<()>>,
+    engine: Option<Engine>,
     server: Option<tokio::task::JoinHandle<Result<(), Error>>>,
-    _claim: Claim,
+    claim: Claim,
+}
+
+/// The threads, or who starts them when the group is formed.
+enum Engine {
+    Forming(tokio::task::JoinHandle<Threads>),
+    Started(Threads),
+}
+
+/// Why a keeper ends before it is told to.
+enum End {
+    Fatal(Fatal),
+    /// The RPC server ended.
+    Server,
+    /// Another live node has this node's id.
+    Superseded(String),
 }
 
 /// Starts a keeper: recovers its log, listens, gossips. It is ready when somebody leads.
@@ -71,7 +82,11 @@ pub async fn start(config: Config, shutdown: Shutdown) -> anyhow::Result<Running
     // The claim goes along: whoever gives up this start meanwhile must not free the files under the recovery.
     let (claim, found) = {
         let (config, data_path) = (config.clone(), data_path.clone());
-        let recovery = move || (claim, recover::recover(&config, &identity, &data_path));
+        let recovery = move || {
+            let found = recover::recover(&config, &identity, &data_path);
+            let found = found.map_err(|failure| launch::told(failure, &identity, &data_path));
+            (claim, found)
+        };
         tokio::task::spawn_blocking(recovery).await?
     };
     let found = found?;
@@ -131,7 +146,7 @@ impl Network {
     }
 }
 
-/// Puts the parts together and starts the threads.
+/// Puts the parts together. A group that is still to be formed is waited for beside what is served already.
 fn assemble(
     config: &Config,
     claim: Claim,
@@ -144,6 +159,7 @@ fn assemble(
     let (peers, gossip, end) = (&network.peers, &network.gossip, &network.end.0);
     let mailbox = Arc::new(Mailbox::new(config.queue_bytes));
     let shared = Arc::new(Shared::new());
+    shared.set_status(launch::first_status(&found));
     let applied = found.catalogue.applied_index();
     let committed = Arc::new(Committed::new(
         found.reader.clone(),
@@ -151,45 +167,37 @@ fn assemble(
         found.catalogue.log_id(),
         config.cache_bytes,
     ));
-    let queue = Arc::new(disk::DiskQueue::new(found.reader.clone()));
-    let (checkpoints, catalogues) = mpsc::sync_channel(1);
     watchdog::start(&identity.node_id, &found.group.voters, peers, gossip, &latch, end);
-    let parts = engine::Parts {
-        group: found.group.clone(),
-        generation: identity.generation,
-        restored: Restored {
-            hard_state: found.hard_state,
-            conf_state: found.conf_state,
-            applied,
-        },
-        log: DurableLog(found.reader),
-        catalogue: found.catalogue,
-        mailbox: mailbox.clone(),
-        disk: queue.clone(),
-        committed: committed.clone(),
-        shared: shared.clone(),
-        latch: latch.clone(),
-        transport: Transport::start(&found.group, peers, gossip, mailbox.clone(), end),
-        readiness: network.readiness.clone(),
-        checkpoints,
-    };
     let keeper = Keeper::new(
-        found.group,
+        found.group.clone(),
         mailbox.clone(),
-        committed,
+        committed.clone(),
         shared.clone(),
-        latch,
+        latch.clone(),
         end.clone(),
     );
-    let threads = vec![
-        engine::spawn(config, parts)?,
-        disk::spawn(found.writer, queue, mailbox.clone())?,
-        spawn_checkpoints(found.checkpoints, catalogues, mailbox.clone())?,
-    ];
-    let routes = keeper.routes();
+    let launch = Launch {
+        config: config.clone(),
+        identity: identity.clone(),
+        found,
+        mailbox: mailbox.clone(),
+        committed,
+        shared: shared.clone(),
+        latch: latch.clone(),
+        peers: peers.clone(),
+        gossip: gossip.clone(),
+        readiness: network.readiness.clone(),
+        end: end.clone(),
+    };
+    let stop_forming = Shutdown::new();
+    let engine = if launch.must_ask() {
+        Engine::Forming(tokio::spawn(launch.when_formed(stop_forming.clone())))
+    } else {
+        Engine::Started(launch.start()?)
+    };
     let server = tokio::spawn(rpc::serve(
         network.listener,
-        routes,
+        keeper.routes(),
         Some(network.auth),
         end.clone(),
         DRAIN,
@@ -202,31 +210,16 @@ fn assemble(
         gossip_addr: gossip.local_addr(),
         readiness: network.readiness,
         mailbox,
-        fatal: shared.fatal(),
+        shared,
+        latch,
+        superseded: gossip.superseded(),
         fatal_grace: config.fatal_grace,
         shutdown,
+        stop_forming: EndOnDrop(stop_forming),
         network: network.end,
-        threads,
+        engine: Some(engine),
         server: Some(server),
-        _claim: claim,
-    })
-}
-
-/// Writes catalogues until the engine drops its end.
-fn spawn_checkpoints(
-    mut checkpoints: Checkpoints,
-    catalogues: mpsc::Receiver<Catalogue>,
-    mailbox: Arc<Mailbox>,
-) -> std::io::Result<JoinHandle<()>> {
-    let thread = thread::Builder::new().name("longbow-checkpoint".to_owned());
-    thread.spawn(move || {
-        while let Ok(catalogue) = catalogues.recv() {
-            if let Err(error) = checkpoints.store(&catalogue) {
-                // A sync that fails here says as much about the disk as one in the log.
-                mailbox.disk_failed(error.to_string());
-                return;
-            }
-        }
+        claim,
     })
 }
 
@@ -242,37 +235,78 @@ impl Running {
     }
 
     /// Runs until the shutdown, then hands leadership over and closes the log. An error if the disk failed: what is
-    /// committed was served for a short grace, and the role has ended.
+    /// committed was served for a short grace, and the role has ended. An error, too, if another live node has taken
+    /// this node's id: then it ends at once.
     pub async fn wait(mut self) -> anyhow::Result<()> {
         let mut server = self.server.take().context("the server is gone")?;
-        let mut fatal = self.fatal.clone();
-        let failed = tokio::select! {
-            () = self.shutdown.wait() => None,
-            served = &mut server => {
-                served??;
-                Some("the RPC server ended".to_owned())
+        let end = self.ends(&mut server).await;
+        match &end {
+            Some(End::Fatal(fatal)) => self.grace(fatal.flush_failed).await,
+            Some(End::Superseded(other)) => {
+                tracing::error!(other, "another live node has taken this node's id: this one ends");
             }
-            Ok(cause) = fatal.wait_for(Option::is_some) => cause.clone(),
-        };
-        if failed.is_some() {
-            tokio::select! {
-                () = self.shutdown.wait() => {}
-                () = tokio::time::sleep(self.fatal_grace) => {}
-            }
+            Some(End::Server) | None => {}
         }
-        self.mailbox.stop(Stop::Gracefully);
-        let threads = std::mem::take(&mut self.threads);
-        tokio::task::spawn_blocking(move || join(threads)).await?;
+        self.mailbox.stop(match end {
+            // The other one writes now, or soon.
+            Some(End::Superseded(_)) => Stop::AtOnce,
+            _ => Stop::Gracefully,
+        });
+        let joined = self.join().await;
+        if let Err(fatal) = &joined
+            && fatal.flush_failed
+            && !matches!(end, Some(End::Fatal(_)))
+        {
+            self.latch
+                .observe(&self.node_id, self.claim.identity.generation, Some(&fatal.cause));
+            self.shared.set_fatal(fatal.clone());
+            self.grace(true).await;
+        }
         self.network.0.trigger();
         if !server.is_finished() {
             server.await??;
         }
-        match failed {
-            None => Ok(()),
-            Some(cause) => {
-                let message = format!("the keeper stopped writing: {cause}");
-                Err(Error::new(ErrorCode::StorageFailed, message).into())
+        match (end, joined) {
+            (Some(End::Superseded(other)), _) => {
+                Err(anyhow::anyhow!("another live node is {}: {other}", self.node_id))
             }
+            (Some(End::Fatal(fatal)), _) | (_, Err(fatal)) => {
+                let message = format!("the keeper stopped writing: {}", fatal.cause);
+                Err(Error::new(fatal.code, message).into())
+            }
+            (Some(End::Server), Ok(())) => {
+                let message = "the keeper stopped writing: the RPC server ended";
+                Err(Error::new(ErrorCode::Internal, message).into())
+            }
+            (None, Ok(())) => Ok(()),
+        }
+    }
+
+    /// Waits for whatever ends this keeper; `None` for the shutdown.
+    async fn ends(&mut self, server: &mut tokio::task::JoinHandle<Result<(), Error>>) -> Option<End> {
+        let mut fatal = self.shared.fatal();
+        tokio::select! {
+            () = self.shutdown.wait() => None,
+            served = server => Some(match served {
+                Ok(Ok(())) => End::Server,
+                Ok(Err(error)) => End::Fatal((&error).into()),
+                Err(error) => End::Fatal((&Error::new(ErrorCode::Internal, error.to_string())).into()),
+            }),
+            Ok(fatal) = fatal.wait_for(Option::is_some) => fatal.clone().map(End::Fatal),
+            Ok(other) = self.superseded.wait_for(Option::is_some) => other.clone().map(End::Superseded),
+        }
+    }
+
+    /// Serves what is committed a while longer, and lets the others hear of a failed flush; so long it takes in any case.
+    async fn grace(&self, flush_failed: bool) {
+        if flush_failed {
+            tokio::time::sleep(ANNOUNCE.min(self.fatal_grace)).await;
+            let latch = self.latch.clone();
+            let _ = tokio::task::spawn_blocking(move || latch.settle(ANNOUNCE)).await;
+        }
+        tokio::select! {
+            () = self.shutdown.wait() => {}
+            () = tokio::time::sleep(self.fatal_grace) => {}
         }
     }
 
@@ -284,21 +318,22 @@ impl Running {
             server.abort();
             let _ = server.await;
         }
-        let threads = std::mem::take(&mut self.threads);
-        let _ = tokio::task::spawn_blocking(move || join(threads)).await;
+        let _ = self.join().await;
+    }
+
+    async fn join(&mut self) -> Result<(), Fatal> {
+        self.stop_forming.0.trigger();
+        let threads = match self.engine.take() {
+            None => return Ok(()),
+            Some(Engine::Started(threads)) => threads,
+            Some(Engine::Forming(task)) => task.await.unwrap_or_default(),
+        };
+        threads.join().await
     }
 }
 
 impl Drop for Running {
     fn drop(&mut self) {
         self.mailbox.stop(Stop::AtOnce);
-    }
-}
-
-fn join(threads: Vec<JoinHandle<()>>) {
-    for thread in threads {
-        if thread.join().is_err() {
-            tracing::error!("a thread of the keeper panicked");
-        }
     }
 }

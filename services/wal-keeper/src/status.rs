@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use longbow_types::NodeId;
+use longbow_types::{Error, ErrorCode, NodeId};
 use longbow_wire::internal::{Catalogue, GetKeeperStatusResponse};
 use parking_lot::Mutex;
 use tokio::sync::watch;
@@ -14,6 +14,35 @@ pub(crate) struct View {
     pub leader: Option<NodeId>,
 }
 
+/// Why this keeper stopped writing.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Fatal {
+    pub code: ErrorCode,
+    pub cause: String,
+    /// A failed flush, which alone feeds the latch.
+    pub flush_failed: bool,
+}
+
+impl Fatal {
+    pub fn flush(cause: impl Into<String>) -> Self {
+        Self {
+            code: ErrorCode::StorageFailed,
+            cause: cause.into(),
+            flush_failed: true,
+        }
+    }
+}
+
+impl From<&Error> for Fatal {
+    fn from(error: &Error) -> Self {
+        Self {
+            code: error.code,
+            cause: error.to_string(),
+            flush_failed: false,
+        }
+    }
+}
+
 /// Shared by the engine, which writes, and the RPC, which reads.
 #[derive(Debug)]
 pub(crate) struct Shared {
@@ -21,7 +50,7 @@ pub(crate) struct Shared {
     /// Nothing until the log is replayed: nobody shall take an old catalogue for the present one.
     view: watch::Sender<Option<Arc<View>>>,
     /// Why this keeper stopped writing.
-    fatal: watch::Sender<Option<String>>,
+    fatal: watch::Sender<Option<Fatal>>,
 }
 
 impl Shared {
@@ -49,12 +78,19 @@ impl Shared {
         self.view.send_replace(Some(Arc::new(view)));
     }
 
-    pub fn fatal(&self) -> watch::Receiver<Option<String>> {
+    pub fn set_formed(&self) {
+        self.status.lock().formed = true;
+    }
+
+    pub fn fatal(&self) -> watch::Receiver<Option<Fatal>> {
         self.fatal.subscribe()
     }
 
-    pub fn set_fatal(&self, cause: String) {
-        self.status.lock().fatal.clone_from(&cause);
-        self.fatal.send_replace(Some(cause));
+    pub fn set_fatal(&self, fatal: Fatal) {
+        let mut status = self.status.lock();
+        status.fatal.clone_from(&fatal.cause);
+        status.flush_failed = fatal.flush_failed;
+        drop(status);
+        self.fatal.send_replace(Some(fatal));
     }
 }

@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use longbow_node::{gossip::Gossip, rpc::Peers, shutdown::Shutdown};
-use longbow_types::{ErrorCode, NodeId};
+use longbow_types::NodeId;
 use longbow_wire::internal::{GetKeeperStatusRequest, keeper_service_client::KeeperServiceClient};
 use tonic::Request;
 
@@ -52,10 +52,9 @@ async fn watch(voter: NodeId, peers: Peers, gossip: Gossip, latch: Arc<Latch>) {
         request.set_timeout(PATIENCE);
         // Not to be reached is no signal.
         if let Ok(Ok(answer)) = tokio::time::timeout(PATIENCE, client.get_keeper_status(request)).await {
-            let fatal = answer.into_inner().fatal;
+            let answer = answer.into_inner();
             // A damaged log is that keeper's own affair: only failed flushes feed the latch.
-            let is_flush = !fatal.is_empty() && !fatal.starts_with(ErrorCode::Corruption.as_str());
-            let cause = is_flush.then_some(fatal.as_str());
+            let cause = answer.flush_failed.then_some(answer.fatal.as_str());
             latch.observe(&voter, member.generation, cause);
         }
     }

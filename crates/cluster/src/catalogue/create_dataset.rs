@@ -18,12 +18,18 @@ const SCHEMA_VERSION_FIRST: u32 = 1;
 impl Catalogue {
     /// Fills in where the partitions of a new dataset go. The leader calls this before it proposes the command.
     ///
-    /// When there are too few shards the command is left without partitions, and [`Catalogue::apply`] refuses it.
-    pub fn place(&self, command: &mut CreateDatasetCommand) {
+    /// `live` shards are preferred to others that are registered. When there are too few shards, or the number of
+    /// partitions is out of bounds, the command is left without partitions, and [`Catalogue::apply`] refuses it.
+    pub fn place(&self, command: &mut CreateDatasetCommand, live: &BTreeSet<NodeId>) {
+        command.partitions.clear();
+        if !(1..=PARTITIONS_MAX).contains(&command.partition_count) {
+            return;
+        }
         let placed = placement::assign(
             command.partition_count,
             command.replication_factor,
             &self.shards,
+            live,
             &self.load(),
         );
         command.partitions = placed

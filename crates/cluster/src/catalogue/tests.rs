@@ -49,7 +49,7 @@ fn create(catalogue: &Catalogue, name: &str, partitions: u32, copies: u32) -> En
         partition_count: partitions,
         replication_factor: copies,
     };
-    catalogue.place(&mut command);
+    catalogue.place(&mut command, catalogue.shards());
     header(Command::CreateDataset(command))
 }
 

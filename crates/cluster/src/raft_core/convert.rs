@@ -6,7 +6,7 @@ use longbow_types::Result;
 use longbow_wire::internal::{RaftConfState, RaftEntry, RaftEntryType, RaftMessage, RaftSnapshot};
 use raft::eraftpb::{ConfState, Entry, EntryType, HardState, Message, MessageType, Snapshot};
 
-use super::refused;
+use super::{refused, types::ENTRY_BYTES_MAX};
 
 pub(super) fn messages_to_wire(messages: Vec<Message>) -> Vec<RaftMessage> {
     messages.into_iter().map(message_to_wire).collect()
@@ -58,7 +58,7 @@ pub(super) fn message_from_wire(message: &RaftMessage) -> Result<Message> {
     Ok(out)
 }
 
-/// The kinds that one member sends to another.
+/// The kinds that one member of this version sends to another. Reads and transfers are asked of the leader itself.
 fn message_type(number: i32) -> Result<MessageType> {
     use MessageType as T;
     let sent = [
@@ -68,10 +68,7 @@ fn message_type(number: i32) -> Result<MessageType> {
         T::MsgRequestVoteResponse,
         T::MsgHeartbeat,
         T::MsgHeartbeatResponse,
-        T::MsgTransferLeader,
         T::MsgTimeoutNow,
-        T::MsgReadIndex,
-        T::MsgReadIndexResp,
         T::MsgRequestPreVote,
         T::MsgRequestPreVoteResponse,
     ];
@@ -101,6 +98,12 @@ pub(super) fn entry_from_wire(entry: &RaftEntry) -> Result<Entry> {
     }
     if !entry.context.is_empty() {
         return Err(refused("an entry with a context".to_owned()));
+    }
+    if entry.data.len() > ENTRY_BYTES_MAX {
+        let size = entry.data.len();
+        return Err(refused(format!(
+            "an entry of {size} bytes (limit: {ENTRY_BYTES_MAX})"
+        )));
     }
     Ok(Entry {
         term: entry.term,
@@ -173,7 +176,7 @@ mod tests {
     fn message() -> impl Strategy<Value = RaftMessage> {
         let numbers = proptest::collection::vec(any::<u64>(), 9);
         let entries = proptest::collection::vec(entry(), 0..4);
-        let kinds = prop_oneof![3i32..=6, 8i32..=9, 13i32..=18];
+        let kinds = prop_oneof![3i32..=6, 8i32..=9, Just(14), 17i32..=18];
         (kinds, numbers, entries, any::<bool>(), any::<i64>()).prop_map(
             |(msg_type, n, entries, reject, priority)| RaftMessage {
                 msg_type,
@@ -203,8 +206,8 @@ mod tests {
         }
 
         #[test]
-        fn unknown_kinds_are_refused(kind in any::<i32>()) {
-            let sent = matches!(kind, 3..=6 | 8..=9 | 13..=18);
+        fn unknown_kinds_are_refused(kind in prop_oneof![-1i32..25, any::<i32>()]) {
+            let sent = matches!(kind, 3..=6 | 8..=9 | 14 | 17..=18);
             let message = RaftMessage { msg_type: kind, ..Default::default() };
             prop_assert_eq!(message_from_wire(&message).is_ok(), sent);
         }
@@ -226,7 +229,16 @@ mod tests {
             snapshot: Some(RaftSnapshot::default()),
             ..Default::default()
         };
-        for message in [with_change, with_snapshot] {
+        let too_large = RaftEntry {
+            data: Bytes::from(vec![0; ENTRY_BYTES_MAX + 1]),
+            ..Default::default()
+        };
+        let with_too_much = RaftMessage {
+            msg_type: 3,
+            entries: vec![too_large],
+            ..Default::default()
+        };
+        for message in [with_change, with_snapshot, with_too_much] {
             assert_eq!(
                 message_from_wire(&message).unwrap_err().code,
                 ErrorCode::InvalidValue

@@ -17,13 +17,13 @@ use super::*;
 
 /// What is durable at one member.
 #[derive(Default, Clone)]
-struct DiskState {
-    entries: Vec<RaftEntry>,
-    hard_state: HardState,
+pub(super) struct DiskState {
+    pub entries: Vec<RaftEntry>,
+    pub hard_state: HardState,
 }
 
 impl DiskState {
-    fn write(&mut self, persist: &Persist) {
+    pub fn write(&mut self, persist: &Persist) {
         for entry in &persist.entries {
             self.entries.truncate(entry.index as usize - 1);
             assert_eq!(entry.index, self.entries.len() as u64 + 1, "a gap in the log");
@@ -36,7 +36,7 @@ impl DiskState {
 }
 
 #[derive(Clone)]
-struct Reader(Arc<Mutex<DiskState>>);
+pub(super) struct Reader(pub Arc<Mutex<DiskState>>);
 
 impl LogReader for Reader {
     fn first_index(&self) -> u64 {
@@ -93,7 +93,7 @@ struct World {
     trace: Vec<String>,
 }
 
-const VOTERS: [u64; 3] = [1, 2, 3];
+pub(super) const VOTERS: [u64; 3] = [1, 2, 3];
 
 impl World {
     fn new(seed: u64) -> Self {
@@ -364,109 +364,4 @@ fn a_seed_reproduces_a_run() {
     assert!(one.trace.len() > 100);
     assert_eq!(one.trace, two.trace);
     assert_ne!(one.trace, run(8, 3_000).trace);
-}
-
-fn single(restored: Restored, reader: Reader) -> Result<RaftCore<Reader>> {
-    RaftCore::new(
-        &CoreConfig::new(1),
-        restored,
-        reader,
-        Box::new(|range| range.start),
-    )
-}
-
-fn alone() -> Restored {
-    Restored {
-        conf_state: RaftConfState {
-            voters: vec![1],
-            ..Default::default()
-        },
-        ..Restored::default()
-    }
-}
-
-#[test]
-fn a_group_of_one_commits_when_its_disk_is_done() {
-    let disk = Reader(Arc::default());
-    let mut core = single(alone(), disk.clone()).unwrap();
-    assert_eq!(core.propose(Bytes::new()).unwrap_err().code, ErrorCode::NotLeader);
-    core.campaign();
-    let first = core.effects();
-    assert!(core.is_leader() && first.role_changed);
-    assert_eq!(core.read_index(1).unwrap_err().code, ErrorCode::NoLeader);
-    let proposed = core.propose(Bytes::from_static(b"x")).unwrap();
-    assert_eq!(proposed, Proposed { index: 2, term: 1 });
-    let second = core.effects();
-    assert!(
-        core.effects().is_empty(),
-        "nothing is committed before the disk is done"
-    );
-    for persist in [first.persist.unwrap(), second.persist.unwrap()] {
-        disk.0.lock().unwrap().write(&persist);
-        core.persisted(persist.number);
-    }
-    let committed = core.effects().committed;
-    assert_eq!(
-        committed.iter().map(|entry| entry.index).collect::<Vec<_>>(),
-        [1, 2]
-    );
-    core.applied(2);
-    core.read_index(9).unwrap();
-    assert_eq!(core.effects().reads, [ReadState { request: 9, index: 2 }]);
-
-    // A later start knows what was applied even where the stored commit index lags behind.
-    let hard_state = disk.0.lock().unwrap().hard_state;
-    let again = Restored {
-        hard_state: HardState {
-            commit: 0,
-            ..hard_state
-        },
-        applied: 2,
-        ..alone()
-    };
-    assert_eq!(single(again.clone(), disk).unwrap().commit_index(), 2);
-    let lost = single(again, Reader(Arc::default())).err().unwrap();
-    assert_eq!(lost.code, ErrorCode::Corruption);
-}
-
-#[test]
-fn a_member_that_lost_its_log_says_so_instead_of_voting() {
-    let restored = Restored {
-        conf_state: RaftConfState {
-            voters: VOTERS.to_vec(),
-            ..Default::default()
-        },
-        ..Restored::default()
-    };
-    let mut core = single(restored, Reader(Arc::default())).unwrap();
-    let heartbeat = RaftMessage {
-        msg_type: MessageType::MsgHeartbeat as i32,
-        to: 1,
-        from: 2,
-        term: 3,
-        commit: 5,
-        ..Default::default()
-    };
-    assert_eq!(core.step(&heartbeat).unwrap_err().code, ErrorCode::Corruption);
-    for (to, from) in [(2, 3), (1, 9)] {
-        let stray = RaftMessage {
-            to,
-            from,
-            commit: 0,
-            ..heartbeat.clone()
-        };
-        assert_eq!(core.step(&stray).unwrap_err().code, ErrorCode::InvalidValue);
-    }
-    let entry = |index| RaftEntry {
-        index,
-        term: 3,
-        ..Default::default()
-    };
-    let append = RaftMessage {
-        msg_type: MessageType::MsgAppend as i32,
-        commit: 0,
-        entries: vec![entry(1), entry(3)],
-        ..heartbeat
-    };
-    assert_eq!(core.step(&append).unwrap_err().code, ErrorCode::InvalidValue);
 }

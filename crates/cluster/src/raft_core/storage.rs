@@ -75,6 +75,12 @@ impl<R: LogReader> CachedStorage<R> {
         self.cache.extend(entries.iter().cloned());
     }
 
+    /// Whether a hard state promises more than the last one: a term, or a vote in it.
+    pub fn promises(&self, new: HardState) -> bool {
+        let old = &self.state.hard_state;
+        (new.term, new.vote) != (old.term, old.vote)
+    }
+
     pub fn set_hard_state(&mut self, hard: HardState) {
         let state = &mut self.state.hard_state;
         (state.term, state.vote, state.commit) = (hard.term, hard.vote, hard.commit);
@@ -110,13 +116,14 @@ impl<R: LogReader> CachedStorage<R> {
         self.cache.get(usize::try_from(at).ok()?)
     }
 
-    /// Entries below the cache. A failure is kept for the caller of the core, raft-rs only learns that they are gone.
-    fn read(&self, range: Range<u64>, bytes_max: usize) -> raft::Result<Vec<Entry>> {
+    /// Entries below the cache. A failure is kept for the caller of the core. raft-rs gets no entries: told of an error
+    /// it would end the thread, and with it what is known of the cause.
+    fn read(&self, range: Range<u64>, bytes_max: usize) -> Vec<Entry> {
         let read = self.reader.entries(range, bytes_max);
         let entries = read.and_then(|entries| entries.iter().map(convert::entry_from_wire).collect());
-        entries.map_err(|error| {
+        entries.unwrap_or_else(|error| {
             self.read_error.borrow_mut().get_or_insert(error);
-            StorageError::Compacted.into()
+            Vec::new()
         })
     }
 }
@@ -140,7 +147,7 @@ impl<R: LogReader> Storage for CachedStorage<R> {
         let mut next = low;
         if low < self.cache_first {
             let end = high.min(self.cache_first);
-            entries = self.read(low..end, budget)?;
+            entries = self.read(low..end, budget);
             next = low + entries.len() as u64;
             if next < end {
                 return Ok(entries);

@@ -2,6 +2,9 @@
 
 use longbow_wire::internal::{RaftConfState, RaftEntry, RaftMessage};
 
+/// Bytes of one entry's data, at most: a command with its framing. What a log can hold must be more.
+pub const ENTRY_BYTES_MAX: usize = 12 << 20;
+
 /// What a member is told at its start and never changes.
 #[derive(Debug, Clone)]
 pub struct CoreConfig {

@@ -1,10 +1,13 @@
 //! Segments that are used again: spares, trimming, and a clean end that needs no new segment.
 
-use std::sync::Arc;
+use std::{
+    io,
+    sync::{Arc, Mutex},
+};
 
 use super::{LOG_ID, all, create, newest, open, put};
 use crate::{
-    Error, Log, Options, Writer,
+    Disk, DiskFile, Error, Log, Options, Writer,
     format::{FLUSH_BYTES, RECORD_HEADER_BYTES, SEGMENT_HEADER_BYTES, segment_name},
     sim::{Faults, SimDisk},
 };
@@ -284,4 +287,86 @@ fn trimming_keeps_what_is_asked_for_and_what_is_read() {
         log.recovered.groups[&0].conf_state.as_deref(),
         Some(&b"members"[..])
     );
+}
+
+#[test]
+fn a_spare_that_somebody_removed_is_not_missed() {
+    let disk = SimDisk::new();
+    let mut log = Log::create(Arc::new(disk.clone()), RECYCLING, LOG_ID).unwrap();
+    let last = fill_a_segment(&disk, &mut log.writer, 0);
+    log.writer.trim(|_| last).unwrap();
+    for name in spares_on(&disk) {
+        Disk::remove(&disk, &name).unwrap();
+    }
+    let last = fill_a_segment(&disk, &mut log.writer, last);
+    assert_eq!(
+        open(&disk.crash(&mut || false)).unwrap().reader.last_index(0),
+        last
+    );
+}
+
+/// A disk whose power may be cut before each sync of names: what is found then.
+struct Cutting {
+    disk: SimDisk,
+    found: Mutex<Vec<SimDisk>>,
+}
+
+impl Disk for Cutting {
+    fn list(&self) -> io::Result<Vec<String>> {
+        self.disk.list()
+    }
+
+    fn create(&self, name: &str, len: u64) -> io::Result<Arc<dyn DiskFile>> {
+        self.disk.create(name, len)
+    }
+
+    fn open(&self, name: &str) -> io::Result<Arc<dyn DiskFile>> {
+        self.disk.open(name)
+    }
+
+    fn rename(&self, from: &str, to: &str) -> io::Result<()> {
+        self.disk.rename(from, to)
+    }
+
+    fn remove(&self, name: &str) -> io::Result<()> {
+        self.disk.remove(name)
+    }
+
+    fn sync_dir(&self) -> io::Result<()> {
+        // Of all that is not synced, one thing alone is there: each once.
+        let mut things = 0;
+        self.disk.crash(&mut || {
+            things += 1;
+            false
+        });
+        for survivor in 1..=things {
+            let mut thing = 0;
+            let cut = self.disk.crash(&mut || {
+                thing += 1;
+                thing == survivor
+            });
+            self.found.lock().unwrap().push(cut);
+        }
+        self.disk.sync_dir()
+    }
+}
+
+#[test]
+fn a_power_cut_while_trimming_leaves_no_gap() {
+    let cutting = Arc::new(Cutting {
+        disk: SimDisk::new(),
+        found: Mutex::default(),
+    });
+    let mut log = Log::create(cutting.clone(), RECYCLING, LOG_ID).unwrap();
+    let mut last = 0;
+    for _ in 0..4 {
+        last = fill_a_segment(&cutting.disk, &mut log.writer, last);
+    }
+    cutting.found.lock().unwrap().clear();
+    assert!(log.writer.trim(|_| last).unwrap() > 2);
+    let found = std::mem::take(&mut *cutting.found.lock().unwrap());
+    assert!(found.len() > 2);
+    for disk in found {
+        assert_eq!(open(&disk).unwrap().reader.last_index(0), last);
+    }
 }

@@ -60,7 +60,7 @@ impl Log {
             ..EntryHeader::default()
         };
         if let Some(Command::CreateDataset(create)) = &mut header.command {
-            self.inner.lock().catalogue.place(create);
+            self.inner.lock().catalogue.place(create, &Default::default());
         }
         self.append_raw(header.encode_to_vec().into(), body)
     }

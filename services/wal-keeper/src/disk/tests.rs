@@ -131,7 +131,7 @@ struct Running {
     gate: Arc<Gate>,
     queue: Arc<DiskQueue>,
     reader: Reader,
-    thread: thread::JoinHandle<()>,
+    thread: thread::JoinHandle<Result<(), String>>,
 }
 
 fn start(options: Options) -> Running {
@@ -192,7 +192,7 @@ fn what_comes_during_a_sync_is_staged_and_shares_the_next() {
     let after = running.disk.counters();
     assert_eq!((after.writes - before.writes, after.syncs - before.syncs), (2, 2));
     running.queue.end(End::Close);
-    running.thread.join().unwrap();
+    running.thread.join().unwrap().unwrap();
     let log = Log::open(Arc::new(running.disk.crash(&mut || false)), options).unwrap();
     assert_eq!((log.reader.last_index(GROUP), log.recovered.rewritten), (51, 0));
 }
@@ -219,7 +219,7 @@ fn a_flush_is_bounded_and_nothing_overtakes() {
     }
     running.gate.shut(false);
     running.queue.end(End::Close);
-    running.thread.join().unwrap();
+    running.thread.join().unwrap().unwrap();
     assert_eq!(running.reader.last_index(GROUP), 6);
     let entries = running.reader.read(GROUP, 1..7, usize::MAX).unwrap();
     assert!(entries.iter().all(|e| e.data[0] == e.index as u8));
@@ -262,13 +262,33 @@ fn spares_are_made_beside_the_log_and_used_by_it() {
     };
     assert!(taken());
     running.queue.end(End::Abandon);
-    running.thread.join().unwrap();
+    running.thread.join().unwrap().unwrap();
 }
 
 #[test]
 fn a_record_that_cannot_be_staged_ends_the_log() {
     let running = start(Options::default());
     running.queue.push(job(1, longbow_wal::RECORD_BYTES_MAX + 1));
-    running.thread.join().unwrap();
+    running.thread.join().unwrap().unwrap_err();
     assert_eq!(running.reader.last_index(GROUP), 0);
+}
+
+#[test]
+fn a_flush_that_hangs_can_be_seen_and_a_close_that_fails_is_told() {
+    let running = start(Options::default());
+    assert_eq!(running.queue.flushing_for(), None);
+    running.gate.shut(true);
+    running.queue.push(job(1, 100));
+    running.gate.reached();
+    assert!(running.queue.flushing_for().is_some());
+    running.gate.shut(false);
+    wait_for("it is durable", || running.reader.last_index(GROUP) == 1);
+    wait_for("the flush is over", || running.queue.flushing_for().is_none());
+    running.disk.set_faults(longbow_wal::sim::Faults {
+        sync_error_after: Some(0),
+        ..Default::default()
+    });
+    running.queue.end(End::Close);
+    let cause = running.thread.join().unwrap().unwrap_err();
+    assert!(cause.contains("closing"), "{cause}");
 }

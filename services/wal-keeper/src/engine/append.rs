@@ -1,9 +1,9 @@
 //! Appending: proposed now, answered when the entry is applied.
 
 use bytes::Bytes;
-use longbow_types::{Error, ErrorCode};
+use longbow_types::{Error, ErrorCode, Role};
 use longbow_wire::{
-    entry,
+    entry::{self, HEADER_BYTES_MAX},
     internal::{AppendResponse, entry_header::Command},
 };
 use prost::Message;
@@ -56,8 +56,19 @@ impl Engine {
                 return;
             }
             Some(Command::CreateDataset(command)) => {
-                self.parts.catalogue.place(command);
-                Bytes::from(header.encode_to_vec())
+                let live = self.parts.gossip.live(Role::Shard);
+                let live = live.into_iter().map(|shard| shard.node_id).collect();
+                self.parts.catalogue.place(command, &live);
+                let encoded = Bytes::from(header.encode_to_vec());
+                // Placing made it longer. In the log it could not be read any more.
+                if encoded.len() > HEADER_BYTES_MAX {
+                    count("refused");
+                    let message = format!("a header of {} bytes, with its partitions placed", encoded.len());
+                    let error = Error::new(ErrorCode::TooLarge, message).field("header");
+                    let _ = reply.send(Err(Refusal::certain(error.limit(HEADER_BYTES_MAX))));
+                    return;
+                }
+                encoded
             }
             Some(Command::RegisterShard(command)) => {
                 // The first one names the log. 0 is no name.
@@ -103,8 +114,8 @@ impl Engine {
         }
     }
 
-    /// Leadership of a term has ended or begun. Appends of the former may still be committed by the next leader: those who can ask again are told so at once, the
-    /// others when it is certain.
+    /// Leadership of a term has ended or begun. Appends of the former may still be committed by the next leader: those
+    /// who can ask again are told so at once, the others when it is certain.
     pub(super) fn lose_leadership(&mut self) {
         self.reads.refuse(&self.not_leader());
         let (repeat, wait) = std::mem::take(&mut self.pending)

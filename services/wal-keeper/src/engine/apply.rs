@@ -18,13 +18,19 @@ impl Engine {
                 _ => bytes::Bytes::new(),
             };
             let committed = tail_entry(entry.index, &data);
-            // Checked before it was proposed; what cannot be read has no effect, here and everywhere.
-            let header = entry::decode_header(&committed.header).unwrap_or_else(|error| {
-                tracing::error!(index = entry.index, %error, "a committed entry cannot be read");
-                EntryHeader::default()
-            });
-            let applied = self.parts.catalogue.apply(entry.index, &header);
-            self.view_stale |= applied.takes_effect() && changes_view(&header);
+            let applied = match entry::decode_header(&committed.header) {
+                Ok(header) if !committed.header.is_empty() || data.is_empty() => {
+                    let applied = self.parts.catalogue.apply(entry.index, &header);
+                    self.view_stale |= applied.takes_effect() && changes_view(&header);
+                    applied
+                }
+                // Checked before it was proposed; what cannot be read has no effect, here and everywhere.
+                unreadable => {
+                    let error = unreadable.err();
+                    tracing::error!(index = entry.index, ?error, "a committed entry cannot be read");
+                    self.parts.catalogue.refuse_unreadable(entry.index)
+                }
+            };
             answers.push((entry.index, entry.term, applied));
             tail.push(committed);
         }

@@ -11,7 +11,7 @@ use crate::mailbox::Refusal;
 
 type Reply = oneshot::Sender<Result<u64, Refusal>>;
 
-/// Most reads that wait for a leader's first commit.
+/// Most reads that wait, for a leader's first commit or for their round.
 const WAITING_MAX: usize = 8_192;
 
 /// Reads that wait.
@@ -26,16 +26,23 @@ pub(super) struct Reads {
 
 impl Reads {
     pub fn ask(&mut self, reply: Reply) {
-        if self.waiting.len() >= WAITING_MAX {
+        if self.count() >= WAITING_MAX {
             self.waiting.retain(|reply| !reply.is_closed());
+            for round in self.begun.values_mut() {
+                round.retain(|reply| !reply.is_closed());
+            }
         }
-        if self.waiting.len() >= WAITING_MAX {
+        if self.count() >= WAITING_MAX {
             let error =
                 Error::new(ErrorCode::Overloaded, "too many reads wait for the leader").limit(WAITING_MAX);
             let _ = reply.send(Err(Refusal::certain(error)));
             return;
         }
         self.waiting.push(reply);
+    }
+
+    fn count(&self) -> usize {
+        self.waiting.len() + self.begun.values().map(Vec::len).sum::<usize>()
     }
 
     /// Answers a round, and those begun before it: their writes came before too.
@@ -74,5 +81,32 @@ impl Engine {
             // Asked again in the next turn, at the latest with the next tick.
             Err(_) => {}
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn those_whose_round_is_under_way_count_too() {
+        let mut reads = Reads::default();
+        let mut answers = Vec::new();
+        for _ in 0..WAITING_MAX {
+            let (reply, answer) = oneshot::channel();
+            reads.ask(reply);
+            answers.push(answer);
+        }
+        reads.begun.insert(1, std::mem::take(&mut reads.waiting));
+        let mut late = || {
+            let (reply, mut answer) = oneshot::channel();
+            reads.ask(reply);
+            answer.try_recv().ok()
+        };
+        let refusal = late().unwrap().unwrap_err();
+        assert_eq!(refusal.error.code, ErrorCode::Overloaded);
+        // Who went away makes room.
+        answers.pop();
+        assert!(late().is_none());
     }
 }

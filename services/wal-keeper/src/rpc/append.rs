@@ -3,7 +3,10 @@
 use std::sync::Arc;
 
 use longbow_node::rpc::{deadline, require};
-use longbow_types::{Error, ErrorCode, Role, limits::COMMAND_BYTES_MAX};
+use longbow_types::{
+    Error, ErrorCode, Role,
+    limits::{COMMAND_BYTES_MAX, PARTITIONS_MAX},
+};
 use longbow_wire::{
     convert::status::to_status,
     entry::{HEADER_BYTES_MAX, decode_header},
@@ -78,6 +81,14 @@ fn check(encoded: &bytes::Bytes, body_len: usize) -> Result<EntryHeader, Error> 
     }
     let header = decode_header(encoded)
         .map_err(|error| Error::new(ErrorCode::InvalidValue, error.to_string()).field("header"))?;
+    if let Some(Command::CreateDataset(create)) = &header.command
+        && !(1..=PARTITIONS_MAX).contains(&create.partition_count)
+    {
+        let message = format!("{} partitions", create.partition_count);
+        return Err(Error::new(ErrorCode::InvalidValue, message)
+            .field("partition_count")
+            .limit(format_args!("1 to {PARTITIONS_MAX}")));
+    }
     let Some(command) = &header.command else {
         let message = "the command is missing, or is not known to this version";
         return Err(Error::new(ErrorCode::Unsupported, message).field("header.command"));

@@ -1,4 +1,4 @@
-//! Reset the latch, or only test the disk: an operator's call, through a router.
+//! Reset the latch, or only test the disk for it: an operator's call, through a router.
 
 use std::sync::Arc;
 
@@ -18,17 +18,19 @@ pub(super) async fn reset(
 ) -> Result<ResetKeeperLatchResponse, Status> {
     require(request, &[Role::Router])?;
     let fatal = keeper.shared.fatal().borrow().clone();
-    if let Some(cause) = fatal {
-        let message =
-            format!("this keeper stopped writing and must be started again on a disk that works: {cause}");
+    if let Some(fatal) = fatal {
+        let message = format!(
+            "this keeper stopped writing and must be started again on a disk that works: {}",
+            fatal.cause
+        );
         return Err(to_status(
             &Error::new(ErrorCode::LatchTripped, message).field("latch"),
         ));
     }
     let latch = keeper.latch.clone();
     let test_only = request.get_ref().test_only;
-    let reset =
-        tokio::task::spawn_blocking(move || if test_only { latch.test() } else { latch.reset() }).await;
+    let work = move || if test_only { latch.test() } else { latch.reset() };
+    let reset = tokio::task::spawn_blocking(work).await;
     let reset =
         reset.unwrap_or_else(|error| Err(Error::new(ErrorCode::Internal, format!("the disk test: {error}"))));
     let register = reset.map_err(|error| to_status(&error))?;

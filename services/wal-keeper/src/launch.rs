@@ -1,0 +1,242 @@
+//! Starting the threads that write, once this keeper may.
+
+use std::{
+    path::Path,
+    sync::{Arc, mpsc},
+    thread::{self, JoinHandle},
+    time::Duration,
+};
+
+use longbow_cluster::{catalogue::Catalogue, raft_core::Restored};
+use longbow_node::{gossip::Gossip, http::Readiness, identity::Identity, rpc::Peers, shutdown::Shutdown};
+use longbow_types::{Error, ErrorCode, NodeId, Result};
+use longbow_wire::internal::GetKeeperStatusResponse;
+use tokio::time::Instant;
+
+use crate::{
+    Config, GROUP,
+    checkpoint::{Checkpoints, Stored},
+    committed::Committed,
+    disk, engine,
+    forming::{self, Step},
+    latch::Latch,
+    mailbox::Mailbox,
+    recover::{self, DurableLog, Recovered},
+    status::{Fatal, Shared},
+    transport::Transport,
+};
+
+/// How long the threads may take to end; a disk that hangs must not keep the process.
+const JOIN_PATIENCE: Duration = Duration::from_secs(15);
+const JOIN_PAUSE: Duration = Duration::from_millis(5);
+/// How long the latch may take to be stored when the start failed.
+const LATCH_PATIENCE: Duration = Duration::from_secs(5);
+
+/// Everything that the threads need.
+pub(crate) struct Launch {
+    pub config: Config,
+    pub identity: Identity,
+    pub found: Recovered,
+    pub mailbox: Arc<Mailbox>,
+    pub committed: Arc<Committed>,
+    pub shared: Arc<Shared>,
+    pub latch: Arc<Latch>,
+    pub peers: Peers,
+    pub gossip: Gossip,
+    pub readiness: Readiness,
+    pub end: Shutdown,
+}
+
+/// What a keeper says of itself before its engine runs: what its disk says.
+pub(crate) fn first_status(found: &Recovered) -> GetKeeperStatusResponse {
+    GetKeeperStatusResponse {
+        term: found.hard_state.term,
+        applied_index: found.catalogue.applied_index(),
+        last_index: found.reader.last_index(GROUP),
+        voters: found.group.voters.iter().map(ToString::to_string).collect(),
+        formed: found.group.formed,
+        ..GetKeeperStatusResponse::default()
+    }
+}
+
+/// A start that failed. A failed flush counts although nothing runs yet: the latch is tripped before the error is told.
+pub(crate) fn told(failure: recover::Failure, identity: &Identity, data_path: &Path) -> Error {
+    if let Some(voters) = failure.flush_failed_of {
+        match Latch::open(data_path, voters) {
+            Ok(latch) => {
+                let cause = failure.error.message.to_string();
+                latch.observe(&identity.node_id, identity.generation, Some(&cause));
+                latch.settle(LATCH_PATIENCE);
+            }
+            Err(error) => tracing::error!(%error, "the latch could not be opened"),
+        }
+    }
+    failure.error
+}
+
+impl Launch {
+    /// Whether the others must be asked before this keeper may vote.
+    pub fn must_ask(&self) -> bool {
+        let group = &self.found.group;
+        group.voters.len() > 1 && (!group.formed || self.found.is_untouched())
+    }
+
+    /// Asks the others until the group is formed, and starts the threads. None are started when it is stopped, or when
+    /// this keeper must not take part.
+    pub async fn when_formed(self, stop: Shutdown) -> Threads {
+        let (shared, mailbox) = (self.shared.clone(), self.mailbox.clone());
+        let message = "the keepers have not formed their group yet";
+        mailbox.close(&Error::new(ErrorCode::NoLeader, message).retry_after(forming::INTERVAL));
+        let started = tokio::select! {
+            formed = self.formed() => formed.and_then(|this| {
+                this.mailbox.open();
+                Ok(this.start()?)
+            }),
+            () = stop.wait() => Ok(Threads::default()),
+        };
+        started.unwrap_or_else(|failure| {
+            let fatal = Fatal {
+                flush_failed: failure.flush_failed_of.is_some(),
+                ..Fatal::from(&failure.error)
+            };
+            tracing::error!(cause = fatal.cause, "this keeper takes no part");
+            mailbox.close(&failure.error);
+            shared.set_fatal(fatal);
+            Threads::default()
+        })
+    }
+
+    async fn formed(mut self) -> Result<Self, recover::Failure> {
+        let voters = self.found.group.voters.clone();
+        let me = self.identity.node_id.clone();
+        let others: Vec<NodeId> = voters.iter().filter(|voter| **voter != me).cloned().collect();
+        loop {
+            let answers = forming::ask(&others, &self.gossip, &self.peers).await;
+            match forming::step(self.found.group.formed, &voters, &answers) {
+                Step::Start => return Ok(self),
+                Step::Refuse(error) => {
+                    self.readiness.set(false, error.to_string());
+                    return Err(error.into());
+                }
+                Step::Wait(why) => {
+                    tracing::debug!(why, "the group is not formed yet");
+                    self.readiness.set(false, why);
+                    tokio::time::sleep(forming::INTERVAL).await;
+                }
+                Step::Form => {
+                    self = self.form().await?;
+                    self.shared.set_formed();
+                    tracing::info!(raft_id = self.found.group.raft_id, "the group is formed");
+                }
+            }
+        }
+    }
+
+    async fn form(mut self) -> Result<Self, recover::Failure> {
+        let formed = tokio::task::spawn_blocking(move || {
+            let path = self.config.node.data_path.clone().unwrap_or_default();
+            let formed = self.found.form(&self.identity, &path);
+            formed.map(|()| self)
+        });
+        formed
+            .await
+            .map_err(|error| Error::new(ErrorCode::Internal, error.to_string()))?
+    }
+
+    /// Starts the threads.
+    pub fn start(self) -> Result<Threads> {
+        let found = self.found;
+        let applied = found.catalogue.applied_index();
+        let queue = Arc::new(disk::DiskQueue::new(found.reader.clone()));
+        let (checkpoints, catalogues) = mpsc::sync_channel(1);
+        let parts = engine::Parts {
+            transport: Transport::start(
+                &found.group,
+                &self.peers,
+                &self.gossip,
+                self.mailbox.clone(),
+                &self.end,
+            ),
+            group: found.group,
+            generation: self.identity.generation,
+            restored: Restored {
+                hard_state: found.hard_state,
+                conf_state: found.conf_state,
+                applied,
+            },
+            log: DurableLog(found.reader),
+            catalogue: found.catalogue,
+            mailbox: self.mailbox.clone(),
+            disk: queue.clone(),
+            committed: self.committed,
+            shared: self.shared,
+            latch: self.latch,
+            gossip: self.gossip,
+            readiness: self.readiness,
+            checkpoints,
+        };
+        let failed = |error: std::io::Error| {
+            Error::new(ErrorCode::Internal, format!("cannot start a thread: {error}"))
+        };
+        Ok(Threads(vec![
+            engine::spawn(&self.config, parts)?,
+            disk::spawn(found.writer, queue, self.mailbox.clone()).map_err(failed)?,
+            spawn_checkpoints(found.checkpoints, catalogues, self.mailbox).map_err(failed)?,
+        ]))
+    }
+}
+
+/// Writes catalogues until the engine drops its end.
+fn spawn_checkpoints(
+    mut checkpoints: Checkpoints,
+    catalogues: mpsc::Receiver<Catalogue>,
+    mailbox: Arc<Mailbox>,
+) -> std::io::Result<JoinHandle<Result<(), String>>> {
+    let thread = thread::Builder::new().name("longbow-checkpoint".to_owned());
+    thread.spawn(move || {
+        while let Ok(catalogue) = catalogues.recv() {
+            match checkpoints.store(&catalogue) {
+                Ok(Stored::Durable) => {}
+                Ok(Stored::Missed) => mailbox.checkpoint_missed(),
+                Err(error) => {
+                    // A sync that fails here says as much about the disk as one in the log.
+                    mailbox.disk_failed(error.to_string());
+                    return Err(error.to_string());
+                }
+            }
+        }
+        Ok(())
+    })
+}
+
+/// The threads that write. Each returns why it could not make something durable, if so.
+#[derive(Default)]
+pub(crate) struct Threads(Vec<JoinHandle<Result<(), String>>>);
+
+impl Threads {
+    /// Waits for their end, for a bounded time: no thread can be freed from a disk that hangs. An error is the first
+    /// that one of them tells.
+    pub async fn join(self) -> Result<(), Fatal> {
+        let until = Instant::now() + JOIN_PATIENCE;
+        while self.0.iter().any(|thread| !thread.is_finished()) {
+            if Instant::now() >= until {
+                let message = format!("the disk has not answered for {}s", JOIN_PATIENCE.as_secs());
+                tracing::error!("a thread of the keeper does not end: {message}");
+                return Err((&Error::new(ErrorCode::StorageFailed, message)).into());
+            }
+            tokio::time::sleep(JOIN_PAUSE).await;
+        }
+        let mut ended = Ok(());
+        for thread in self.0 {
+            match thread.join() {
+                Ok(Ok(())) => {}
+                Ok(Err(cause)) => ended = ended.and(Err(Fatal::flush(cause))),
+                Err(_) => {
+                    let error = Error::new(ErrorCode::Internal, "a thread of the keeper panicked");
+                    ended = ended.and(Err((&error).into()));
+                }
+            }
+        }
+        ended
+    }
+}
