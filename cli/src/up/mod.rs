@@ -49,7 +49,7 @@ const STOP_PATIENCE: Duration = Duration::from_secs(20);
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub struct UpArgs {
-    /// Wal-keepers; 3 or 5 survive the loss of 1 or 2.
+    /// Wal-keepers; 3 or 5 survive the loss of 1 or 2, an even number survives no more than one fewer.
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=7))]
     pub keepers: u32,
     /// Shards; with 2 or more each row is kept twice.
@@ -81,6 +81,10 @@ pub async fn run(args: &UpArgs, global: &Global) -> anyhow::Result<()> {
     shutdown.on_signals().context("listening for signals")?;
     let started = Instant::now();
     let dir = DataDir::open(&args.data_dir)?;
+    if args.keepers.is_multiple_of(2) {
+        let (given, fewer) = (args.keepers, args.keepers - 1);
+        eprintln!("note: {given} wal-keepers survive the loss of no more than {fewer} do: use an odd number");
+    }
     let mut nodes = start_all(args, &dir)?;
     tokio::select! {
         outcome = all_ready(&mut nodes, args.ready_timeout) => {

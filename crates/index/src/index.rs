@@ -27,13 +27,29 @@ impl VectorIndex {
 
     /// An empty index.
     pub fn with_quantization(params: Params, quantization: Quantization) -> Self {
-        let inner = match params.element {
-            Element::F16 => erased::<f16>(params, quantization),
-            Element::BF16 => erased::<bf16>(params, quantization),
-            Element::F32 => erased::<f32>(params, quantization),
-            _ => erased::<f64>(params, quantization),
+        // Complex vectors are their parts: distances and the real part of the Hermitian product are those of the reals.
+        let reals = Params {
+            dimension: params.dimension * params.element.reals(),
+            ..params
         };
-        Self { params, inner }
+        let make = match params.element {
+            Element::F16 => erased::<f16>,
+            Element::BF16 => erased::<bf16>,
+            Element::F32 | Element::Complex64 => erased::<f32>,
+            Element::I8 => erased::<i8>,
+            Element::I16 => erased::<i16>,
+            Element::I32 => erased::<i32>,
+            Element::I64 => erased::<i64>,
+            Element::U8 => erased::<u8>,
+            Element::U16 => erased::<u16>,
+            Element::U32 => erased::<u32>,
+            Element::U64 => erased::<u64>,
+            _ => erased::<f64>,
+        };
+        Self {
+            params,
+            inner: make(reals, quantization),
+        }
     }
 
     /// What the index was made with.
@@ -105,7 +121,8 @@ impl VectorIndex {
         out.extend_from_slice(self.inner.bytes(slot));
     }
 
-    /// The allowed slots nearest to `query`, sorted by distance, then slot.
+    /// The allowed slots nearest to `query`, sorted by distance, then slot. A complex query is given as real and
+    /// imaginary parts in turn.
     ///
     /// `allow` holds the slots that may be returned: visible, live and matching; slots at or beyond its length are
     /// not allowed. `cancel` is asked every few hops. Never fewer than `k` neighbours while `k` slots are allowed.

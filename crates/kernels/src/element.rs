@@ -25,15 +25,45 @@ pub enum Element {
     F32,
     /// 64-bit float.
     F64,
+    /// 8-bit integer.
+    I8,
+    /// 16-bit integer.
+    I16,
+    /// 32-bit integer.
+    I32,
+    /// 64-bit integer.
+    I64,
+    /// 8-bit unsigned integer.
+    U8,
+    /// 16-bit unsigned integer.
+    U16,
+    /// 32-bit unsigned integer.
+    U32,
+    /// 64-bit unsigned integer.
+    U64,
+    /// Two 32-bit floats: real and imaginary part.
+    Complex64,
+    /// Two 64-bit floats: real and imaginary part.
+    Complex128,
 }
 
 impl Element {
     /// Bytes of one element.
     pub const fn bytes(self) -> usize {
         match self {
-            Element::F16 | Element::BF16 => 2,
-            Element::F32 => 4,
-            Element::F64 => 8,
+            Element::I8 | Element::U8 => 1,
+            Element::F16 | Element::BF16 | Element::I16 | Element::U16 => 2,
+            Element::F32 | Element::I32 | Element::U32 => 4,
+            Element::F64 | Element::I64 | Element::U64 | Element::Complex64 => 8,
+            Element::Complex128 => 16,
+        }
+    }
+
+    /// Real numbers in one element: what a query has for each.
+    pub const fn reals(self) -> usize {
+        match self {
+            Element::Complex64 | Element::Complex128 => 2,
+            _ => 1,
         }
     }
 }

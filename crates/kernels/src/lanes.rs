@@ -191,6 +191,29 @@ pub(crate) unsafe fn row_sums<L: Lanes, S: Step<L>>(query: &[L::Q], rows: &[*con
     }
 }
 
+/// Makes functions that fill the tables of one-to-many kernels.
+macro_rules! rows_of {
+    ($features:literal; |$query:ident, $rows:ident, $out:ident| $($t:ident: $l2:expr, $dot:expr;)*) => {
+        $(pub(crate) fn $t() -> Rows<$t> {
+            /// # Safety
+            /// As [`crate::RowFn`].
+            #[target_feature(enable = $features)]
+            unsafe fn l2($query: &[<$t as Stored>::Query], $rows: &[*const $t], $out: &mut [f32]) {
+                // SAFETY: passed on to the caller; this function has the features.
+                unsafe { $l2 }
+            }
+            /// # Safety
+            /// As [`crate::RowFn`].
+            #[target_feature(enable = $features)]
+            unsafe fn dot($query: &[<$t as Stored>::Query], $rows: &[*const $t], $out: &mut [f32]) {
+                // SAFETY: passed on to the caller; this function has the features.
+                unsafe { $dot }
+            }
+            Rows { l2, dot }
+        })*
+    };
+}
+
 /// Makes the functions `pair::$t` and `rows::$t` that fill the dispatch tables of one instruction set.
 macro_rules! kernels {
     ($features:literal; floats: $($t:ident => $lanes:ty),*; $(bytes: $($b:ident => $bytes:ty),*;)? small: $($s:ident),*; plain: $($p:ident),*) => {
@@ -272,27 +295,17 @@ macro_rules! kernels {
         }
         pub(crate) mod rows {
             use half::{bf16, f16};
-            use crate::{Rows, Stored, lanes};
+            use crate::{Rows, Stored, integer_rows, lanes};
             use super::*;
 
-            $(pub(crate) fn $t() -> Rows<$t> {
-                /// # Safety
-                /// As [`crate::RowFn`].
-                #[target_feature(enable = $features)]
-                unsafe fn l2(query: &[<$t as Stored>::Query], rows: &[*const $t], out: &mut [f32]) {
-                    // SAFETY: passed on to the caller; this function has the features.
-                    unsafe { lanes::row_sums::<$lanes, lanes::L2>(query, rows, out) }
-                }
-                /// # Safety
-                /// As [`crate::RowFn`].
-                #[target_feature(enable = $features)]
-                unsafe fn dot(query: &[<$t as Stored>::Query], rows: &[*const $t], out: &mut [f32]) {
-                    // SAFETY: passed on to the caller; this function has the features.
-                    unsafe { lanes::row_sums::<$lanes, lanes::Dot>(query, rows, out) }
-                }
-                Rows { l2, dot }
-            })*
+            crate::lanes::rows_of! { $features; |query, rows, out|
+                $($t: lanes::row_sums::<$lanes, lanes::L2>(query, rows, out),
+                    lanes::row_sums::<$lanes, lanes::Dot>(query, rows, out);)*
+                $($($b: integer_rows::l2(query, rows, out), integer_rows::dot(query, rows, out);)*)?
+                $($s: integer_rows::l2(query, rows, out), integer_rows::dot(query, rows, out);)*
+                $($p: integer_rows::l2(query, rows, out), integer_rows::dot(query, rows, out);)*
+            }
         }
     };
 }
-pub(crate) use kernels;
+pub(crate) use {kernels, rows_of};

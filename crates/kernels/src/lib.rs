@@ -15,6 +15,7 @@ mod complex;
 mod dispatch;
 mod element;
 mod integer;
+mod integer_rows;
 mod lanes;
 mod pair;
 mod prefetch;

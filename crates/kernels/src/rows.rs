@@ -110,6 +110,28 @@ macro_rules! stored {
     };
 }
 
+macro_rules! stored_integers {
+    ($($t:ident, $query:ty;)*) => {
+        stored! { $($t, $query, |x| x as $query, |row, out| {
+            for (out, &x) in out.iter_mut().zip(row) {
+                *out = x as $query;
+            }
+        };)* }
+    };
+}
+
+// Up to 16 bits fit a 32-bit float; 64-bit integers above 2^53 are rounded to the nearest 64-bit float.
+stored_integers! {
+    i8, f32;
+    i16, f32;
+    u8, f32;
+    u16, f32;
+    i32, f64;
+    u32, f64;
+    i64, f64;
+    u64, f64;
+}
+
 stored! {
     // One look at the processor for all elements, where `to_f32` takes one for each.
     f16, f32, |x| x.to_f32(), |row, out| row.convert_to_f32_slice(out);

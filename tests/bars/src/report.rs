@@ -28,9 +28,14 @@ impl Report {
         }
     }
 
+    /// Whether a bar of this name is to be measured.
+    pub fn wants(&self, name: &str) -> bool {
+        name.contains(&self.only)
+    }
+
     /// Measures one bar. An error of the measurement is a short bar, printed with its reason on standard error.
     pub fn bar(&mut self, name: &str, required: Required, measure: impl FnOnce() -> Result<f64>) {
-        if !name.contains(&self.only) {
+        if !self.wants(name) {
             return;
         }
         eprintln!("measuring {name} …");

@@ -4,7 +4,7 @@ use std::cell::Cell;
 
 use longbow_index::{Bitset, Cancelled, Element, Metric, Mode, Params, SearchParams, VectorIndex};
 
-use crate::support::{Linked, bytes, clustered, search};
+use crate::support::{Linked, SCALE, bytes, clustered, search};
 
 const ROWS: usize = 6_000;
 
@@ -34,6 +34,73 @@ fn recall_is_high_for_every_type_and_metric() {
             !stats.exact && stats.hops > 10 && stats.distances < ROWS as u64 / 2,
             "{stats:?}"
         );
+    }
+}
+
+#[test]
+fn every_other_type_is_searched_like_the_floats() {
+    let scaled = |rows: &[Vec<f32>]| -> Vec<Vec<f32>> {
+        rows.iter()
+            .map(|row| row.iter().map(|x| x * SCALE).collect())
+            .collect()
+    };
+    for element in [
+        Element::I8,
+        Element::I16,
+        Element::I32,
+        Element::I64,
+        Element::U8,
+        Element::U16,
+        Element::U32,
+        Element::U64,
+    ] {
+        for metric in [Metric::L2, Metric::Cosine] {
+            let mut rows = clustered(2_500, 24, 14);
+            // Nothing negative for types that have none; nor for the others, so that all see the same rows.
+            rows.iter_mut().flatten().for_each(|x| *x = x.abs());
+            let linked = Linked::new(element, metric, rows);
+            let mut queries = clustered(30, 24, 15);
+            queries.iter_mut().flatten().for_each(|x| *x = x.abs());
+            let recall = linked.recall(&scaled(&queries), 10, 0, &Bitset::full(2_500));
+            assert!(recall >= 0.97, "{element:?} {metric:?}: {recall}");
+        }
+    }
+}
+
+#[test]
+fn complex_vectors_are_compared_by_both_parts() {
+    for (element, bytes_each) in [(Element::Complex64, 8), (Element::Complex128, 16)] {
+        let params = Params::new(element, Metric::Dot, 6);
+        let rows = clustered(3_000, 12, 16);
+        let linked = Linked::with(params, rows.clone());
+        let mut bytes = Vec::new();
+        linked.index.vector(5, &mut bytes);
+        assert_eq!(bytes.len(), 6 * bytes_each);
+        let (found, _) = linked
+            .index
+            .search(
+                &rows[7],
+                &SearchParams {
+                    k: 1,
+                    ef: 0,
+                    mode: Mode::Exact,
+                },
+                &Bitset::full(3_000),
+                &|| false,
+            )
+            .unwrap();
+        // The real part of the Hermitian product is the sum of the products of the parts.
+        let product = |row: &[f32]| -> f32 {
+            let pairs =
+                |v: &[f32]| -> Vec<(f32, f32)> { v.as_chunks().0.iter().map(|&[re, im]| (re, im)).collect() };
+            pairs(&rows[7])
+                .iter()
+                .zip(pairs(row))
+                .map(|(a, b)| a.0 * b.0 + a.1 * b.1)
+                .sum()
+        };
+        let best = rows.iter().map(|row| product(row)).fold(f32::MIN, f32::max);
+        assert!((found[0].distance + best).abs() < 1e-3, "{found:?} {best}");
     }
 }
 

@@ -23,13 +23,24 @@ pub fn clustered(rows: usize, dimension: usize, seed: u64) -> Vec<Vec<f32>> {
         .collect()
 }
 
+/// What rows are multiplied by before they are made integers; fits `i8` for [`clustered`] rows.
+pub const SCALE: f32 = 75.0;
+
 /// The bytes an index takes.
 pub fn bytes(rows: &[Vec<f32>], element: Element) -> Vec<u8> {
     let values = rows.iter().flatten();
     match element {
         Element::F16 => values.flat_map(|&x| f16::from_f32(x).to_ne_bytes()).collect(),
         Element::BF16 => values.flat_map(|&x| bf16::from_f32(x).to_ne_bytes()).collect(),
-        Element::F32 => values.flat_map(|x| x.to_ne_bytes()).collect(),
+        Element::F32 | Element::Complex64 => values.flat_map(|x| x.to_ne_bytes()).collect(),
+        Element::I8 => values.flat_map(|&x| ((x * SCALE) as i8).to_ne_bytes()).collect(),
+        Element::I16 => values.flat_map(|&x| ((x * SCALE) as i16).to_ne_bytes()).collect(),
+        Element::I32 => values.flat_map(|&x| ((x * SCALE) as i32).to_ne_bytes()).collect(),
+        Element::I64 => values.flat_map(|&x| ((x * SCALE) as i64).to_ne_bytes()).collect(),
+        Element::U8 => values.flat_map(|&x| ((x * SCALE) as u8).to_ne_bytes()).collect(),
+        Element::U16 => values.flat_map(|&x| ((x * SCALE) as u16).to_ne_bytes()).collect(),
+        Element::U32 => values.flat_map(|&x| ((x * SCALE) as u32).to_ne_bytes()).collect(),
+        Element::U64 => values.flat_map(|&x| ((x * SCALE) as u64).to_ne_bytes()).collect(),
         _ => values.flat_map(|&x| f64::from(x).to_ne_bytes()).collect(),
     }
 }
@@ -39,6 +50,8 @@ pub fn rounded(row: &[f32], element: Element) -> Vec<f64> {
     let round = |x: f32| match element {
         Element::F16 => f16::from_f32(x).to_f64(),
         Element::BF16 => bf16::from_f32(x).to_f64(),
+        Element::I8 | Element::I16 | Element::I32 | Element::I64 => f64::from((x * SCALE) as i32),
+        Element::U8 | Element::U16 | Element::U32 | Element::U64 => f64::from((x * SCALE) as u32),
         _ => f64::from(x),
     };
     row.iter().map(|&x| round(x)).collect()

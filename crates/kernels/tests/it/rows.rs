@@ -72,6 +72,15 @@ fn rows_agree_with_the_twin() {
     agrees::<bf16, f32>(bf16::from_f32, unit);
     agrees::<f32, f32>(|x| x, unit);
     agrees::<f64, f64>(f64::from, unit);
+    // Integers in 32-bit sums are bounded by their size too.
+    agrees::<i8, f32>(|x| (x * 60.0) as i8, unit * 3600.0);
+    agrees::<u8, f32>(|x| (x.abs() * 120.0) as u8, unit * 14_400.0);
+    agrees::<i16, f32>(|x| (x * 1e4) as i16, unit * 1e8);
+    agrees::<u16, f32>(|x| (x.abs() * 3e4) as u16, unit * 9e8);
+    agrees::<i32, f64>(|x| (x * 1e9) as i32, unit * 1e18);
+    agrees::<u32, f64>(|x| (x.abs() * 2e9) as u32, unit * 4e18);
+    agrees::<i64, f64>(|x| (x * 4e15) as i64, unit * 16e30);
+    agrees::<u64, f64>(|x| (x.abs() * 8e15) as u64, unit * 64e30);
 }
 
 #[test]
@@ -108,4 +117,7 @@ fn equal_rows_are_equally_far_wherever_they_stand() {
     check::<bf16, f32>(bf16::from_f32);
     check::<f32, f32>(|x| x);
     check::<f64, f64>(f64::from);
+    check::<i8, f32>(|x| (x * 60.0) as i8);
+    check::<u16, f32>(|x| (x.abs() * 3e4) as u16);
+    check::<i64, f64>(|x| (x * 4e15) as i64);
 }
