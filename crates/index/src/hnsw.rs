@@ -80,9 +80,10 @@ impl<S: Points> Hnsw<S> {
                 for (&slot, row) in slots.iter().zip(reused.chunks_exact(row_bytes)) {
                     self.points.overwrite(slot, row);
                     self.graph.clear(slot);
+                    // In this order: whoever finds it not gone finds it not removed, or waiting.
                     self.waiting.add(slot, || {
-                        self.gone.clear(slot);
                         self.removed.clear(slot);
+                        self.gone.clear(slot);
                     });
                 }
                 self.vacuum.reused(slots.len());

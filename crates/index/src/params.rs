@@ -51,6 +51,8 @@ pub enum Mode {
     /// The cheaper of graph traversal and exact scan, by estimated cost.
     #[default]
     Auto,
+    /// As `Auto`, on the vectors themselves from the first hop on, whatever the quantization.
+    FullPrecision,
     /// Every allowed slot is compared.
     Exact,
 }

@@ -15,6 +15,7 @@ use crate::{
     plan::{Plan, Task, default_ef, filtered, plan},
     queue::Beam,
     space::{GROUP, Points, Space},
+    store::Query,
     topk::TopK,
     traverse::Walk,
 };
@@ -66,42 +67,51 @@ impl<S: Points> Hnsw<S> {
         };
         self.contexts.with(|context| {
             self.waiting.allowed(linked, allow, &mut context.waiting);
-            self.points.rows().prepare(query, &mut context.exact);
-            if params.mode == Mode::Exact {
-                context.top.reset(k);
-                let Context { top, exact, .. } = context;
-                scan(self.points.rows(), exact, 0..len, allow, cancel, top, &mut stats)?;
-                stats.exact = true;
-            } else {
-                self.points.prepare(query, &mut context.query);
-                let way = plan(&task);
-                self.traverse(way, &task, linked..len, allow, cancel, context, &mut stats)?;
-                let Context {
-                    top,
-                    found,
-                    query,
-                    waiting,
-                    ..
-                } = context;
-                top.reset(if S::QUANTIZED { refined(k, way) } else { k });
-                let waits = |&key: &Key| waiting.binary_search(&slot_of(key)).is_ok();
-                found
-                    .iter()
-                    .filter(|key| waiting.is_empty() || !waits(key))
-                    .for_each(|&key| top.push(key));
-                compare(
-                    &self.points,
-                    query,
-                    waiting.iter().copied(),
-                    cancel,
-                    top,
-                    &mut stats,
-                )?;
-                scan(&self.points, query, linked..len, allow, cancel, top, &mut stats)?;
-                if S::QUANTIZED {
-                    self.refine(k, context, &mut stats);
+            // Taken out, so that the rest of the context can be written to meanwhile.
+            let mut exact = std::mem::take(&mut context.exact);
+            let mut coarse = std::mem::take(&mut context.query);
+            self.points.rows().prepare(query, &mut exact);
+            let found = match params.mode {
+                Mode::Exact => {
+                    context.top.reset(k);
+                    stats.exact = true;
+                    let (rows, top) = (self.points.rows(), &mut context.top);
+                    scan(rows, &exact, 0..len, allow, cancel, top, &mut stats)
                 }
-            }
+                Mode::FullPrecision => {
+                    let ask = Ask {
+                        space: self.points.rows(),
+                        query: &exact,
+                        estimates: false,
+                        allow,
+                        cancel,
+                        task,
+                        linked,
+                        len,
+                    };
+                    self.nearest(&ask, k, context, &mut stats)
+                }
+                Mode::Auto => {
+                    self.points.prepare(query, &mut coarse);
+                    let ask = Ask {
+                        space: &self.points,
+                        query: &coarse,
+                        estimates: S::QUANTIZED,
+                        allow,
+                        cancel,
+                        task,
+                        linked,
+                        len,
+                    };
+                    self.nearest(&ask, k, context, &mut stats).inspect(|()| {
+                        if S::QUANTIZED {
+                            self.refine(k, &exact, context, &mut stats);
+                        }
+                    })
+                }
+            };
+            (context.exact, context.query) = (exact, coarse);
+            found?;
             out.extend(context.top.sorted().iter().map(|&key| Neighbor {
                 slot: slot_of(key),
                 distance: distance_of(key),
@@ -110,14 +120,30 @@ impl<S: Points> Hnsw<S> {
         })
     }
 
-    /// Replaces estimated distances in `context.top` by those to the vectors and keeps the nearest `k`.
-    fn refine(&self, k: usize, context: &mut Context<S>, stats: &mut Stats) {
+    /// Leaves the nearest allowed slots in `context.top`: `k`, and some more where distances are estimates.
+    fn nearest<P: Space>(
+        &self,
+        ask: &Ask<'_, P>,
+        k: usize,
+        context: &mut Context<S>,
+        stats: &mut Stats,
+    ) -> Result<(), Cancelled> {
+        let way = plan(&ask.task);
+        self.traverse(way, ask, context, stats)?;
         let Context {
-            top,
-            found,
-            exact,
-            batch,
-            ..
+            top, found, waiting, ..
+        } = context;
+        top.reset(ask.kept(k, way));
+        found.iter().for_each(|&key| top.push(key));
+        let waiting = waiting.iter().copied();
+        compare(ask.space, ask.query, waiting, ask.cancel, top, stats)?;
+        ask.scan(ask.linked..ask.len, top, stats)
+    }
+
+    /// Replaces estimated distances in `context.top` by those to the vectors and keeps the nearest `k`.
+    fn refine(&self, k: usize, exact: &Query<S::Element>, context: &mut Context<S>, stats: &mut Stats) {
+        let Context {
+            top, found, batch, ..
         } = context;
         found.clear();
         found.extend_from_slice(top.sorted());
@@ -139,20 +165,17 @@ impl<S: Points> Hnsw<S> {
         stats.exact = false;
     }
 
-    /// Finds the nearest allowed slots before `tail`, at least `task.k` unless nearer ones lie in `tail`, into
-    /// `context.found`.
-    #[allow(clippy::too_many_arguments)]
-    fn traverse(
+    /// Finds the nearest allowed slots below `ask.linked` that do not wait, at least `ask.task.k` unless nearer ones
+    /// wait or lie above, into `context.found`.
+    fn traverse<P: Space>(
         &self,
         way: Plan,
-        task: &Task,
-        tail: Range<u32>,
-        allow: &Bitset,
-        cancel: &dyn Fn() -> bool,
+        ask: &Ask<'_, P>,
         context: &mut Context<S>,
         stats: &mut Stats,
     ) -> Result<(), Cancelled> {
         context.found.clear();
+        let task = &ask.task;
         if task.k == 0 {
             stats.exact = true;
             return Ok(());
@@ -160,61 +183,39 @@ impl<S: Points> Hnsw<S> {
         if way != Plan::Scan
             && let Some(entry) = self.graph.entry()
         {
-            let allowed = |&key: &Key| slot_of(key) < tail.end && allow.get(slot_of(key) as usize);
-            self.walk(way, task, entry, tail.start, allow, cancel, context, stats)?;
-            context.found.retain(allowed);
+            self.walk(way, ask, entry, context, stats)?;
+            ask.keep_allowed(context);
             if matches!(way, Plan::Beam { .. }) && context.found.len() < task.k.max(task.ef / 2) {
                 // The few that are not allowed lie just here.
-                self.walk(
-                    filtered(task),
-                    task,
-                    entry,
-                    tail.start,
-                    allow,
-                    cancel,
-                    context,
-                    stats,
-                )?;
-                context.found.retain(allowed);
+                self.walk(filtered(task), ask, entry, context, stats)?;
+                ask.keep_allowed(context);
             }
-            // Those that wait may have been found too; then there are more than enough.
             let enough = context.found.len() + context.waiting.len() >= task.k;
             // Slots that are not certainly linked are the scan's business.
-            context.found.retain(|&key| slot_of(key) < tail.start);
+            context.found.retain(|&key| slot_of(key) < ask.linked);
             if enough {
                 return Ok(());
             }
         }
-        let Context {
-            query, top, found, ..
-        } = context;
-        top.reset(if S::QUANTIZED {
-            refined(task.k, Plan::Scan)
-        } else {
-            task.k
-        });
-        scan(&self.points, query, 0..tail.start, allow, cancel, top, stats)?;
-        found.clear();
-        found.extend_from_slice(top.sorted());
+        context.top.reset(ask.kept(task.k, Plan::Scan));
+        ask.scan(0..ask.linked, &mut context.top, stats)?;
+        context.found.clear();
+        context.found.extend_from_slice(context.top.sorted());
+        ask.keep_allowed(context);
         stats.exact = true;
         Ok(())
     }
 
     /// Walks the graph in one of the ways and leaves what it found, nearest first, in `context.found`.
-    #[allow(clippy::too_many_arguments)]
-    fn walk(
+    fn walk<P: Space>(
         &self,
         way: Plan,
-        task: &Task,
+        ask: &Ask<'_, P>,
         entry: Entry,
-        linked: u32,
-        allow: &Bitset,
-        cancel: &dyn Fn() -> bool,
         context: &mut Context<S>,
         stats: &mut Stats,
     ) -> Result<(), Cancelled> {
         let Context {
-            query,
             visited,
             batch,
             sorted,
@@ -224,13 +225,13 @@ impl<S: Points> Hnsw<S> {
             ..
         } = context;
         let mut walk = Walk {
-            space: &self.points,
+            space: ask.space,
             graph: &self.graph,
-            query,
+            query: ask.query,
             visited,
             batch,
             stats,
-            cancel,
+            cancel: ask.cancel,
         };
         found.clear();
         walk.visited.reset(self.len());
@@ -238,34 +239,66 @@ impl<S: Points> Hnsw<S> {
         walk.visited.insert(slot_of(start));
         let width = match way {
             Plan::Filtered { width } | Plan::Beam { width } => width,
-            Plan::TwoHop | Plan::Scan => task.ef,
+            Plan::TwoHop | Plan::Scan => ask.task.ef,
         };
         if width <= SORTED_MAX {
-            run(
-                way, &mut walk, start, width, task.ef, linked, allow, sorted, top, found,
-            )
+            run(way, &mut walk, start, width, ask, sorted, top, found)
         } else {
-            run(
-                way, &mut walk, start, width, task.ef, linked, allow, heaps, top, found,
-            )
+            run(way, &mut walk, start, width, ask, heaps, top, found)
         }
+    }
+}
+
+/// A search on distances of one kind.
+struct Ask<'a, P: Space> {
+    space: &'a P,
+    query: &'a P::Query,
+    /// Whether distances are estimates, which somebody refines.
+    estimates: bool,
+    allow: &'a Bitset,
+    cancel: &'a dyn Fn() -> bool,
+    task: Task,
+    /// Slots below are linked, or wait.
+    linked: u32,
+    /// Slots below were appended when the search began.
+    len: u32,
+}
+
+impl<P: Space> Ask<'_, P> {
+    /// How many of the nearest are kept for an answer of `k`.
+    fn kept(&self, k: usize, way: Plan) -> usize {
+        if self.estimates { refined(k, way) } else { k }
+    }
+
+    fn scan(&self, range: Range<u32>, top: &mut TopK, stats: &mut Stats) -> Result<(), Cancelled> {
+        scan(self.space, self.query, range, self.allow, self.cancel, top, stats)
+    }
+
+    /// Drops what is not allowed, what was appended since, and what is compared because it waits.
+    fn keep_allowed<S: Points>(&self, context: &mut Context<S>) {
+        let Context { found, waiting, .. } = context;
+        found.retain(|&key| {
+            let slot = slot_of(key);
+            slot < self.len
+                && self.allow.get(slot as usize)
+                && (waiting.is_empty() || waiting.binary_search(&slot).is_err())
+        });
     }
 }
 
 /// Runs a traversal with a beam of a kind and leaves what it found, nearest first, in `found`.
 #[allow(clippy::too_many_arguments)]
-fn run<S: Space, B: Beam>(
+fn run<P: Space, B: Beam>(
     way: Plan,
-    walk: &mut Walk<'_, S>,
+    walk: &mut Walk<'_, P>,
     start: Key,
     width: usize,
-    ef: usize,
-    linked: u32,
-    allow: &Bitset,
+    ask: &Ask<'_, P>,
     beam: &mut B,
     top: &mut TopK,
     found: &mut Vec<Key>,
 ) -> Result<(), Cancelled> {
+    let (allow, ef) = (ask.allow, ask.task.ef);
     beam.reset(width);
     let start_allowed = allow.get(slot_of(start) as usize);
     match way {
@@ -283,7 +316,7 @@ fn run<S: Space, B: Beam>(
             if start_allowed {
                 beam.push(&mut [start]);
             }
-            let count = allow.len().min(linked as usize);
+            let count = allow.len().min(ask.linked as usize);
             walk.seed(seeds(allow, count), beam);
             walk.two_hop(slot_of(start), beam, allow)?;
             beam.drain(found);

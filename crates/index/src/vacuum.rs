@@ -241,9 +241,15 @@ impl<S: Points> Hnsw<S> {
         self.vacuum.urgent.store(false, Ordering::Relaxed);
         let removed = self.vacuum.removed.load(Ordering::Relaxed);
         self.removed.for_each(self.linked(), |slot| {
-            // A slot that waits to be linked is somebody's who will see that it was removed.
-            if !self.waiting.get(slot) && self.gone.set(slot) {
+            if !self.gone.set(slot) {
+                return;
+            }
+            // Looked at again now that it cannot be doomed twice: what was read above may be of an earlier life. One
+            // that waits to be linked is somebody's who will see that it was removed.
+            if self.removed.get(slot) && !self.waiting.get(slot) {
                 pass.doomed.push(slot);
+            } else {
+                self.gone.clear(slot);
             }
         });
         let doomed = pass.doomed.len();

@@ -211,6 +211,15 @@ fn few_removed_rows_begin_no_pass() {
     assert_eq!(table.index.free(), 0);
 }
 
+/// Stops the other threads of a test also when this one panics.
+struct Stop<'a>(&'a AtomicBool);
+
+impl Drop for Stop<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
 #[test]
 fn answers_hold_while_slots_are_used_again() {
     let rows = clustered(4_000, DIMENSION, 47);
@@ -231,6 +240,7 @@ fn answers_hold_while_slots_are_used_again() {
     };
     insert(&(0..rows.len()).collect::<Vec<_>>());
     std::thread::scope(|scope| {
+        let _stop = Stop(&stopped);
         for _ in 0..2 {
             scope.spawn(|| {
                 while !stopped.load(Ordering::Relaxed) {
@@ -288,7 +298,6 @@ fn answers_hold_while_slots_are_used_again() {
             index.link(100);
             index.vacuum(2_000);
         }
-        stopped.store(true, Ordering::Relaxed);
     });
     while index.link(100) + index.vacuum(100) > 0 {}
     let live = live.into_inner().unwrap();

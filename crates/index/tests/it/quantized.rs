@@ -81,3 +81,29 @@ fn distances_are_those_of_the_vectors() {
         }
     }
 }
+
+#[test]
+fn full_precision_is_what_no_quantization_finds() {
+    let params = Params::new(Element::F32, Metric::Cosine, 64);
+    let rows = clustered(ROWS, 64, 46);
+    let linked = Linked::quantized(params, Quantization::Sq4, rows.clone());
+    let all = Bitset::full(ROWS);
+    let ask = |query: &[f32], mode| {
+        let params = SearchParams { k: 10, ef: 10, mode };
+        linked.index.search(query, &params, &all, &|| false).unwrap()
+    };
+    for query in &clustered(30, 64, 47) {
+        let (coarse, coarse_stats) = ask(query, Mode::Auto);
+        let (fine, stats) = ask(query, Mode::FullPrecision);
+        assert!(
+            coarse_stats.refined > 0 && stats.refined == 0 && !stats.exact,
+            "{stats:?}"
+        );
+        let (truth, _) = ask(query, Mode::Exact);
+        // Every distance is exact, whichever way it was found.
+        for found in coarse.iter().chain(&fine) {
+            let of_truth = truth.iter().find(|truth| truth.slot == found.slot);
+            assert!(of_truth.is_none_or(|truth| truth.distance == found.distance));
+        }
+    }
+}
