@@ -104,7 +104,7 @@ impl Client {
         let request = v1::ListDatasetsRequest { with_counts };
         let answer = self
             .pool
-            .call(Repeat::Harmless, &request, |channel, request| async move {
+            .call(Repeat::Read, &request, |channel, request| async move {
                 datasets(channel).list_datasets(request).await
             })
             .await?;
@@ -116,7 +116,7 @@ impl Client {
         let request = v1::GetClusterStatusRequest {};
         let answer = self
             .pool
-            .call(Repeat::Harmless, &request, |channel, request| async move {
+            .call(Repeat::Read, &request, |channel, request| async move {
                 cluster(channel).get_cluster_status(request).await
             })
             .await?;
@@ -128,7 +128,7 @@ impl Client {
         let request = v1::ResetLatchRequest {};
         let answer = self
             .pool
-            .call(Repeat::Harmless, &request, |channel, request| async move {
+            .call(Repeat::Read, &request, |channel, request| async move {
                 cluster(channel).reset_latch(request).await
             })
             .await?;

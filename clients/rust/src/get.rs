@@ -73,7 +73,7 @@ impl IntoFuture for GetRows {
             }
             let answer = client
                 .pool()
-                .call(Repeat::Harmless, &self.request, |channel, request| async move {
+                .call(Repeat::Read, &self.request, |channel, request| async move {
                     searches(channel).get_rows(request).await
                 })
                 .await?;

@@ -8,7 +8,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use longbow_types::{Error, ErrorCode, Result, error::ErrorKind};
+use longbow_types::{Error, ErrorCode, Result};
 use longbow_wire::convert::status::from_status;
 use tonic::{
     Code, Request, Response, Status,
@@ -18,7 +18,7 @@ use tonic::{
 
 use crate::{
     options::Options,
-    retry::{Failure, Repeat, pause_after},
+    retry::{Failure, Repeat, is_unknown, pause_after, told},
 };
 
 /// Time beyond the deadline after which an answer that says "deadline exceeded" is no longer waited for.
@@ -68,6 +68,8 @@ impl Pool {
     {
         let deadline = Instant::now() + self.options.timeout;
         let (mut attempts, mut retries) = (0, 0);
+        // What an attempt ended with that may have changed something.
+        let mut unknown = None;
         loop {
             let failure = match self.attempt(deadline, message, &send).await {
                 Ok(answer) => return Ok(answer),
@@ -81,7 +83,10 @@ impl Pool {
             }
             match pause_after(&failure, repeat, retries, left, &self.options.retry, random()) {
                 Some(pause) => tokio::time::sleep(pause).await,
-                None => return Err(failure.error),
+                None => return Err(told(failure.error, unknown)),
+            }
+            if repeat != Repeat::Read && !failure.not_sent && is_unknown(&failure.error) {
+                unknown = Some(failure.error);
             }
             retries += 1;
         }
@@ -111,10 +116,7 @@ impl Pool {
             },
         };
         // One that is too late may be frozen: the next call, if not this one, is better made elsewhere.
-        if matches!(
-            failure.error.code.kind(),
-            ErrorKind::Unavailable | ErrorKind::DeadlineExceeded
-        ) {
+        if is_unknown(&failure.error) {
             // Calls running beside this one may have moved on already.
             let next = (index + 1) % self.routers.len();
             let _ = self

@@ -9,6 +9,8 @@ use crate::options::RetryPolicy;
 /// Whether a call may reach the cluster twice.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Repeat {
+    /// It changes nothing.
+    Read,
     /// Twice leaves what once does, unless another writer came between.
     Harmless,
     /// Only when it surely did not happen the first time.
@@ -37,7 +39,7 @@ pub(crate) fn pause_after(
 ) -> Option<Duration> {
     let error = &failure.error;
     let allowed = match repeat {
-        Repeat::Harmless => true,
+        Repeat::Read | Repeat::Harmless => true,
         // A refusal because the world had changed wrote nothing.
         Repeat::OnlyIfNotSent => failure.not_sent || error.code.kind() == ErrorKind::Aborted,
     };
@@ -54,6 +56,27 @@ pub(crate) fn pause_after(
         .mul_f64(0.5 + 0.5 * random.clamp(0.0, 1.0));
     let pause = error.retry_after.map_or(own, |asked| asked.max(own));
     (pause < left).then_some(pause)
+}
+
+/// What to tell of a change that failed: a refusal says that nothing was written, which an earlier attempt whose answer
+/// was lost may belie.
+pub(crate) fn told(refusal: Error, unknown: Option<Error>) -> Error {
+    let Some(unknown) = unknown.filter(|_| !is_unknown(&refusal)) else {
+        return refusal;
+    };
+    let message = format!(
+        "an earlier attempt may or may not have happened ({}); last heard: {}: {}",
+        unknown.message, refusal.code, refusal.message
+    );
+    Error::new(unknown.code, message)
+}
+
+/// Whether a change may have happened although this came back.
+pub(crate) fn is_unknown(error: &Error) -> bool {
+    matches!(
+        error.code.kind(),
+        ErrorKind::Unavailable | ErrorKind::DeadlineExceeded
+    )
 }
 
 /// Whether the same call may succeed later.
@@ -116,6 +139,24 @@ mod tests {
                 LONG
             )
             .is_some()
+        );
+    }
+
+    #[test]
+    fn a_refusal_does_not_hide_an_attempt_that_may_have_happened() {
+        let error = |code| Error::new(code, "x");
+        let (lost, refused) = (error(ErrorCode::NoLeader), error(ErrorCode::LatchTripped));
+        assert_eq!(told(refused.clone(), None).code, ErrorCode::LatchTripped);
+        let told_of_both = told(refused, Some(lost.clone()));
+        assert_eq!(told_of_both.code, ErrorCode::NoLeader);
+        let text = told_of_both.to_string();
+        assert!(
+            text.contains("may or may not") && text.contains("LATCH_TRIPPED"),
+            "{text}"
+        );
+        assert_eq!(
+            told(error(ErrorCode::Unreachable), Some(lost)).code,
+            ErrorCode::Unreachable
         );
     }
 

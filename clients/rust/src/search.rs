@@ -154,7 +154,7 @@ impl IntoFuture for Search {
             }
             let answer = client
                 .pool()
-                .call(Repeat::Harmless, &self.request, |channel, request| async move {
+                .call(Repeat::Read, &self.request, |channel, request| async move {
                     searches(channel).search(request).await
                 })
                 .await?;

@@ -2,8 +2,8 @@
 
 use super::{Settings, Source, suggest::nearest};
 
-/// Variables of ours that are no settings.
-const OTHERS: [&str; 1] = ["LONGBOW_CONFIG"];
+/// Variables of ours that are no settings: the loader's own, that of clients, the kernels'.
+const OTHERS: [&str; 3] = ["LONGBOW_CONFIG", "LONGBOW_ENDPOINT", "LONGBOW_SIMD"];
 
 /// Takes variables into the settings. Never fails: what is not understood is a warning, because Kubernetes injects
 /// `LONGBOW_<SERVICE>_PORT=tcp://…` and its kin for every Service. An empty value counts as not set.

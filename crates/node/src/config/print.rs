@@ -4,9 +4,13 @@ use std::fmt::Write as _;
 
 use super::Settings;
 
-/// Every key, its value (secrets masked) and where it came from.
+/// What was not understood, then every key, its value (secrets masked) and where it came from.
 pub(super) fn render(settings: &Settings) -> String {
     let mut out = String::new();
+    // A slip in a variable's name is what this is asked for to find.
+    for warning in &settings.warnings {
+        let _ = writeln!(out, "# warning: {warning}");
+    }
     let mut group = "";
     // Keys at the top must come before any table.
     let mut order: Vec<_> = settings.declared.values().collect();

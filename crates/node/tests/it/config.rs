@@ -138,7 +138,20 @@ fn print_config_shows_every_key_its_source_and_no_secret() {
             "a",
             "--gossip-seeds=b:1",
         ],
-        &[("LONGBOW_THREADS", "4"), ("LONGBOW_ROUTER_API_KEY", "hidden")],
+        &[
+            ("LONGBOW_THREADS", "4"),
+            ("LONGBOW_ROUTER_API_KEY", "hidden"),
+            ("LONGBOW_FOO", "1"),
+            ("LONGBOW_ENDPOINT", "http://localhost:3000"),
+        ],
+    );
+    assert!(
+        text.starts_with("# warning: unknown environment variable LONGBOW_FOO"),
+        "{text}"
+    );
+    assert!(
+        !text.contains("LONGBOW_ENDPOINT"),
+        "a client's variable is no slip: {text}"
     );
     assert!(!text.contains("hush") && !text.contains("hidden"), "{text}");
     for line in [
