@@ -175,7 +175,7 @@ pub async fn own_write(client: &Client, dataset: &DatasetHandle, sample: &Sample
     ];
     Ok(Shown {
         command: format!(
-            "longbow search {} --vector @note.json --consistency {}",
+            "longbow search {} --vector @note.json -k 3 --columns lemmas,gloss --consistency {}",
             dataset.name(),
             written.token
         ),

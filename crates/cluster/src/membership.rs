@@ -431,7 +431,8 @@ fn foca_config(timing: &Timing) -> foca::Config {
         max_packet_size: few(PAYLOAD_BYTES_MAX - 1),
         notify_down_members: true,
         periodic_announce: every(probe * 15, 1),
-        periodic_announce_to_down_members: every(probe * 10, 2),
+        // A node that knows nobody when it comes back is found by this alone.
+        periodic_announce_to_down_members: every(probe * 2, 2),
         periodic_gossip: every(probe / 2, 3),
     }
 }

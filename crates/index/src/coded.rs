@@ -165,8 +165,9 @@ impl<T: Stored, const BITS: u32> Points for Coded<T, BITS> {
         })
     }
 
-    fn overwrite(&self, slot: u32, bytes: &[u8]) {
-        self.rows.overwrite(slot, bytes);
+    unsafe fn overwrite(&self, slot: u32, bytes: &[u8]) {
+        // SAFETY: passed on to the caller; `encode` writes nothing but this slot either.
+        unsafe { self.rows.overwrite(slot, bytes) };
         self.encode(slot, &mut Vec::new());
     }
 

@@ -78,7 +78,9 @@ impl<S: Points> Hnsw<S> {
         match self.append(new) {
             Ok(appended) => {
                 for (&slot, row) in slots.iter().zip(reused.chunks_exact(row_bytes)) {
-                    self.points.overwrite(slot, row);
+                    // SAFETY: the slot came from the free ones: no list leads to it, every search and insertion that
+                    // could have met it has ended, and it was taken out for this call alone.
+                    unsafe { self.points.overwrite(slot, row) };
                     self.graph.clear(slot);
                     // In this order: whoever finds it not gone finds it not removed, or waiting.
                     self.waiting.add(slot, || {

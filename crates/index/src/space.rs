@@ -45,8 +45,11 @@ pub(crate) trait Points: Space + Sized {
         written: impl FnMut(u32),
     ) -> Result<Range<u32>, Error>;
 
-    /// Writes a row of native-endian bytes to a slot that was appended before and that nobody reads.
-    fn overwrite(&self, slot: u32, bytes: &[u8]);
+    /// Writes a row of native-endian bytes to a slot that was appended before.
+    ///
+    /// # Safety
+    /// Nobody reads or writes the slot meanwhile.
+    unsafe fn overwrite(&self, slot: u32, bytes: &[u8]);
 
     /// The vectors.
     fn rows(&self) -> &Store<Self::Element>;

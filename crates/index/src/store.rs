@@ -81,8 +81,11 @@ impl<T: Stored> Store<T> {
         self.dimension * size_of::<T>()
     }
 
-    /// Writes a slot that nobody reads or writes meanwhile.
-    fn write(&self, slot: u32, row: &[u8]) {
+    /// Writes the row of a slot.
+    ///
+    /// # Safety
+    /// [`Arena::ensure`] has made the slot available, and nobody reads or writes it meanwhile.
+    unsafe fn write(&self, slot: u32, row: &[u8]) {
         assert_eq!(row.len(), self.row_bytes());
         // SAFETY: the row is `padded` elements long, `dimension` of them are written; the caller is alone with it.
         unsafe { std::ptr::copy_nonoverlapping(row.as_ptr(), self.rows.row(slot), row.len()) };
@@ -229,17 +232,18 @@ impl<T: Stored> Points for Store<T> {
         prepare(end)?;
         let slots = first..end as u32;
         for (slot, row) in slots.clone().zip(bytes.chunks_exact(row_bytes)) {
-            // Slots at or above `len` are read by nobody, and the lock makes this the only writer.
-            self.write(slot, row);
+            // SAFETY: slots at or above `len` are read by nobody, and the lock makes this the only writer.
+            unsafe { self.write(slot, row) };
             written(slot);
         }
         self.len.store(slots.end, Ordering::Release);
         Ok(slots)
     }
 
-    fn overwrite(&self, slot: u32, bytes: &[u8]) {
+    unsafe fn overwrite(&self, slot: u32, bytes: &[u8]) {
         assert!(slot < self.len(), "slot {slot} was never appended");
-        self.write(slot, bytes);
+        // SAFETY: there is memory for every slot below `len`; the rest is passed on to the caller.
+        unsafe { self.write(slot, bytes) };
     }
 
     fn rows(&self) -> &Store<T> {
