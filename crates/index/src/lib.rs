@@ -15,6 +15,7 @@ mod arena;
 mod bits;
 mod coded;
 mod context;
+mod distinct;
 mod error;
 mod graph;
 mod hnsw;

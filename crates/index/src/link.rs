@@ -6,12 +6,14 @@
 use crate::{
     bits::Bits,
     context::{Batch, Context},
+    distinct::{Distinct, is_crowded},
     error::Cancelled,
     graph::{Entry, Graph, LEVEL_MAX},
     key::{Key, pack, slot_of},
     params::Stats,
     queue::Beam,
-    space::{GROUP, Points},
+    select::Twins,
+    space::{GROUP, Points, Space},
     traverse::Walk,
 };
 
@@ -92,18 +94,18 @@ impl<S: Points> Linker<'_, S> {
             stats: &mut stats,
             cancel: &|| false,
         };
+        let twins = Twins::own(self_distance(self.space, &context.query, slot));
         let mut start = walk.descend(entry, level);
         for level in (0..=level.min(entry.level)).rev() {
-            walk.visited.reset(slots);
-            walk.visited.insert(slot);
-            walk.visited.insert(slot_of(start));
-            let beam = &mut context.sorted;
-            beam.reset(self.ef);
-            beam.push(&mut [start]);
-            match walk.beam(level, beam) {
-                Ok(()) | Err(Cancelled) => {}
+            let (beam, found) = (&mut context.sorted, &mut context.found);
+            begin(&mut walk, slots, slot, start, self.ef, beam);
+            walk_on(&mut walk, level, beam, found);
+            if is_crowded(found) {
+                let rows = self.space.rows();
+                let beam = &mut Distinct::<S> { beam, rows };
+                begin(&mut walk, slots, slot, start, self.ef, beam);
+                walk_on(&mut walk, level, beam, found);
             }
-            beam.drain(&mut context.found);
             start = context.found[0];
             let removed = |&key: &Key| self.removed.get(slot_of(key));
             if context.found.iter().all(removed) {
@@ -111,7 +113,7 @@ impl<S: Points> Linker<'_, S> {
             } else {
                 context.found.retain(|key| !removed(key));
             }
-            context.selector.select(self.space, &context.found, self.m);
+            context.selector.select(self.space, &context.found, self.m, twins);
             context
                 .chosen
                 .extend(context.selector.links.iter().map(|&link| (level, link)));
@@ -119,8 +121,23 @@ impl<S: Points> Linker<'_, S> {
     }
 
     /// Links `node` to `new`, choosing anew among its links if its list is full.
+    ///
+    /// Equal points form a path: those that `node` gives up go to the latest of those it keeps.
     pub(crate) fn link_back(&self, level: u32, node: u32, new: u32, context: &mut Context<S>) {
-        let _guard = self.graph.lock(node);
+        let given_up = {
+            let _guard = self.graph.lock(node);
+            self.link_locked(level, node, new, context)
+        };
+        if given_up > 0 {
+            // Links begin with the equal points kept, the latest one last.
+            let latest = context.selector.links[self.graph.capacity(level) / 2 - 1];
+            self.inherit(level, latest, &context.found[..given_up]);
+        }
+    }
+
+    /// Under the node's lock. Returns how many of `context.found`, from the first on, are equal to the node and not
+    /// linked to any more.
+    fn link_locked(&self, level: u32, node: u32, new: u32, context: &mut Context<S>) -> usize {
         let capacity = self.graph.capacity(level);
         let keys = &mut context.found;
         keys.clear();
@@ -130,20 +147,35 @@ impl<S: Points> Linker<'_, S> {
             known |= slot == new;
         });
         if known {
-            return;
+            return 0;
         }
         if keys.len() < capacity {
             self.graph.append(level, node, keys.len(), new);
-            return;
+            return 0;
         }
         keys.push(pack(0.0, new));
-        self.rank(node, keys, &mut context.query, &mut context.batch);
-        context.selector.select(self.space, keys, capacity);
+        let equal = self.rank(node, keys, &mut context.query, &mut context.batch);
+        let twins = Twins::kept(equal, capacity);
+        context.selector.select(self.space, keys, capacity, twins);
         self.graph.write(level, node, &context.selector.links);
+        twins.among(keys).saturating_sub(twins.max)
     }
 
-    /// Gives keys of a node's candidates their distances to it, and sorts them.
-    pub(crate) fn rank(&self, node: u32, keys: &mut [Key], query: &mut S::Query, batch: &mut Batch) {
+    /// Appends points equal to a node to its list, as far as there is room.
+    fn inherit(&self, level: u32, node: u32, equal: &[Key]) {
+        let _guard = self.graph.lock(node);
+        let (mut links, capacity) = (Vec::new(), self.graph.capacity(level));
+        self.graph.neighbors(level, node, |slot| links.push(slot));
+        for slot in equal.iter().rev().map(|&key| slot_of(key)) {
+            if slot != node && links.len() < capacity && !links.contains(&slot) {
+                self.graph.append(level, node, links.len(), slot);
+                links.push(slot);
+            }
+        }
+    }
+
+    /// Gives keys of a node's candidates their distances to it, and sorts them. Returns the distance of equal points.
+    pub(crate) fn rank(&self, node: u32, keys: &mut [Key], query: &mut S::Query, batch: &mut Batch) -> f32 {
         self.space.prepare_slot(node, query);
         for part in keys.chunks_mut(GROUP) {
             for (place, &key) in batch.slots.iter_mut().zip(part.iter()) {
@@ -156,5 +188,36 @@ impl<S: Points> Linker<'_, S> {
             part.copy_from_slice(batch.keys());
         }
         keys.sort_unstable();
+        self_distance(self.space, query, node)
     }
+}
+
+/// Makes a beam ready for the candidates of `slot`, which is none itself, from `start` on.
+fn begin<S: Space>(
+    walk: &mut Walk<'_, S>,
+    slots: u32,
+    slot: u32,
+    start: Key,
+    ef: usize,
+    beam: &mut impl Beam,
+) {
+    walk.visited.reset(slots);
+    walk.visited.insert(slot);
+    walk.visited.insert(slot_of(start));
+    beam.reset(ef);
+    beam.push(&mut [start]);
+}
+
+/// Walks a level and leaves what was found, nearest first, in `found`. Nothing cancels it.
+fn walk_on<S: Space>(walk: &mut Walk<'_, S>, level: u32, beam: &mut impl Beam, found: &mut Vec<Key>) {
+    match walk.beam(level, beam) {
+        Ok(()) | Err(Cancelled) => beam.drain(found),
+    }
+}
+
+/// The distance of a query made of a slot to whatever is equal to it.
+fn self_distance<S: Space>(space: &S, query: &S::Query, slot: u32) -> f32 {
+    let mut distance = [0.0];
+    space.distances(query, &[slot], &mut distance);
+    distance[0]
 }

@@ -55,6 +55,14 @@ impl Sorted {
         self.cursor = self.cursor.min(to);
     }
 
+    /// The keys kept whose distance is that of a key.
+    pub(crate) fn as_far_as(&self, key: Key) -> &[Key] {
+        let kept = &self.keys[..self.len];
+        let start = kept.partition_point(|kept| kept >> 32 < key >> 32);
+        let end = kept.partition_point(|kept| kept >> 32 <= key >> 32);
+        &kept[start..end]
+    }
+
     #[inline(always)]
     fn skip_expanded(&mut self) {
         while self.cursor < self.len && self.keys[self.cursor] & EXPANDED != 0 {

@@ -7,7 +7,8 @@ use crate::{
     context::Context,
     key::{pack, slot_of},
     link::Linker,
-    space::Points,
+    select::Twins,
+    space::{GROUP, Points, Space},
 };
 
 impl<S: Points> Linker<'_, S> {
@@ -38,8 +39,10 @@ impl<S: Points> Linker<'_, S> {
         keys.sort_unstable();
         keys.dedup();
         keys.retain(|&key| !selector.links.contains(&slot_of(key)));
-        self.rank(node, keys, &mut context.query, &mut context.batch);
-        selector.extend(self.space, keys, present);
+        let equal = self.rank(node, keys, &mut context.query, &mut context.batch);
+        let twins = Twins::kept(equal, self.graph.capacity(level));
+        let kept = equal_first(self.space, &context.query, equal, &mut selector.links);
+        selector.extend(self.space, keys, present, twins, kept);
         self.graph.write(level, node, &selector.links);
         !selector.links.is_empty()
     }
@@ -86,4 +89,22 @@ impl<S: Points> Linker<'_, S> {
         links.push(link);
         self.graph.write(0, node, &links);
     }
+}
+
+/// Moves links no farther from the query than `twin` to the front; says how many they are.
+fn equal_first<S: Space>(space: &S, query: &S::Query, twin: f32, links: &mut [u32]) -> usize {
+    let mut distances = [0.0; GROUP];
+    let mut equal = 0;
+    for start in (0..links.len()).step_by(GROUP) {
+        let end = links.len().min(start + GROUP);
+        let distances = &mut distances[..end - start];
+        space.distances(query, &links[start..end], distances);
+        for at in start..end {
+            if distances[at - start] <= twin {
+                links.swap(equal, at);
+                equal += 1;
+            }
+        }
+    }
+    equal
 }

@@ -1,0 +1,68 @@
+//! A beam that equal points do not crowd out.
+//!
+//! Where a text occurs a thousand times, the two hundred points nearest to it are one point, and a node linked only to
+//! that has no way on. So when a node is linked, few of many equal points are looked at.
+
+use crate::{
+    key::{Key, slot_of},
+    queue::{Beam, Sorted},
+    space::Points,
+    store::Store,
+};
+
+/// Equal points in the beam.
+const EQUAL_MAX: usize = 2;
+/// At most one in so many neighbouring keys may have equal distances before the beam counts as crowded.
+const CROWDED: usize = 4;
+
+/// Whether many of the keys, in order, have the same distances.
+pub(crate) fn is_crowded(keys: &[Key]) -> bool {
+    let equal = keys.windows(2).filter(|pair| pair[0] >> 32 == pair[1] >> 32);
+    equal.count() * CROWDED > keys.len()
+}
+
+/// A sorted beam that takes few of many equal points.
+pub(crate) struct Distinct<'a, S: Points> {
+    pub(crate) beam: &'a mut Sorted,
+    pub(crate) rows: &'a Store<S::Element>,
+}
+
+impl<S: Points> Distinct<'_, S> {
+    fn takes(&self, key: Key) -> bool {
+        let bytes = self.rows.bytes(slot_of(key));
+        let equal = self.beam.as_far_as(key).iter();
+        let equal = equal.filter(|&&other| self.rows.bytes(slot_of(other)) == bytes);
+        equal.count() < EQUAL_MAX
+    }
+}
+
+impl<S: Points> Beam for Distinct<'_, S> {
+    fn reset(&mut self, capacity: usize) {
+        self.beam.reset(capacity);
+    }
+
+    fn push(&mut self, keys: &mut [Key]) {
+        // One by one: they may equal each other.
+        for key in keys {
+            if self.takes(*key) {
+                self.beam.push(std::slice::from_mut(key));
+            }
+        }
+    }
+
+    fn pop(&mut self) -> Option<Key> {
+        self.beam.pop()
+    }
+
+    fn upcoming(&self, count: usize, visit: impl FnMut(Key)) {
+        self.beam.upcoming(count, visit);
+    }
+
+    fn bound(&self) -> Key {
+        self.beam.bound()
+    }
+
+    fn drain(&mut self, out: &mut Vec<Key>) {
+        self.beam.drain(out);
+    }
+}
