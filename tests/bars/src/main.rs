@@ -3,7 +3,9 @@
 //!
 //! Exits with 1 if a bar is short. A bar that cannot run here says why on standard error and counts as neither.
 
+mod cached;
 mod counting;
+mod index;
 mod log;
 mod report;
 mod run;
@@ -31,6 +33,8 @@ enum Slug {
     Slice(SliceArgs),
     /// The log: throughput beside the bare disk, bytes and syncs for what is logged.
     Log(LogArgs),
+    /// The index: speed, build, memory and filters beside its peers, scale, churn, concurrency.
+    Index(IndexArgs),
 }
 
 /// How the log's bars are measured.
@@ -43,6 +47,29 @@ pub struct LogArgs {
     #[arg(long, default_value = "")]
     only: String,
     /// Take more samples.
+    #[arg(long)]
+    full: bool,
+}
+
+/// How the index's bars are measured.
+#[derive(clap::Args)]
+pub struct IndexArgs {
+    /// Folder of the full WordNet data set; most bars do not run without it.
+    #[arg(long, env = "LONGBOW_WORDNET", default_value = "data/wordnet-full")]
+    dataset: PathBuf,
+    /// Folder with peers.py and e2e.py; bars beside peers do not run without it.
+    #[arg(long, env = "LONGBOW_PEERS")]
+    peers: Option<PathBuf>,
+    /// Python with numpy and the peers.
+    #[arg(long, env = "LONGBOW_PEERS_PYTHON", default_value = "python3")]
+    python: PathBuf,
+    /// Python with qdrant-edge-py.
+    #[arg(long, env = "LONGBOW_E2E_PYTHON", default_value = "python3")]
+    e2e_python: PathBuf,
+    /// Measure only bars whose name contains this.
+    #[arg(long, default_value = "")]
+    only: String,
+    /// All peers, a million rows, other data, and long runs: takes hours.
     #[arg(long)]
     full: bool,
 }
@@ -63,6 +90,7 @@ fn main() -> Result<std::process::ExitCode> {
     let short = match args.slug {
         Slug::Slice(args) => slice::measure(&args)?,
         Slug::Log(args) => log::measure(&args)?,
+        Slug::Index(args) => index::measure(&args)?,
     };
     Ok(if short {
         std::process::ExitCode::FAILURE
