@@ -8,9 +8,11 @@ use longbow_index::{Bitset, Element, Metric, Mode, Params, Quantization, VectorI
 use longbow_kernels::Simd;
 
 use super::{
+    churn::churn,
     dataset::Dataset,
     measure::{batch, build, search},
     report::Report,
+    shares::filters,
 };
 
 /// Measure recall and speed of the vector index on one thread.
@@ -37,6 +39,12 @@ pub struct AnnArgs {
     /// Also search with the data set's filters.
     #[arg(long)]
     pub filters: bool,
+    /// Also search with filters that match such a share of the rows at random.
+    #[arg(long, value_name = "SHARE", value_delimiter = ',')]
+    pub share: Vec<f64>,
+    /// Also delete and insert a fifth of the rows so many times, and compare with what was there before.
+    #[arg(long, value_name = "ROUNDS", default_value_t = 0)]
+    pub churn: u32,
     /// Neighbours wanted.
     #[arg(short, default_value_t = 10)]
     pub k: usize,
@@ -87,6 +95,10 @@ pub fn run(args: AnnArgs) -> Result<()> {
         (0.0..=3600.0).contains(&args.seconds),
         "--seconds takes 0 to 3600"
     );
+    ensure!(
+        args.share.iter().all(|share| (0.0..=1.0).contains(share)),
+        "--share takes 0 to 1"
+    );
     ensure!(args.k > 0, "-k must be at least 1");
     let report = Report::new(args.json || args.round.is_some());
     let dataset = Dataset::open(&args.dataset)?;
@@ -124,7 +136,15 @@ pub fn run(args: AnnArgs) -> Result<()> {
         first.get_or_insert(built.index);
     }
     match first {
-        Some(index) => measure_all(&args, &dataset, &index, &report),
+        Some(index) => {
+            measure_all(&args, &dataset, &index, &report)?;
+            if args.churn > 0 {
+                let again = build(&dataset, params, quantization, args.threads[0])?;
+                let how = (args.k, &args.ef[..]);
+                report.churn(&churn(&index, &again.index, &dataset, args.churn, how)?);
+            }
+            Ok(())
+        }
         None => Ok(()),
     }
 }
@@ -146,7 +166,9 @@ fn measure_all(args: &AnnArgs, dataset: &Dataset, index: &VectorIndex, report: &
         let batches: Vec<_> = batches.collect();
         report.search(None, args.k, ef, &timing, &batches);
     }
-    for filter in dataset.filters.iter().filter(|_| args.filters) {
+    let random = filters(index, dataset, args.k, &args.share)?;
+    let named = dataset.filters.iter().filter(|_| args.filters);
+    for filter in named.chain(&random) {
         for &ef in &args.ef {
             let timing = search(
                 index,

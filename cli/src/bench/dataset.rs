@@ -116,6 +116,15 @@ impl Truth {
         })
     }
 
+    /// Answers that were found, all of one length or cut to the shortest.
+    pub(super) fn from_answers(answers: &[Vec<u32>]) -> Self {
+        let depth = answers.iter().map(Vec::len).min().unwrap_or(0);
+        Self {
+            ids: answers.iter().flat_map(|ids| &ids[..depth]).copied().collect(),
+            depth,
+        }
+    }
+
     /// The `k` nearest ids of a query.
     pub(super) fn of(&self, query: usize, k: usize) -> &[u32] {
         &self.ids[query * self.depth..][..k.min(self.depth)]

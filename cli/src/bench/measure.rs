@@ -47,10 +47,7 @@ pub(super) fn build(
     let mut bytes = Vec::new();
     for rows in dataset.base.chunks(APPEND_ROWS * dataset.dimension) {
         bytes.clear();
-        match params.element {
-            Element::F16 => bytes.extend(rows.iter().flat_map(|&x| f16::from_f32(x).to_ne_bytes())),
-            _ => bytes.extend(rows.iter().flat_map(|x| x.to_ne_bytes())),
-        }
+        element_bytes(rows, params.element, &mut bytes);
         index.append(&bytes)?;
     }
     std::thread::scope(|scope| {
@@ -64,6 +61,14 @@ pub(super) fn build(
         seconds,
         rss_mb: resident_mb() - before,
     })
+}
+
+/// Appends rows as the index takes them.
+pub(super) fn element_bytes(rows: &[f32], element: Element, out: &mut Vec<u8>) {
+    match element {
+        Element::F16 => out.extend(rows.iter().flat_map(|&x| f16::from_f32(x).to_ne_bytes())),
+        _ => out.extend(rows.iter().flat_map(|x| x.to_ne_bytes())),
+    }
 }
 
 /// Resident memory of this process.

@@ -1,8 +1,10 @@
 //! Measuring Longbow's parts on data sets with known answers.
 
 pub mod ann;
+mod churn;
 mod dataset;
 mod measure;
 mod npy;
 mod npz;
 mod report;
+mod shares;

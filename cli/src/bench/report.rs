@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value, json};
 
-use super::measure::Timing;
+use super::{churn::Churned, measure::Timing};
 
 /// Where results go.
 pub(super) struct Report {
@@ -41,6 +41,15 @@ impl Report {
         self.line(&value, || {
             let rate = rows as f64 / seconds;
             format!("build, {threads} threads: {seconds:.1} s ({rate:.0} rows/s), {rss_mb:.0} MB")
+        });
+    }
+
+    pub(super) fn churn(&self, churned: &Churned) {
+        let value = json!({"phase": "churn", "recall_lost": round(churned.recall_lost, 5),
+            "qps_over_fresh": round(churned.qps_over_fresh, 4), "slots_per_row": round(churned.slots_per_row, 4)});
+        self.line(&value, || {
+            let Churned { recall_lost, qps_over_fresh, slots_per_row } = churned;
+            format!("churned: {recall_lost:.4} of recall lost, {qps_over_fresh:.2} of the speed left, {slots_per_row:.2} slots for each row")
         });
     }
 
