@@ -8,7 +8,8 @@ use half::{bf16, f16};
 
 use crate::{
     bytes::Bytes,
-    lanes::{Lanes, kernels},
+    lanes::{Lanes, Twins},
+    tables::kernels,
 };
 
 pub(crate) use bits::bits_dot;
@@ -23,12 +24,13 @@ pub(crate) struct Bf16;
 pub(crate) struct F64;
 
 macro_rules! ps_lanes {
-    ($name:ident, $t:ty, |$from:ident| $load:expr, |$part:ident, $mask:ident| $load_part:expr) => {
+    ($name:ident, $t:ty, $holds:literal, |$from:ident| $load:expr, |$part:ident, $mask:ident| $load_part:expr) => {
         impl Lanes for $name {
             type T = $t;
             type Q = f32;
             type V = __m512;
             const N: usize = 16;
+            const HOLDS: bool = $holds;
             #[inline(always)]
             unsafe fn zero() -> __m512 {
                 // SAFETY: the caller has the features.
@@ -83,18 +85,20 @@ macro_rules! ps_lanes {
     };
 }
 
-ps_lanes!(F32, f32, |from| _mm512_loadu_ps(from), |part, mask| {
+ps_lanes!(F32, f32, false, |from| _mm512_loadu_ps(from), |part, mask| {
     _mm512_maskz_loadu_ps(mask, part)
 });
 ps_lanes!(
     F16,
     f16,
+    true,
     |from| _mm512_cvtph_ps(_mm256_loadu_si256(from.cast())),
     |part, mask| _mm512_cvtph_ps(_mm256_maskz_loadu_epi16(mask, part.cast()))
 );
 ps_lanes!(
     Bf16,
     bf16,
+    false,
     |from| widen_bf16(_mm256_loadu_si256(from.cast())),
     |part, mask| widen_bf16(_mm256_maskz_loadu_epi16(mask, part.cast()))
 );
@@ -127,6 +131,7 @@ impl Lanes for F64 {
     type Q = f64;
     type V = __m512d;
     const N: usize = 8;
+    const HOLDS: bool = true;
     #[inline(always)]
     unsafe fn zero() -> __m512d {
         // SAFETY: the caller has the features.
@@ -239,9 +244,36 @@ impl Bytes for U8 {
     }
 }
 
+impl Twins for F32 {
+    #[inline(always)]
+    unsafe fn swap(v: __m512) -> __m512 {
+        // SAFETY: the caller has the features.
+        unsafe { _mm512_permute_ps::<0b10_11_00_01>(v) }
+    }
+    #[inline(always)]
+    unsafe fn alternating_sum(v: __m512) -> f64 {
+        // SAFETY: the caller has the features.
+        unsafe { Self::sum(_mm512_xor_ps(v, _mm512_castsi512_ps(_mm512_set1_epi64(i64::MIN)))) }
+    }
+}
+
+impl Twins for F64 {
+    #[inline(always)]
+    unsafe fn swap(v: __m512d) -> __m512d {
+        // SAFETY: the caller has the features.
+        unsafe { _mm512_permute_pd::<0b0101_0101>(v) }
+    }
+    #[inline(always)]
+    unsafe fn alternating_sum(v: __m512d) -> f64 {
+        // SAFETY: the caller has the features.
+        unsafe { Self::sum(_mm512_mask_sub_pd(v, 0b1010_1010, _mm512_setzero_pd(), v)) }
+    }
+}
+
 kernels! {
     "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,avx2,fma,f16c";
     floats: f32 => F32, f16 => F16, bf16 => Bf16, f64 => F64;
+    complex: Complex64 => F32, Complex128 => F64;
     bytes: i8 => I8, u8 => U8;
     small: i16, i32, u16, u32;
     plain: i64, u64

@@ -4,6 +4,7 @@
 //! Exits with 1 if a bar is short. A bar that cannot run here says why on standard error and counts as neither.
 
 mod counting;
+mod kernels;
 mod log;
 mod report;
 mod run;
@@ -29,6 +30,9 @@ struct Args {
 enum Slug {
     /// The first slice: durability under kill -9, recall, bad input, footprint, clients, builds.
     Slice(SliceArgs),
+    /// The kernels alone: against their peers (with `--features peers`), and against the memory's bandwidth.
+    #[command(hide = true)]
+    Kernels,
     /// The log: throughput beside the bare disk, bytes and syncs for what is logged.
     Log(LogArgs),
 }
@@ -62,6 +66,7 @@ fn main() -> Result<std::process::ExitCode> {
     let args = Args::parse();
     let short = match args.slug {
         Slug::Slice(args) => slice::measure(&args)?,
+        Slug::Kernels => kernels::measure()?,
         Slug::Log(args) => log::measure(&args)?,
     };
     Ok(if short {

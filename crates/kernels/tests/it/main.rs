@@ -4,6 +4,8 @@
 mod bits;
 mod bitset;
 mod codes;
+mod complex;
+mod dispatch;
 mod pair;
 mod rotate;
 mod rows;
