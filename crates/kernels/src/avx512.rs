@@ -1,18 +1,20 @@
 //! AVX-512 (F, BW, VL, DQ, VNNI) registers.
 
 mod bits;
+pub(crate) mod brain;
+mod bytes;
 
 use std::arch::x86_64::*;
 
 use half::{bf16, f16};
 
 use crate::{
-    bytes::Bytes,
     lanes::{Lanes, Twins},
     tables::kernels,
 };
 
 pub(crate) use bits::bits_dot;
+use bytes::{I8, U8};
 
 /// 16 floats of 32 bits.
 pub(crate) struct F32;
@@ -71,6 +73,12 @@ macro_rules! ps_lanes {
             unsafe fn sum(v: __m512) -> f64 {
                 // SAFETY: the caller has the features.
                 f64::from(unsafe { _mm512_reduce_add_ps(v) })
+            }
+            #[inline(always)]
+            unsafe fn three_sums([a, b, c]: [__m512; 3]) -> [f64; 3] {
+                // SAFETY: the caller has the features.
+                let [a, b, c, _] = unsafe { Self::sums([a, b, c, Self::zero()]) };
+                [a, b, c].map(f64::from)
             }
             #[inline(always)]
             unsafe fn sums(v: [__m512; 4]) -> [f32; 4] {
@@ -174,76 +182,6 @@ impl Lanes for F64 {
     }
 }
 
-/// 32 bytes, widened.
-pub(crate) struct I8;
-
-impl Bytes for I8 {
-    type T = i8;
-    type V = __m512i;
-    type Sum = __m512i;
-    const N: usize = 32;
-    #[inline(always)]
-    unsafe fn zero() -> __m512i {
-        // SAFETY: the caller has the features.
-        unsafe { _mm512_setzero_si512() }
-    }
-    #[inline(always)]
-    unsafe fn load(from: *const i8) -> __m512i {
-        // SAFETY: 32 elements are readable; the caller has the features.
-        unsafe { _mm512_cvtepi8_epi16(_mm256_loadu_si256(from.cast())) }
-    }
-    #[inline(always)]
-    unsafe fn sub(a: __m512i, b: __m512i) -> __m512i {
-        // SAFETY: the caller has the features.
-        unsafe { _mm512_sub_epi16(a, b) }
-    }
-    #[inline(always)]
-    unsafe fn multiply_add(sum: __m512i, a: __m512i, b: __m512i) -> __m512i {
-        // SAFETY: the caller has the features.
-        unsafe { _mm512_dpwssd_epi32(sum, a, b) }
-    }
-    #[inline(always)]
-    unsafe fn total(sum: __m512i) -> i64 {
-        // SAFETY: the caller has the features.
-        i64::from(unsafe { _mm512_reduce_add_epi32(sum) })
-    }
-}
-
-/// 32 bytes, widened.
-pub(crate) struct U8;
-
-impl Bytes for U8 {
-    type T = u8;
-    type V = __m512i;
-    type Sum = __m512i;
-    const N: usize = 32;
-    #[inline(always)]
-    unsafe fn zero() -> __m512i {
-        // SAFETY: the caller has the features.
-        unsafe { _mm512_setzero_si512() }
-    }
-    #[inline(always)]
-    unsafe fn load(from: *const u8) -> __m512i {
-        // SAFETY: 32 elements are readable; the caller has the features.
-        unsafe { _mm512_cvtepu8_epi16(_mm256_loadu_si256(from.cast())) }
-    }
-    #[inline(always)]
-    unsafe fn sub(a: __m512i, b: __m512i) -> __m512i {
-        // SAFETY: the caller has the features.
-        unsafe { _mm512_sub_epi16(a, b) }
-    }
-    #[inline(always)]
-    unsafe fn multiply_add(sum: __m512i, a: __m512i, b: __m512i) -> __m512i {
-        // SAFETY: the caller has the features.
-        unsafe { _mm512_dpwssd_epi32(sum, a, b) }
-    }
-    #[inline(always)]
-    unsafe fn total(sum: __m512i) -> i64 {
-        // SAFETY: the caller has the features.
-        i64::from(unsafe { _mm512_reduce_add_epi32(sum) })
-    }
-}
-
 impl Twins for F32 {
     #[inline(always)]
     unsafe fn swap(v: __m512) -> __m512 {
@@ -271,7 +209,7 @@ impl Twins for F64 {
 }
 
 kernels! {
-    "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,avx2,fma,f16c";
+    "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,avx2,fma,f16c,bmi2";
     floats: f32 => F32, f16 => F16, bf16 => Bf16, f64 => F64;
     complex: Complex64 => F32, Complex128 => F64;
     bytes: i8 => I8, u8 => U8;

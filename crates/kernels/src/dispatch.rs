@@ -59,6 +59,7 @@ impl Simd {
                     && is_x86_feature_detected!("avx512vl")
                     && is_x86_feature_detected!("avx512dq")
                     && is_x86_feature_detected!("avx512vnni")
+                    && is_x86_feature_detected!("bmi2")
             }
             _ => false,
         }
@@ -147,4 +148,10 @@ impl std::error::Error for UnknownSimd {}
 #[cfg(target_arch = "x86_64")]
 pub(crate) fn has_vpopcntdq() -> bool {
     Simd::Avx512.is_supported() && is_x86_feature_detected!("avx512vpopcntdq")
+}
+
+/// Whether AVX-512's products of brain floats are there.
+#[cfg(target_arch = "x86_64")]
+pub(crate) fn has_bf16() -> bool {
+    Simd::Avx512.is_supported() && is_x86_feature_detected!("avx512bf16")
 }

@@ -122,7 +122,8 @@ pub(crate) unsafe fn cosine<L: Lanes>(a: &[L::T], b: &[L::T]) -> f64 {
             sums[1][chain] = L::fma(x, x, sums[1][chain]);
             sums[2][chain] = L::fma(y, y, sums[2][chain]);
         });
-        L::three_sums(sums.map(|[even, odd]| L::add(even, odd)))
+        let [[a, b], [c, d], [e, f]] = sums;
+        L::three_sums([L::add(a, b), L::add(c, d), L::add(e, f)])
     };
     checked_cosine::<L::T>(L::HOLDS, a, b, [ab, aa, bb])
 }
@@ -152,8 +153,10 @@ pub(crate) unsafe fn hermitian<L: Twins>(a: &[L::T], b: &[L::T]) -> Complex128 {
             re[chain] = L::fma(x, y, re[chain]);
             im[chain] = L::fma(x, L::swap(y), im[chain]);
         });
-        let [re, im] = [re, im].map(|[even, odd]| L::add(even, odd));
-        (L::sum(re), L::alternating_sum(im))
+        (
+            L::sum(L::add(re[0], re[1])),
+            L::alternating_sum(L::add(im[0], im[1])),
+        )
     };
     // One part may vanish by itself, as that of real vectors does; what it lost is measured by the other.
     if L::HOLDS || is_sound(re.abs().max(im.abs())) && (re + im).is_finite() {

@@ -11,7 +11,8 @@ use crate::{Complex64, Complex128, Simd, scalar};
 /// # Error
 /// Against the scalar twin, whatever the size of the numbers, as long as the twin's own sums stay finite: 8- and 16-bit
 /// integers exactly; others by at most `(n/8 + 8) · u · Σ|term|` for a sum of `n` terms and `(n/2 + 32) · u` for a cosine,
-/// where the unit `u` is 2⁻²⁴ for f16, bf16, f32 and complex64, 2⁻⁵³ for f64, complex128 and wider integers.
+/// where the unit `u` is 2⁻²⁴ for f16, bf16, f32 and complex64, 2⁻⁵³ for f64, complex128 and wider integers. Products of
+/// bf16 vectors (dot and cosine) that are not themselves tiny may count elements below 2⁻¹²⁶ as zero.
 pub struct Pair<T: 'static> {
     /// Squared Euclidean distance.
     pub l2: fn(&[T], &[T]) -> f64,
@@ -46,12 +47,12 @@ pub fn pair_at<T: Paired>(simd: Simd) -> Option<Pair<T>> {
 }
 
 macro_rules! paired {
-    ($($t:ident: $l2:path, $dot:path, $cosine:path;)*) => {
+    ($($t:ident: $avx512:ident::$table:ident, $l2:path, $dot:path, $cosine:path;)*) => {
         $(impl Paired for $t {
             fn pair_unchecked(simd: Simd) -> Pair<Self> {
                 match simd {
                     #[cfg(target_arch = "x86_64")]
-                    Simd::Avx512 => crate::avx512::pair::$t(),
+                    Simd::Avx512 => crate::avx512::$avx512::$table(),
                     #[cfg(target_arch = "x86_64")]
                     Simd::Avx2 => crate::avx2::pair::$t(),
                     #[cfg(target_arch = "aarch64")]
@@ -64,11 +65,12 @@ macro_rules! paired {
 }
 
 macro_rules! paired_reals {
-    ($($t:ident),*) => { paired! { $($t: scalar::l2, scalar::dot, scalar::cosine;)* } };
+    ($($t:ident),*) => { paired! { $($t: pair::$t, scalar::l2, scalar::dot, scalar::cosine;)* } };
 }
-paired_reals!(f16, bf16, f32, f64, i8, i16, i32, i64, u8, u16, u32, u64);
+paired_reals!(f16, f32, f64, i8, i16, i32, i64, u8, u16, u32, u64);
 
 paired! {
-    Complex64: scalar::l2_complex, scalar::dot_complex, scalar::cosine_complex;
-    Complex128: scalar::l2_complex, scalar::dot_complex, scalar::cosine_complex;
+    bf16: brain::pair, scalar::l2, scalar::dot, scalar::cosine;
+    Complex64: pair::Complex64, scalar::l2_complex, scalar::dot_complex, scalar::cosine_complex;
+    Complex128: pair::Complex128, scalar::l2_complex, scalar::dot_complex, scalar::cosine_complex;
 }

@@ -55,6 +55,12 @@ pub fn hermitian<T: Number>(a: &[Complex<T>], b: &[Complex<T>]) -> Complex128 {
 /// Cosine distance from the three products `a·b`, `a·a` and `b·b`.
 #[inline(always)]
 pub(crate) fn cosine_of(ab: f64, aa: f64, bb: f64) -> f64 {
-    let norms = aa.sqrt() * bb.sqrt();
+    // One root where the product keeps its precision.
+    let squares = aa * bb;
+    let norms = if squares.is_normal() {
+        squares.sqrt()
+    } else {
+        aa.sqrt() * bb.sqrt()
+    };
     if norms > 0.0 { 1.0 - ab / norms } else { 1.0 }
 }
