@@ -1,6 +1,7 @@
 //! AVX2 registers, with FMA and F16C.
 
 mod bits;
+mod words;
 
 use std::arch::x86_64::*;
 
@@ -13,6 +14,7 @@ use crate::{
 };
 
 pub(crate) use bits::bits_dot;
+pub(crate) use words::words;
 
 /// 8 floats of 32 bits.
 pub(crate) struct F32;

@@ -3,6 +3,7 @@
 mod bits;
 pub(crate) mod brain;
 mod bytes;
+mod words;
 
 use std::arch::x86_64::*;
 
@@ -15,6 +16,7 @@ use crate::{
 
 pub(crate) use bits::bits_dot;
 use bytes::{I8, U8};
+pub(crate) use words::words;
 
 /// 16 floats of 32 bits.
 pub(crate) struct F32;

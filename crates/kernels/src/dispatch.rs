@@ -50,6 +50,7 @@ impl Simd {
                 is_x86_feature_detected!("avx2")
                     && is_x86_feature_detected!("fma")
                     && is_x86_feature_detected!("f16c")
+                    && is_x86_feature_detected!("popcnt")
             }
             #[cfg(all(target_arch = "x86_64", not(miri)))]
             Simd::Avx512 => {

@@ -35,20 +35,20 @@ unsafe fn walk<L: Lanes>(
             }
             at += CHAINS * L::N;
         }
-        for chain in 0..CHAINS {
-            if at + L::N > len {
-                if at < len {
-                    let rest = len - at;
-                    step(
-                        chain,
-                        L::load_part(a.add(at), rest),
-                        L::load_part(b.add(at), rest),
-                    );
-                }
-                break;
+        // Each register has a chain that is known here: one chosen as the program runs would live in memory.
+        for chain in 0..CHAINS - 1 {
+            if at + L::N <= len {
+                step(chain, L::load(a.add(at)), L::load(b.add(at)));
+                at += L::N;
             }
-            step(chain, L::load(a.add(at)), L::load(b.add(at)));
-            at += L::N;
+        }
+        if at < len {
+            let rest = len - at;
+            step(
+                CHAINS - 1,
+                L::load_part(a.add(at), rest),
+                L::load_part(b.add(at), rest),
+            );
         }
     }
 }

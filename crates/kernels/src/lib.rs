@@ -27,6 +27,7 @@ mod rows;
 pub mod scalar;
 mod tables;
 mod wide;
+mod words;
 
 #[cfg(target_arch = "x86_64")]
 mod avx2;

@@ -1,6 +1,8 @@
 //! NEON registers (AArch64).
 
 mod bits;
+mod codes;
+mod words;
 
 use std::arch::aarch64::*;
 
@@ -13,6 +15,8 @@ use crate::{
 };
 
 pub(crate) use bits::bits_dot;
+pub(crate) use codes::{code_dot, nibble_dot};
+pub(crate) use words::words;
 
 /// 4 floats of 32 bits.
 pub(crate) struct F32;

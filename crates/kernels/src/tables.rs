@@ -47,13 +47,16 @@ macro_rules! pair_of {
                 // SAFETY: as above.
                 unsafe { $cosine }
             }
+            // A closure around each would be one more jump, which shows in vectors of a few registers.
+            // SAFETY: tables of an instruction set are handed out only where the machine has it, and functions of slices
+            // are called alike whatever their features.
+            let table = |kernel| unsafe {
+                std::mem::transmute::<unsafe fn(&[$t], &[$t]) -> f64, fn(&[$t], &[$t]) -> f64>(kernel)
+            };
             crate::Pair {
-                // SAFETY: tables of an instruction set are handed out only where the machine has it.
-                l2: |a, b| unsafe { l2(a, b) },
-                // SAFETY: as above.
-                dot: |a, b| unsafe { dot(a, b) },
-                // SAFETY: as above.
-                cosine: |a, b| unsafe { cosine(a, b) },
+                l2: table(l2),
+                dot: table(dot),
+                cosine: table(cosine),
             }
         }
     };
@@ -130,4 +133,45 @@ macro_rules! kernels {
         }
     };
 }
-pub(crate) use {hermitian_of, kernels, pair_of, rows_of};
+/// Makes a function `words` that gives the word-wise kernels of bitsets.
+macro_rules! words_of {
+    ($features:literal) => {
+        /// The kernels of bitsets.
+        pub(crate) fn words() -> crate::words::Words {
+            #[target_feature(enable = $features)]
+            fn and(a: &mut [u64], b: &[u64]) {
+                crate::words::combine(a, b, |a, b| a & b);
+            }
+            #[target_feature(enable = $features)]
+            fn or(a: &mut [u64], b: &[u64]) {
+                crate::words::combine(a, b, |a, b| a | b);
+            }
+            #[target_feature(enable = $features)]
+            fn andnot(a: &mut [u64], b: &[u64]) {
+                crate::words::combine(a, b, |a, b| a & !b);
+            }
+            #[target_feature(enable = $features)]
+            fn not(a: &mut [u64]) {
+                crate::words::invert(a);
+            }
+            #[target_feature(enable = $features)]
+            fn count(a: &[u64]) -> usize {
+                crate::words::ones(a)
+            }
+            crate::words::Words {
+                // SAFETY: tables of an instruction set are handed out only where the machine has it.
+                and: |a, b| unsafe { and(a, b) },
+                // SAFETY: as above.
+                or: |a, b| unsafe { or(a, b) },
+                // SAFETY: as above.
+                andnot: |a, b| unsafe { andnot(a, b) },
+                // SAFETY: as above.
+                not: |a| unsafe { not(a) },
+                // SAFETY: as above.
+                count: |a| unsafe { count(a) },
+            }
+        }
+    };
+}
+
+pub(crate) use {hermitian_of, kernels, pair_of, rows_of, words_of};

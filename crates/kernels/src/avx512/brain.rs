@@ -45,18 +45,15 @@ unsafe fn walk<S: Steps<SUMS>, const SUMS: usize>(a: &[bf16], b: &[bf16]) -> [__
             }
             at += CHAINS * N;
         }
-        for sums in &mut sums {
-            if at + N > len {
-                if at < len {
-                    let mask = _bzhi_u32(u32::MAX, (len - at) as u32);
-                    let x = _mm512_maskz_loadu_epi16(mask, a.add(at).cast());
-                    let y = _mm512_maskz_loadu_epi16(mask, b.add(at).cast());
-                    S::step(sums, x, y);
-                }
-                break;
-            }
-            S::step(sums, load(a.add(at)), load(b.add(at)));
+        if at + N <= len {
+            S::step(&mut sums[0], load(a.add(at)), load(b.add(at)));
             at += N;
+        }
+        if at < len {
+            let mask = _bzhi_u32(u32::MAX, (len - at) as u32);
+            let x = _mm512_maskz_loadu_epi16(mask, a.add(at).cast());
+            let y = _mm512_maskz_loadu_epi16(mask, b.add(at).cast());
+            S::step(&mut sums[1], x, y);
         }
         let [mut even, odd] = sums;
         for (even, odd) in even.iter_mut().zip(odd) {
