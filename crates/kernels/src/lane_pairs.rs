@@ -131,8 +131,12 @@ pub(crate) unsafe fn cosine<L: Lanes>(a: &[L::T], b: &[L::T]) -> f64 {
 /// The cosine distance of sums that may have left their range.
 #[inline(always)]
 pub(crate) fn checked_cosine<T: Number>(holds: bool, a: &[T], b: &[T], [ab, aa, bb]: [f64; 3]) -> f64 {
-    if holds || (is_sound(aa) && is_sound(bb) && ab.is_finite()) {
+    if holds {
         cosine_of(ab, aa, bb)
+    } else if is_sound(aa) && is_sound(bb) {
+        // As `cosine_of`, which has less to check here: a·b is finite where the squares are, and sums of 32 bits have
+        // products of ordinary size.
+        1.0 - ab / (aa * bb).sqrt()
     } else {
         wide::cosine(a, b)
     }

@@ -31,6 +31,8 @@ trait Steps<const SUMS: usize> {
 #[inline(always)]
 unsafe fn walk<S: Steps<SUMS>, const SUMS: usize>(a: &[bf16], b: &[bf16]) -> [__m512; SUMS] {
     const CHAINS: usize = 2;
+    /// What is left to the first chain: a few registers cost less in one simple loop.
+    const LONG: usize = 4 * N;
     let len = a.len().min(b.len());
     let (a, b) = (a.as_ptr(), b.as_ptr());
     // SAFETY: every load is of elements below `len`, masked where the register reaches beyond; the caller has the
@@ -38,14 +40,14 @@ unsafe fn walk<S: Steps<SUMS>, const SUMS: usize>(a: &[bf16], b: &[bf16]) -> [__
     unsafe {
         let mut sums = [[_mm512_setzero_ps(); SUMS]; CHAINS];
         let mut at = 0;
-        while at + CHAINS * N <= len {
+        while at + LONG <= len {
             for (chain, sums) in sums.iter_mut().enumerate() {
                 let at = at + chain * N;
                 S::step(sums, load(a.add(at)), load(b.add(at)));
             }
             at += CHAINS * N;
         }
-        if at + N <= len {
+        while at + N <= len {
             S::step(&mut sums[0], load(a.add(at)), load(b.add(at)));
             at += N;
         }

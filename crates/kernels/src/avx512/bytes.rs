@@ -31,7 +31,7 @@ trait Steps<const SUMS: usize, const TOTALS: usize> {
     unsafe fn totals(sums: [__m512i; SUMS], bytes: i32) -> [i32; TOTALS];
 }
 
-/// Adds up over both vectors; the last registers are filled up with zeros.
+/// Adds up over both vectors.
 ///
 /// # Safety
 /// AVX-512 F, BW, DQ and VNNI, BMI2; `T` is one byte.
@@ -42,46 +42,58 @@ unsafe fn walk<S: Steps<SUMS, TOTALS>, T, const SUMS: usize, const TOTALS: usize
 ) -> [f64; TOTALS] {
     let len = a.len().min(b.len());
     let (a, b) = (a.as_ptr(), b.as_ptr());
-    let mut totals = [0i64; TOTALS];
-    let mut start = 0;
-    while start < len {
-        let end = len.min(start + BLOCK);
-        // SAFETY: loads are of bytes below the length, masked where the register reaches beyond; the caller has the
-        // features.
-        unsafe {
-            let mut even = [_mm512_setzero_si512(); SUMS];
-            let mut odd = [_mm512_setzero_si512(); SUMS];
-            let mut at = start;
-            while at + 2 * N <= end {
-                S::step(&mut even, load(a.add(at)), load(b.add(at)));
-                S::step(&mut odd, load(a.add(at + N)), load(b.add(at + N)));
-                at += 2 * N;
-            }
-            if at + N <= end {
-                S::step(&mut even, load(a.add(at)), load(b.add(at)));
-                at += N;
-            }
-            if at < end {
-                let mask = _bzhi_u64(u64::MAX, (end - at) as u32);
-                let x = _mm512_maskz_loadu_epi8(mask, a.add(at).cast());
-                let y = _mm512_maskz_loadu_epi8(mask, b.add(at).cast());
-                S::step(&mut odd, x, y);
-            }
-            for (even, odd) in even.iter_mut().zip(odd) {
-                *even = _mm512_add_epi32(*even, odd);
-            }
-            let bytes = (end - start).next_multiple_of(N) as i32;
-            for (total, sum) in totals.iter_mut().zip(S::totals(even, bytes)) {
+    // SAFETY: blocks end at the length at most; the caller has the features.
+    unsafe {
+        if len <= BLOCK {
+            return block::<S, T, SUMS, TOTALS>(a, b, len).map(f64::from);
+        }
+        let mut totals = [0i64; TOTALS];
+        for start in (0..len).step_by(BLOCK) {
+            let sums = block::<S, T, SUMS, TOTALS>(a.add(start), b.add(start), BLOCK.min(len - start));
+            for (total, sum) in totals.iter_mut().zip(sums) {
                 *total += i64::from(sum);
             }
         }
-        start = end;
+        totals.map(|total| total as f64)
     }
-    let mut out = [0.0; TOTALS];
-    for (out, total) in out.iter_mut().zip(totals) {
-        *out = total as f64;
+}
+
+/// Totals of at most [`BLOCK`] bytes; the last registers are filled up with zeros.
+///
+/// # Safety
+/// As [`walk`]; `len` readable bytes at `a` and `b`.
+#[inline(always)]
+unsafe fn block<S: Steps<SUMS, TOTALS>, T, const SUMS: usize, const TOTALS: usize>(
+    a: *const T,
+    b: *const T,
+    len: usize,
+) -> [i32; TOTALS] {
+    // SAFETY: loads are of bytes below the length, masked where the register reaches beyond; the caller has the
+    // features.
+    unsafe {
+        let mut even = [_mm512_setzero_si512(); SUMS];
+        let mut odd = [_mm512_setzero_si512(); SUMS];
+        let mut at = 0;
+        while at + 2 * N <= len {
+            S::step(&mut even, load(a.add(at)), load(b.add(at)));
+            S::step(&mut odd, load(a.add(at + N)), load(b.add(at + N)));
+            at += 2 * N;
+        }
+        if at + N <= len {
+            S::step(&mut even, load(a.add(at)), load(b.add(at)));
+            at += N;
+        }
+        if at < len {
+            let mask = _bzhi_u64(u64::MAX, (len - at) as u32);
+            let x = _mm512_maskz_loadu_epi8(mask, a.add(at).cast());
+            let y = _mm512_maskz_loadu_epi8(mask, b.add(at).cast());
+            S::step(&mut odd, x, y);
+        }
+        for (even, odd) in even.iter_mut().zip(odd) {
+            *even = _mm512_add_epi32(*even, odd);
+        }
+        S::totals(even, len.next_multiple_of(N) as i32)
     }
-    out
 }
 
 /// # Safety
