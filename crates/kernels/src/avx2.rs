@@ -22,6 +22,10 @@ pub(crate) struct F32;
 pub(crate) struct F16;
 /// 8 brain floats, widened.
 pub(crate) struct Bf16;
+/// 8 signed bytes, widened.
+pub(crate) struct WideI8;
+/// 8 unsigned bytes, widened.
+pub(crate) struct WideU8;
 /// 4 floats of 64 bits.
 pub(crate) struct F64;
 
@@ -92,6 +96,13 @@ ps_lanes!(F16, f16, true, |from| _mm256_cvtph_ps(_mm_loadu_si128(
 ps_lanes!(Bf16, bf16, false, |from| {
     let wide = _mm256_cvtepu16_epi32(_mm_loadu_si128(from.cast()));
     _mm256_castsi256_ps(_mm256_slli_epi32::<16>(wide))
+});
+
+ps_lanes!(WideI8, i8, true, |from| {
+    _mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(_mm_loadl_epi64(from.cast())))
+});
+ps_lanes!(WideU8, u8, true, |from| {
+    _mm256_cvtepi32_ps(_mm256_cvtepu8_epi32(_mm_loadl_epi64(from.cast())))
 });
 
 impl Lanes for F64 {
@@ -254,7 +265,7 @@ kernels! {
     "avx2,fma,f16c";
     floats: f32 => F32, f16 => F16, bf16 => Bf16, f64 => F64;
     complex: Complex64 => F32, Complex128 => F64;
-    bytes: i8 => I8, u8 => U8;
+    bytes: i8 => (I8, WideI8), u8 => (U8, WideU8);
     small: i16, i32, u16, u32;
     plain: i64, u64
 }

@@ -24,6 +24,10 @@ pub(crate) struct F32;
 pub(crate) struct F16;
 /// 16 brain floats, widened.
 pub(crate) struct Bf16;
+/// 16 signed bytes, widened.
+pub(crate) struct WideI8;
+/// 16 unsigned bytes, widened.
+pub(crate) struct WideU8;
 /// 8 floats of 64 bits.
 pub(crate) struct F64;
 
@@ -111,6 +115,21 @@ ps_lanes!(
     false,
     |from| widen_bf16(_mm256_loadu_si256(from.cast())),
     |part, mask| widen_bf16(_mm256_maskz_loadu_epi16(mask, part.cast()))
+);
+
+ps_lanes!(
+    WideI8,
+    i8,
+    true,
+    |from| _mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(_mm_loadu_si128(from.cast()))),
+    |part, mask| _mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(_mm_maskz_loadu_epi8(mask, part)))
+);
+ps_lanes!(
+    WideU8,
+    u8,
+    true,
+    |from| _mm512_cvtepi32_ps(_mm512_cvtepu8_epi32(_mm_loadu_si128(from.cast()))),
+    |part, mask| _mm512_cvtepi32_ps(_mm512_cvtepu8_epi32(_mm_maskz_loadu_epi8(mask, part.cast())))
 );
 
 /// As [`sum_of_four`].
@@ -214,7 +233,7 @@ kernels! {
     "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,avx2,fma,f16c,bmi2";
     floats: f32 => F32, f16 => F16, bf16 => Bf16, f64 => F64;
     complex: Complex64 => F32, Complex128 => F64;
-    bytes: i8 => I8, u8 => U8;
+    bytes: i8 => (I8, WideI8), u8 => (U8, WideU8);
     small: i16, i32, u16, u32;
     plain: i64, u64
 }

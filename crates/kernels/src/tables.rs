@@ -84,7 +84,7 @@ macro_rules! hermitian_of {
 /// Makes the modules `pair` and `rows` that fill the dispatch tables of one instruction set.
 macro_rules! kernels {
     ($features:literal; floats: $($t:ident => $lanes:ty),*; complex: $($c:ident => $reals:ty),*;
-     $(bytes: $($b:ident => $bytes:ty),*;)? small: $($s:ident),*; plain: $($p:ident),*) => {
+     $(bytes: $($b:ident => ($bytes:ty, $byte_lanes:ty)),*;)? small: $($s:ident),*; plain: $($p:ident),*) => {
         pub(crate) mod pair {
             use half::{bf16, f16};
             use crate::{Complex64, Complex128, Pair, complex::reals, integer, lane_pairs, scalar};
@@ -126,7 +126,8 @@ macro_rules! kernels {
             crate::tables::rows_of! { $features; |query, rows, out|
                 $($t: lane_rows::sums::<$lanes, lanes::L2>(query, rows, out),
                     lane_rows::sums::<$lanes, lanes::Dot>(query, rows, out);)*
-                $($($b: integer_rows::l2(query, rows, out), integer_rows::dot(query, rows, out);)*)?
+                $($($b: lane_rows::sums::<$byte_lanes, lanes::L2>(query, rows, out),
+                    lane_rows::sums::<$byte_lanes, lanes::Dot>(query, rows, out);)*)?
                 $($s: integer_rows::l2(query, rows, out), integer_rows::dot(query, rows, out);)*
                 $($p: integer_rows::l2(query, rows, out), integer_rows::dot(query, rows, out);)*
             }
