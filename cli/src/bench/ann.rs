@@ -100,6 +100,7 @@ pub fn run(args: AnnArgs) -> Result<()> {
         "--share takes 0 to 1"
     );
     ensure!(args.k > 0, "-k must be at least 1");
+    Simd::from_env()?;
     let report = Report::new(args.json || args.round.is_some());
     let dataset = Dataset::open(&args.dataset)?;
     let own = if dataset.half {

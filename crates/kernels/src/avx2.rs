@@ -1,13 +1,20 @@
 //! AVX2 registers, with FMA and F16C.
 
+mod bits;
+mod words;
+
 use std::arch::x86_64::*;
 
 use half::{bf16, f16};
 
 use crate::{
     bytes::Bytes,
-    lanes::{Lanes, kernels},
+    lanes::{Lanes, Twins},
+    tables::kernels,
 };
+
+pub(crate) use bits::bits_dot;
+pub(crate) use words::words;
 
 /// 8 floats of 32 bits.
 pub(crate) struct F32;
@@ -15,16 +22,21 @@ pub(crate) struct F32;
 pub(crate) struct F16;
 /// 8 brain floats, widened.
 pub(crate) struct Bf16;
+/// 8 signed bytes, widened.
+pub(crate) struct WideI8;
+/// 8 unsigned bytes, widened.
+pub(crate) struct WideU8;
 /// 4 floats of 64 bits.
 pub(crate) struct F64;
 
 macro_rules! ps_lanes {
-    ($name:ident, $t:ty, |$from:ident| $load:expr) => {
+    ($name:ident, $t:ty, $holds:literal, |$from:ident| $load:expr) => {
         impl Lanes for $name {
             type T = $t;
             type Q = f32;
             type V = __m256;
             const N: usize = 8;
+            const HOLDS: bool = $holds;
             #[inline(always)]
             unsafe fn zero() -> __m256 {
                 // SAFETY: the caller has the features.
@@ -77,11 +89,20 @@ macro_rules! ps_lanes {
     };
 }
 
-ps_lanes!(F32, f32, |from| _mm256_loadu_ps(from));
-ps_lanes!(F16, f16, |from| _mm256_cvtph_ps(_mm_loadu_si128(from.cast())));
-ps_lanes!(Bf16, bf16, |from| {
+ps_lanes!(F32, f32, false, |from| _mm256_loadu_ps(from));
+ps_lanes!(F16, f16, true, |from| _mm256_cvtph_ps(_mm_loadu_si128(
+    from.cast()
+)));
+ps_lanes!(Bf16, bf16, false, |from| {
     let wide = _mm256_cvtepu16_epi32(_mm_loadu_si128(from.cast()));
     _mm256_castsi256_ps(_mm256_slli_epi32::<16>(wide))
+});
+
+ps_lanes!(WideI8, i8, true, |from| {
+    _mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(_mm_loadl_epi64(from.cast())))
+});
+ps_lanes!(WideU8, u8, true, |from| {
+    _mm256_cvtepi32_ps(_mm256_cvtepu8_epi32(_mm_loadl_epi64(from.cast())))
 });
 
 impl Lanes for F64 {
@@ -89,6 +110,7 @@ impl Lanes for F64 {
     type Q = f64;
     type V = __m256d;
     const N: usize = 4;
+    const HOLDS: bool = true;
     #[inline(always)]
     unsafe fn zero() -> __m256d {
         // SAFETY: the caller has the features.
@@ -208,10 +230,42 @@ impl Bytes for U8 {
     }
 }
 
+impl Twins for F32 {
+    #[inline(always)]
+    unsafe fn swap(v: __m256) -> __m256 {
+        // SAFETY: the caller has the features.
+        unsafe { _mm256_permute_ps::<0b10_11_00_01>(v) }
+    }
+    #[inline(always)]
+    unsafe fn alternating_sum(v: __m256) -> f64 {
+        // SAFETY: the caller has the features.
+        unsafe {
+            Self::sum(_mm256_xor_ps(
+                v,
+                _mm256_castsi256_ps(_mm256_set1_epi64x(i64::MIN)),
+            ))
+        }
+    }
+}
+
+impl Twins for F64 {
+    #[inline(always)]
+    unsafe fn swap(v: __m256d) -> __m256d {
+        // SAFETY: the caller has the features.
+        unsafe { _mm256_permute_pd::<0b0101>(v) }
+    }
+    #[inline(always)]
+    unsafe fn alternating_sum(v: __m256d) -> f64 {
+        // SAFETY: the caller has the features.
+        unsafe { Self::sum(_mm256_xor_pd(v, _mm256_setr_pd(0.0, -0.0, 0.0, -0.0))) }
+    }
+}
+
 kernels! {
     "avx2,fma,f16c";
     floats: f32 => F32, f16 => F16, bf16 => Bf16, f64 => F64;
-    bytes: i8 => I8, u8 => U8;
+    complex: Complex64 => F32, Complex128 => F64;
+    bytes: i8 => (I8, WideI8), u8 => (U8, WideU8);
     small: i16, i32, u16, u32;
     plain: i64, u64
 }

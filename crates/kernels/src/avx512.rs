@@ -1,13 +1,22 @@
 //! AVX-512 (F, BW, VL, DQ, VNNI) registers.
 
+mod bits;
+pub(crate) mod brain;
+mod bytes;
+mod words;
+
 use std::arch::x86_64::*;
 
 use half::{bf16, f16};
 
 use crate::{
-    bytes::Bytes,
-    lanes::{Lanes, kernels},
+    lanes::{Lanes, Twins},
+    tables::kernels,
 };
+
+pub(crate) use bits::bits_dot;
+use bytes::{I8, U8};
+pub(crate) use words::words;
 
 /// 16 floats of 32 bits.
 pub(crate) struct F32;
@@ -15,16 +24,21 @@ pub(crate) struct F32;
 pub(crate) struct F16;
 /// 16 brain floats, widened.
 pub(crate) struct Bf16;
+/// 16 signed bytes, widened.
+pub(crate) struct WideI8;
+/// 16 unsigned bytes, widened.
+pub(crate) struct WideU8;
 /// 8 floats of 64 bits.
 pub(crate) struct F64;
 
 macro_rules! ps_lanes {
-    ($name:ident, $t:ty, |$from:ident| $load:expr, |$part:ident, $mask:ident| $load_part:expr) => {
+    ($name:ident, $t:ty, $holds:literal, |$from:ident| $load:expr, |$part:ident, $mask:ident| $load_part:expr) => {
         impl Lanes for $name {
             type T = $t;
             type Q = f32;
             type V = __m512;
             const N: usize = 16;
+            const HOLDS: bool = $holds;
             #[inline(always)]
             unsafe fn zero() -> __m512 {
                 // SAFETY: the caller has the features.
@@ -67,6 +81,12 @@ macro_rules! ps_lanes {
                 f64::from(unsafe { _mm512_reduce_add_ps(v) })
             }
             #[inline(always)]
+            unsafe fn three_sums([a, b, c]: [__m512; 3]) -> [f64; 3] {
+                // SAFETY: the caller has the features.
+                let [a, b, c, _] = unsafe { Self::sums([a, b, c, Self::zero()]) };
+                [a, b, c].map(f64::from)
+            }
+            #[inline(always)]
             unsafe fn sums(v: [__m512; 4]) -> [f32; 4] {
                 // SAFETY: the caller has the features; the array has four elements.
                 unsafe {
@@ -79,20 +99,37 @@ macro_rules! ps_lanes {
     };
 }
 
-ps_lanes!(F32, f32, |from| _mm512_loadu_ps(from), |part, mask| {
+ps_lanes!(F32, f32, false, |from| _mm512_loadu_ps(from), |part, mask| {
     _mm512_maskz_loadu_ps(mask, part)
 });
 ps_lanes!(
     F16,
     f16,
+    true,
     |from| _mm512_cvtph_ps(_mm256_loadu_si256(from.cast())),
     |part, mask| _mm512_cvtph_ps(_mm256_maskz_loadu_epi16(mask, part.cast()))
 );
 ps_lanes!(
     Bf16,
     bf16,
+    false,
     |from| widen_bf16(_mm256_loadu_si256(from.cast())),
     |part, mask| widen_bf16(_mm256_maskz_loadu_epi16(mask, part.cast()))
+);
+
+ps_lanes!(
+    WideI8,
+    i8,
+    true,
+    |from| _mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(_mm_loadu_si128(from.cast()))),
+    |part, mask| _mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(_mm_maskz_loadu_epi8(mask, part)))
+);
+ps_lanes!(
+    WideU8,
+    u8,
+    true,
+    |from| _mm512_cvtepi32_ps(_mm512_cvtepu8_epi32(_mm_loadu_si128(from.cast()))),
+    |part, mask| _mm512_cvtepi32_ps(_mm512_cvtepu8_epi32(_mm_maskz_loadu_epi8(mask, part.cast())))
 );
 
 /// As [`sum_of_four`].
@@ -123,6 +160,7 @@ impl Lanes for F64 {
     type Q = f64;
     type V = __m512d;
     const N: usize = 8;
+    const HOLDS: bool = true;
     #[inline(always)]
     unsafe fn zero() -> __m512d {
         // SAFETY: the caller has the features.
@@ -165,80 +203,37 @@ impl Lanes for F64 {
     }
 }
 
-/// 32 bytes, widened.
-pub(crate) struct I8;
-
-impl Bytes for I8 {
-    type T = i8;
-    type V = __m512i;
-    type Sum = __m512i;
-    const N: usize = 32;
+impl Twins for F32 {
     #[inline(always)]
-    unsafe fn zero() -> __m512i {
+    unsafe fn swap(v: __m512) -> __m512 {
         // SAFETY: the caller has the features.
-        unsafe { _mm512_setzero_si512() }
+        unsafe { _mm512_permute_ps::<0b10_11_00_01>(v) }
     }
     #[inline(always)]
-    unsafe fn load(from: *const i8) -> __m512i {
-        // SAFETY: 32 elements are readable; the caller has the features.
-        unsafe { _mm512_cvtepi8_epi16(_mm256_loadu_si256(from.cast())) }
-    }
-    #[inline(always)]
-    unsafe fn sub(a: __m512i, b: __m512i) -> __m512i {
+    unsafe fn alternating_sum(v: __m512) -> f64 {
         // SAFETY: the caller has the features.
-        unsafe { _mm512_sub_epi16(a, b) }
-    }
-    #[inline(always)]
-    unsafe fn multiply_add(sum: __m512i, a: __m512i, b: __m512i) -> __m512i {
-        // SAFETY: the caller has the features.
-        unsafe { _mm512_dpwssd_epi32(sum, a, b) }
-    }
-    #[inline(always)]
-    unsafe fn total(sum: __m512i) -> i64 {
-        // SAFETY: the caller has the features.
-        i64::from(unsafe { _mm512_reduce_add_epi32(sum) })
+        unsafe { Self::sum(_mm512_xor_ps(v, _mm512_castsi512_ps(_mm512_set1_epi64(i64::MIN)))) }
     }
 }
 
-/// 32 bytes, widened.
-pub(crate) struct U8;
-
-impl Bytes for U8 {
-    type T = u8;
-    type V = __m512i;
-    type Sum = __m512i;
-    const N: usize = 32;
+impl Twins for F64 {
     #[inline(always)]
-    unsafe fn zero() -> __m512i {
+    unsafe fn swap(v: __m512d) -> __m512d {
         // SAFETY: the caller has the features.
-        unsafe { _mm512_setzero_si512() }
+        unsafe { _mm512_permute_pd::<0b0101_0101>(v) }
     }
     #[inline(always)]
-    unsafe fn load(from: *const u8) -> __m512i {
-        // SAFETY: 32 elements are readable; the caller has the features.
-        unsafe { _mm512_cvtepu8_epi16(_mm256_loadu_si256(from.cast())) }
-    }
-    #[inline(always)]
-    unsafe fn sub(a: __m512i, b: __m512i) -> __m512i {
+    unsafe fn alternating_sum(v: __m512d) -> f64 {
         // SAFETY: the caller has the features.
-        unsafe { _mm512_sub_epi16(a, b) }
-    }
-    #[inline(always)]
-    unsafe fn multiply_add(sum: __m512i, a: __m512i, b: __m512i) -> __m512i {
-        // SAFETY: the caller has the features.
-        unsafe { _mm512_dpwssd_epi32(sum, a, b) }
-    }
-    #[inline(always)]
-    unsafe fn total(sum: __m512i) -> i64 {
-        // SAFETY: the caller has the features.
-        i64::from(unsafe { _mm512_reduce_add_epi32(sum) })
+        unsafe { Self::sum(_mm512_mask_sub_pd(v, 0b1010_1010, _mm512_setzero_pd(), v)) }
     }
 }
 
 kernels! {
-    "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,avx2,fma,f16c";
+    "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,avx2,fma,f16c,bmi2";
     floats: f32 => F32, f16 => F16, bf16 => Bf16, f64 => F64;
-    bytes: i8 => I8, u8 => U8;
+    complex: Complex64 => F32, Complex128 => F64;
+    bytes: i8 => (I8, WideI8), u8 => (U8, WideU8);
     small: i16, i32, u16, u32;
     plain: i64, u64
 }

@@ -2,6 +2,8 @@
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use crate::words::words;
+
 /// A fixed-length set of indices, one bit each.
 ///
 /// Invariants: bits at and beyond `len` in the last word are zero, so that counting and combining need no mask;
@@ -114,7 +116,7 @@ impl Bitset {
         if known != UNKNOWN {
             return known;
         }
-        let ones = self.words.iter().map(|word| word.count_ones() as usize).sum();
+        let ones = (words().count)(&self.words);
         self.ones.store(ones, Ordering::Relaxed);
         ones
     }
@@ -125,7 +127,7 @@ impl Bitset {
             return 0;
         };
         let first = first & (u64::MAX << (start % BITS));
-        first.count_ones() as usize + rest.iter().map(|word| word.count_ones() as usize).sum::<usize>()
+        first.count_ones() as usize + (words().count)(rest)
     }
 
     fn changed(&mut self) {
@@ -136,35 +138,27 @@ impl Bitset {
     pub fn and_with(&mut self, other: &Bitset) {
         self.changed();
         let shared = self.words.len().min(other.words.len());
-        for (word, other) in self.words.iter_mut().zip(&other.words) {
-            *word &= other;
-        }
+        (words().and)(&mut self.words, &other.words);
         self.words[shared..].fill(0);
     }
 
     /// Adds what is in `other`, as far as this set's length reaches.
     pub fn or_with(&mut self, other: &Bitset) {
         self.changed();
-        for (word, other) in self.words.iter_mut().zip(&other.words) {
-            *word |= other;
-        }
+        (words().or)(&mut self.words, &other.words);
         self.mask_tail();
     }
 
     /// Takes out what is in `other`.
     pub fn andnot_with(&mut self, other: &Bitset) {
         self.changed();
-        for (word, other) in self.words.iter_mut().zip(&other.words) {
-            *word &= !other;
-        }
+        (words().andnot)(&mut self.words, &other.words);
     }
 
     /// Turns the set into its complement.
     pub fn not(&mut self) {
         self.changed();
-        for word in &mut self.words {
-            *word = !*word;
-        }
+        (words().not)(&mut self.words);
         self.mask_tail();
     }
 

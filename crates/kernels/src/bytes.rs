@@ -59,42 +59,52 @@ unsafe fn walk<B: Bytes, const SUMS: usize>(
     totals.map(|total| total as f64)
 }
 
+/// The kernels of bytes of one instruction set.
+///
 /// # Safety
-/// The target features of `B`.
-#[inline(always)]
-pub(crate) unsafe fn l2<B: Bytes>(a: &[B::T], b: &[B::T]) -> f64 {
-    // SAFETY: the caller has the features.
-    let [sum] = unsafe {
-        walk::<B, 1>(a, b, |[sum], x, y| {
-            let d = B::sub(x, y);
-            [B::multiply_add(sum, d, d)]
-        })
-    };
-    sum
+/// Every function needs the implementor's target features.
+pub(crate) trait Products {
+    /// Stored element, one byte.
+    type T;
+    unsafe fn l2(a: &[Self::T], b: &[Self::T]) -> f64;
+    unsafe fn dot(a: &[Self::T], b: &[Self::T]) -> f64;
+    unsafe fn cosine(a: &[Self::T], b: &[Self::T]) -> f64;
 }
 
-/// # Safety
-/// The target features of `B`.
-#[inline(always)]
-pub(crate) unsafe fn dot<B: Bytes>(a: &[B::T], b: &[B::T]) -> f64 {
-    // SAFETY: the caller has the features.
-    let [sum] = unsafe { walk::<B, 1>(a, b, |[sum], x, y| [B::multiply_add(sum, x, y)]) };
-    sum
-}
+impl<B: Bytes> Products for B {
+    type T = B::T;
 
-/// # Safety
-/// The target features of `B`.
-#[inline(always)]
-pub(crate) unsafe fn cosine<B: Bytes>(a: &[B::T], b: &[B::T]) -> f64 {
-    // SAFETY: the caller has the features.
-    let [ab, aa, bb] = unsafe {
-        walk::<B, 3>(a, b, |[ab, aa, bb], x, y| {
-            [
-                B::multiply_add(ab, x, y),
-                B::multiply_add(aa, x, x),
-                B::multiply_add(bb, y, y),
-            ]
-        })
-    };
-    cosine_of(ab, aa, bb)
+    #[inline(always)]
+    unsafe fn l2(a: &[B::T], b: &[B::T]) -> f64 {
+        // SAFETY: the caller has the features.
+        let [sum] = unsafe {
+            walk::<B, 1>(a, b, |[sum], x, y| {
+                let d = B::sub(x, y);
+                [B::multiply_add(sum, d, d)]
+            })
+        };
+        sum
+    }
+
+    #[inline(always)]
+    unsafe fn dot(a: &[B::T], b: &[B::T]) -> f64 {
+        // SAFETY: the caller has the features.
+        let [sum] = unsafe { walk::<B, 1>(a, b, |[sum], x, y| [B::multiply_add(sum, x, y)]) };
+        sum
+    }
+
+    #[inline(always)]
+    unsafe fn cosine(a: &[B::T], b: &[B::T]) -> f64 {
+        // SAFETY: the caller has the features.
+        let [ab, aa, bb] = unsafe {
+            walk::<B, 3>(a, b, |[ab, aa, bb], x, y| {
+                [
+                    B::multiply_add(ab, x, y),
+                    B::multiply_add(aa, x, x),
+                    B::multiply_add(bb, y, y),
+                ]
+            })
+        };
+        cosine_of(ab, aa, bb)
+    }
 }

@@ -51,6 +51,11 @@ fn unchecked(simd: Simd) -> Codes {
             bytes: crate::avx2::code_dot,
             nibbles: crate::avx2::nibble_dot,
         },
+        #[cfg(target_arch = "aarch64")]
+        Simd::Neon => Codes {
+            bytes: crate::neon::code_dot,
+            nibbles: crate::neon::nibble_dot,
+        },
         _ => Codes {
             bytes: scalar,
             nibbles: scalar_nibbles,

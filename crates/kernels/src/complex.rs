@@ -1,6 +1,6 @@
 //! Complex numbers as pairs of reals, so that the real kernels serve them.
 
-use crate::Number;
+use crate::{Simd, scalar};
 
 /// A complex number: real part, then imaginary part, with no padding.
 #[repr(C)]
@@ -23,17 +23,41 @@ pub(crate) fn reals<T>(numbers: &[Complex<T>]) -> &[T] {
     unsafe { std::slice::from_raw_parts(numbers.as_ptr().cast(), numbers.len() * 2) }
 }
 
-/// The Hermitian inner product `Σ conj(a)·b`.
-///
-/// # Panics
-/// If the lengths differ.
-pub fn hermitian<T: Number>(a: &[Complex<T>], b: &[Complex<T>]) -> Complex128 {
-    assert_eq!(a.len(), b.len(), "vectors of different lengths");
-    let mut sum = Complex128::default();
-    for (a, b) in a.iter().zip(b) {
-        let (ar, ai, br, bi) = (a.re.wide(), a.im.wide(), b.re.wide(), b.im.wide());
-        sum.re += ar * br + ai * bi;
-        sum.im += ar * bi - ai * br;
-    }
-    sum
+/// A kernel of the Hermitian product.
+pub type HermitianFn<T> = fn(&[T], &[T]) -> Complex128;
+
+/// A complex type that has a kernel for the Hermitian product.
+pub trait Hermitian: Sized + 'static {
+    /// The kernel of an instruction set; the caller has checked that the machine has it.
+    #[doc(hidden)]
+    fn hermitian_unchecked(simd: Simd) -> HermitianFn<Self>;
 }
+
+/// The Hermitian inner product `Σ conj(a)·b`; the rest of the longer vector is ignored.
+pub fn hermitian<T: Hermitian>(a: &[T], b: &[T]) -> Complex128 {
+    T::hermitian_unchecked(Simd::active())(a, b)
+}
+
+/// The Hermitian product of a given instruction set, where this machine has it.
+pub fn hermitian_at<T: Hermitian>(simd: Simd) -> Option<HermitianFn<T>> {
+    simd.is_supported().then(|| T::hermitian_unchecked(simd))
+}
+
+macro_rules! hermitian {
+    ($($t:ident),*) => {
+        $(impl Hermitian for $t {
+            fn hermitian_unchecked(simd: Simd) -> HermitianFn<Self> {
+                match simd {
+                    #[cfg(target_arch = "x86_64")]
+                    Simd::Avx512 => crate::avx512::hermitian::$t(),
+                    #[cfg(target_arch = "x86_64")]
+                    Simd::Avx2 => crate::avx2::hermitian::$t(),
+                    #[cfg(target_arch = "aarch64")]
+                    Simd::Neon => crate::neon::hermitian::$t(),
+                    _ => scalar::hermitian,
+                }
+            }
+        })*
+    };
+}
+hermitian!(Complex64, Complex128);

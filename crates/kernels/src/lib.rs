@@ -7,6 +7,7 @@
 //! is `1 - cosine similarity`, and 1 when either vector is zero. For complex types `dot` is the real part of the
 //! Hermitian product `Σ conj(a)·b`; [`hermitian`] gives both parts.
 
+mod bits;
 pub mod bitset;
 #[cfg(target_arch = "x86_64")]
 mod bytes;
@@ -16,12 +17,17 @@ mod dispatch;
 mod element;
 mod integer;
 mod integer_rows;
+mod lane_pairs;
+mod lane_rows;
 mod lanes;
 mod pair;
 mod prefetch;
 mod rotate;
 mod rows;
 pub mod scalar;
+mod tables;
+mod wide;
+mod words;
 
 #[cfg(target_arch = "x86_64")]
 mod avx2;
@@ -30,10 +36,11 @@ mod avx512;
 #[cfg(target_arch = "aarch64")]
 mod neon;
 
+pub use bits::{Bits, BitsFn, bits, bits_at};
 pub use bitset::Bitset;
 pub use codes::{CODE_LANE, CodeFn, Codes, NibbleFn, codes, codes_at};
-pub use complex::{Complex, Complex64, Complex128, hermitian};
-pub use dispatch::{SIMD_ENV, Simd};
+pub use complex::{Complex, Complex64, Complex128, Hermitian, HermitianFn, hermitian, hermitian_at};
+pub use dispatch::{SIMD_ENV, Simd, UnknownSimd};
 pub use element::{Element, Metric, Number};
 pub use half::{bf16, f16};
 pub use pair::{Pair, Paired, pair, pair_at};

@@ -3,9 +3,10 @@
 use std::num::NonZero;
 use std::thread::available_parallelism;
 
+use longbow_kernels::{SIMD_ENV, Simd, UnknownSimd};
 use longbow_node::config::{NodeConfig, Setting, Settings};
 use longbow_storage::Options;
-use longbow_types::{Result, Role};
+use longbow_types::{Error, ErrorCode, Result, Role};
 
 /// Settings of a shard, besides those that every role has.
 pub const SETTINGS: &[Setting] = &[
@@ -61,6 +62,7 @@ pub struct Config {
 impl Config {
     /// Reads and checks the settings.
     pub fn from_settings(settings: &Settings) -> Result<Self> {
+        checked(Simd::from_env())?;
         let cores = available_parallelism().map_or(1, NonZero::get);
         let threads = |key: &str, default: usize| {
             let asked = settings.usize(key, 0..=1_024)?;
@@ -78,5 +80,30 @@ impl Config {
             build_threads: threads("shard.build_threads", cores.div_ceil(2))?,
             apply_threads: threads("shard.apply_threads", cores.min(4))?,
         })
+    }
+}
+
+/// Refuses an instruction set that is not there: the kernels would pass over it without a word.
+fn checked(simd: Result<Option<Simd>, UnknownSimd>) -> Result<()> {
+    simd.map(drop).map_err(|error| {
+        Error::new(ErrorCode::InvalidValue, error.to_string())
+            .field(SIMD_ENV)
+            .limit(UnknownSimd::accepted())
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_instruction_set_that_is_not_there_is_refused() {
+        let error = checked(Simd::forced("avx1024")).unwrap_err();
+        assert_eq!(
+            (error.code, error.field.as_deref()),
+            (ErrorCode::InvalidValue, Some(SIMD_ENV))
+        );
+        assert!(error.limit.is_some_and(|limit| limit.contains("scalar")));
+        assert!(checked(Simd::forced("scalar")).is_ok() && checked(Ok(None)).is_ok());
     }
 }

@@ -6,6 +6,7 @@
 mod cached;
 mod counting;
 mod index;
+mod kernels;
 mod log;
 mod report;
 mod run;

@@ -121,3 +121,56 @@ fn equal_rows_are_equally_far_wherever_they_stand() {
     check::<u16, f32>(|x| (x.abs() * 3e4) as u16);
     check::<i64, f64>(|x| (x * 4e15) as i64);
 }
+
+/// Vectors whose squares overflow 32 bits, or vanish in them: each answer is the twin's, rounded to 32 bits.
+#[test]
+fn huge_and_tiny_rows_agree_with_the_twin() {
+    fn check<T: Stored<Query = Q>, Q: Number>(make: fn(f32) -> T, scales: &[f32]) {
+        let mut rng = SmallRng::seed_from_u64(9);
+        let padded = 5 * T::LANE;
+        for &scale in scales {
+            for &query_scale in scales {
+                let table = Table::<T>::new(7, padded, || make(rng.random_range(-2.0..2.0) * scale));
+                let query: Vec<Q> = (0..padded)
+                    .map(|_| T::query_from_f32(rng.random_range(-2.0..2.0) * query_scale))
+                    .collect();
+                let rows: Vec<*const T> = (0..7).map(|row| table.row(row).as_ptr()).collect();
+                for simd in Simd::ALL {
+                    let Some(kernels) = rows_at::<T>(simd) else {
+                        continue;
+                    };
+                    let (mut l2, mut dot) = ([f32::NAN; 7], [f32::NAN; 7]);
+                    // SAFETY: lengths are multiples of the lane, rows are aligned and as long as the query.
+                    unsafe {
+                        (kernels.l2)(&query, &rows, &mut l2);
+                        (kernels.dot)(&query, &rows, &mut dot);
+                    }
+                    let wide_query: Vec<f64> = query.iter().map(|x| x.wide()).collect();
+                    for row in 0..7 {
+                        let wide: Vec<f64> = table.row(row).iter().map(|x| x.wide()).collect();
+                        let sizes: f64 = wide.iter().zip(&wide_query).map(|(x, q)| (x * q).abs()).sum();
+                        let exact = scalar::l2(&wide_query, &wide);
+                        for (got, twin, size) in [
+                            (l2[row], exact, exact),
+                            (dot[row], scalar::dot(&wide_query, &wide), sizes),
+                        ] {
+                            let bound = (padded as f64 / 4.0 + 8.0) / (1u64 << 24) as f64 * size + 1e-36;
+                            let near = (f64::from(got) - twin).abs() <= bound;
+                            // An infinity of the right sign is what a 32-bit answer says of anything larger.
+                            let beyond = twin.abs() + bound >= f64::from(f32::MAX)
+                                && f64::from(got) == f64::INFINITY.copysign(twin);
+                            assert!(near || beyond, "{simd:?} {scale} {query_scale} {got} {twin}");
+                        }
+                    }
+                }
+            }
+        }
+    }
+    let scales = [1.0, 1e30, 1e-30, 1e19, 1e-19];
+    check::<f32, f32>(|x| x, &scales);
+    check::<bf16, f32>(bf16::from_f32, &scales);
+    check::<f64, f64>(f64::from, &scales);
+    check::<f16, f32>(f16::from_f32, &[1.0, 1e4, 1e-4, 1e-7]);
+    check::<i32, f64>(|x| x as i32, &[1e9, 1.0]);
+    check::<u16, f32>(|x| x.abs() as u16, &[3e4, 1.0]);
+}

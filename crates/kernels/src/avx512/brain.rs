@@ -1,0 +1,190 @@
+//! Brain floats: pairs multiplied by AVX512-BF16 where the machine has it; differences of widened ones.
+
+use std::arch::x86_64::*;
+
+use half::bf16;
+
+use super::float_sum_of_four;
+use crate::{
+    lane_pairs::checked_cosine,
+    tables::pair_of,
+    wide::{self, is_sound},
+};
+
+/// Elements in a register.
+const N: usize = 32;
+
+/// What is added up of every register of two vectors.
+///
+/// Functions of a trait, because closures are not always inlined and would then lack the target features.
+///
+/// # Safety
+/// AVX-512 F, BW and BF16.
+trait Steps<const SUMS: usize> {
+    unsafe fn step(sums: &mut [__m512; SUMS], x: __m512i, y: __m512i);
+}
+
+/// Adds up over both vectors in two chains, which short vectors need not wait long to join; the last registers are filled up with zeros.
+///
+/// # Safety
+/// AVX-512 F, BW and BF16, BMI2.
+#[inline(always)]
+unsafe fn walk<S: Steps<SUMS>, const SUMS: usize>(a: &[bf16], b: &[bf16]) -> [__m512; SUMS] {
+    const CHAINS: usize = 2;
+    /// What is left to the first chain: a few registers cost less in one simple loop.
+    const LONG: usize = 4 * N;
+    let len = a.len().min(b.len());
+    let (a, b) = (a.as_ptr(), b.as_ptr());
+    // SAFETY: every load is of elements below `len`, masked where the register reaches beyond; the caller has the
+    // features.
+    unsafe {
+        let mut sums = [[_mm512_setzero_ps(); SUMS]; CHAINS];
+        let mut at = 0;
+        while at + LONG <= len {
+            for (chain, sums) in sums.iter_mut().enumerate() {
+                let at = at + chain * N;
+                S::step(sums, load(a.add(at)), load(b.add(at)));
+            }
+            at += CHAINS * N;
+        }
+        while at + N <= len {
+            S::step(&mut sums[0], load(a.add(at)), load(b.add(at)));
+            at += N;
+        }
+        if at < len {
+            let mask = _bzhi_u32(u32::MAX, (len - at) as u32);
+            let x = _mm512_maskz_loadu_epi16(mask, a.add(at).cast());
+            let y = _mm512_maskz_loadu_epi16(mask, b.add(at).cast());
+            S::step(&mut sums[1], x, y);
+        }
+        let [mut even, odd] = sums;
+        for (even, odd) in even.iter_mut().zip(odd) {
+            *even = _mm512_add_ps(*even, odd);
+        }
+        even
+    }
+}
+
+/// # Safety
+/// AVX-512 F; 32 readable elements.
+#[inline(always)]
+unsafe fn load(from: *const bf16) -> __m512i {
+    // SAFETY: passed on to the caller.
+    unsafe { _mm512_loadu_si512(from.cast()) }
+}
+
+/// Adds the products of neighbouring pairs.
+///
+/// # Safety
+/// AVX512-BF16.
+#[inline(always)]
+unsafe fn multiply_add(sum: __m512, a: __m512i, b: __m512i) -> __m512 {
+    // SAFETY: registers of any type have the same bits; the caller has the features.
+    unsafe {
+        _mm512_dpbf16_ps(
+            sum,
+            std::mem::transmute::<__m512i, __m512bh>(a),
+            std::mem::transmute::<__m512i, __m512bh>(b),
+        )
+    }
+}
+
+/// Products.
+struct Dot;
+/// Products with each other and with themselves.
+struct Cosine;
+/// Squared differences. Even and odd elements are widened apart: a shift and a mask for each 32.
+struct L2;
+
+impl Steps<1> for Dot {
+    #[inline(always)]
+    unsafe fn step([sum]: &mut [__m512; 1], x: __m512i, y: __m512i) {
+        // SAFETY: the caller has the features.
+        unsafe { *sum = multiply_add(*sum, x, y) };
+    }
+}
+
+impl Steps<3> for Cosine {
+    #[inline(always)]
+    unsafe fn step([ab, aa, bb]: &mut [__m512; 3], x: __m512i, y: __m512i) {
+        // SAFETY: the caller has the features.
+        unsafe {
+            *ab = multiply_add(*ab, x, y);
+            *aa = multiply_add(*aa, x, x);
+            *bb = multiply_add(*bb, y, y);
+        }
+    }
+}
+
+impl Steps<1> for L2 {
+    #[inline(always)]
+    unsafe fn step([sum]: &mut [__m512; 1], x: __m512i, y: __m512i) {
+        // SAFETY: the caller has the features.
+        unsafe {
+            let mask = _mm512_set1_epi32(0xFFFF_0000_u32 as i32);
+            let even = _mm512_sub_ps(
+                _mm512_castsi512_ps(_mm512_slli_epi32::<16>(x)),
+                _mm512_castsi512_ps(_mm512_slli_epi32::<16>(y)),
+            );
+            let odd = _mm512_sub_ps(
+                _mm512_castsi512_ps(_mm512_and_si512(x, mask)),
+                _mm512_castsi512_ps(_mm512_and_si512(y, mask)),
+            );
+            *sum = _mm512_fmadd_ps(odd, odd, _mm512_fmadd_ps(even, even, *sum));
+        }
+    }
+}
+
+/// # Safety
+/// AVX512-BF16, BMI2.
+#[inline(always)]
+unsafe fn product(a: &[bf16], b: &[bf16]) -> f64 {
+    // SAFETY: the caller has the features.
+    let sum = unsafe {
+        let [sum] = walk::<Dot, 1>(a, b);
+        f64::from(_mm512_reduce_add_ps(sum))
+    };
+    if is_sound(sum) { sum } else { wide::dot(a, b) }
+}
+
+/// # Safety
+/// AVX512-BF16, BMI2.
+#[inline(always)]
+unsafe fn angle(a: &[bf16], b: &[bf16]) -> f64 {
+    let mut four = [0.0f32; 4];
+    // SAFETY: the array has four elements; the caller has the features.
+    unsafe {
+        let [ab, aa, bb] = walk::<Cosine, 3>(a, b);
+        _mm_storeu_ps(
+            four.as_mut_ptr(),
+            float_sum_of_four([ab, aa, bb, _mm512_setzero_ps()]),
+        );
+    }
+    let [ab, aa, bb, _] = four;
+    checked_cosine(false, a, b, [ab.into(), aa.into(), bb.into()])
+}
+
+/// # Safety
+/// AVX-512 F and BW, BMI2.
+#[inline(always)]
+unsafe fn distance(a: &[bf16], b: &[bf16]) -> f64 {
+    // SAFETY: the caller has the features.
+    let sum = unsafe {
+        let [sum] = walk::<L2, 1>(a, b);
+        f64::from(_mm512_reduce_add_ps(sum))
+    };
+    if is_sound(sum) { sum } else { wide::l2(a, b) }
+}
+
+pair_of! { "avx512f,avx512bw,avx512vl,avx512dq,avx512bf16,bmi2"; extended, bf16; |a, b|
+    distance(a, b), product(a, b), angle(a, b)
+}
+
+/// The kernels of pairs.
+pub(crate) fn pair() -> crate::Pair<bf16> {
+    if crate::dispatch::has_bf16() {
+        extended()
+    } else {
+        super::pair::bf16()
+    }
+}

@@ -1,0 +1,3 @@
+//! Bitsets.
+
+crate::tables::words_of! { "neon" }
