@@ -18,6 +18,7 @@ mod context;
 mod error;
 mod graph;
 mod hnsw;
+mod image;
 mod index;
 mod key;
 mod link;
@@ -38,6 +39,7 @@ mod visited;
 mod waiting;
 
 pub use error::{Cancelled, Error};
+pub use image::{ImageError, ImageMemory, ImageSummary, verify_image};
 pub use index::VectorIndex;
 pub use longbow_kernels::{Bitset, Element, Metric};
 pub use params::{Mode, Neighbor, Params, Quantization, SearchParams, Stats};
