@@ -157,7 +157,33 @@ impl VectorIndex {
     /// Those of `out`; [`io::ErrorKind::Unsupported`] on a big-endian machine; [`io::ErrorKind::InvalidInput`] if vectors
     /// have more than 2^20 dimensions.
     pub fn write_image(&self, upto: u32, out: &mut dyn Write) -> io::Result<ImageSummary> {
-        self.inner.write_image(&mut self.header(), upto, out)
+        self.inner.write_image(&mut self.header(), upto, None, out)
+    }
+
+    /// The slots in an order in which neighbours lie near each other, without those that are free. For
+    /// [`VectorIndex::write_image_in_order`].
+    pub fn locality_order(&self) -> Vec<u32> {
+        self.inner.locality_order()
+    }
+
+    /// As [`VectorIndex::write_image`], with slot `order[new]` of this index as slot `new` of the image, and without
+    /// those that are not in `order`. Links to these are left out too: take them out by [`VectorIndex::vacuum`] first,
+    /// or leave them in and removed.
+    ///
+    /// # Errors
+    /// As [`VectorIndex::write_image`], and [`io::ErrorKind::InvalidInput`] if `order` names a slot twice or one that was
+    /// never appended.
+    pub fn write_image_in_order(&self, order: &[u32], out: &mut dyn Write) -> io::Result<ImageSummary> {
+        let mut seen = Bitset::new(self.len() as usize);
+        for &slot in order {
+            if slot as usize >= seen.len() || seen.get(slot as usize) {
+                let reason = format!("the order has slot {slot} twice, or it was never appended");
+                return Err(io::Error::new(io::ErrorKind::InvalidInput, reason));
+            }
+            seen.set(slot as usize);
+        }
+        self.inner
+            .write_image(&mut self.header(), u32::MAX, Some(order), out)
     }
 
     fn header(&self) -> Header {
@@ -229,7 +255,14 @@ trait Erased: Send + Sync {
     fn linked(&self) -> u32;
     fn remove(&self, slot: u32);
     fn bytes(&self, slot: u32) -> &[u8];
-    fn write_image(&self, header: &mut Header, upto: u32, out: &mut dyn Write) -> io::Result<ImageSummary>;
+    fn write_image(
+        &self,
+        header: &mut Header,
+        upto: u32,
+        order: Option<&[u32]>,
+        out: &mut dyn Write,
+    ) -> io::Result<ImageSummary>;
+    fn locality_order(&self) -> Vec<u32>;
     fn search(
         &self,
         query: &[f32],
@@ -277,8 +310,18 @@ impl<S: Points> Erased for Hnsw<S> {
         self.bytes(slot)
     }
 
-    fn write_image(&self, header: &mut Header, upto: u32, out: &mut dyn Write) -> io::Result<ImageSummary> {
-        self.save(header, upto, None, out)
+    fn write_image(
+        &self,
+        header: &mut Header,
+        upto: u32,
+        order: Option<&[u32]>,
+        out: &mut dyn Write,
+    ) -> io::Result<ImageSummary> {
+        self.save(header, upto, order, out)
+    }
+
+    fn locality_order(&self) -> Vec<u32> {
+        self.locality_order()
     }
 
     fn search(

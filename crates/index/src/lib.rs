@@ -22,6 +22,7 @@ mod image;
 mod index;
 mod key;
 mod link;
+mod order;
 mod params;
 mod plan;
 mod progress;

@@ -1,6 +1,8 @@
 //! An index that was written and opened again is the index it was, and lives on.
 
-use longbow_index::{Bitset, Element, Metric, Mode, Params, Quantization, SearchParams, VectorIndex};
+use longbow_index::{
+    Bitset, Element, Metric, Mode, Params, Quantization, SearchParams, VectorIndex, verify_image,
+};
 use rand::{SeedableRng, rngs::SmallRng, seq::SliceRandom};
 
 use crate::{
@@ -246,4 +248,88 @@ fn an_image_of_memory_that_lies_badly_is_refused() {
     let error = VectorIndex::from_image(map).err().unwrap();
     assert_eq!(error, longbow_index::ImageError::Misaligned);
     drop(memory(&written));
+}
+
+#[test]
+fn slots_may_lie_in_another_order() {
+    for quantization in QUANTIZATIONS {
+        let rows = clustered(2_000, 16, 81);
+        let queries = clustered(60, 16, 82);
+        let mut table = Table::new(quantization, &rows);
+        (0..500).for_each(|slot| table.remove(slot * 3));
+        table.vacuum();
+        table.insert(&clustered(100, 16, 84));
+        table.index.link(50);
+        let order = table.index.locality_order();
+        // Everything but what is free.
+        let mut sorted = order.clone();
+        sorted.sort_unstable();
+        sorted.dedup();
+        assert_eq!((sorted.len(), order.len()), (1_600, 1_600));
+        assert!(order.iter().all(|&slot| table.rows[slot as usize].is_some()));
+
+        let mut out = Vec::new();
+        let summary = table.index.write_image_in_order(&order, &mut out).unwrap();
+        assert_eq!(
+            (summary.slots, summary.linked, summary.unlinked),
+            (1_600, 1_550, 50)
+        );
+        assert_eq!((summary.free, summary.links_dropped), (0, 0));
+        assert_eq!(verify_image(&out, &|| false), Ok(true));
+        let mut ordered = Table {
+            index: opened(&out),
+            rows: order
+                .iter()
+                .map(|&slot| table.rows[slot as usize].clone())
+                .collect(),
+            removed: 0,
+        };
+        // The same graph under other names: the same work, the same distances.
+        let params = SearchParams {
+            k: 10,
+            ef: 40,
+            mode: Mode::Auto,
+        };
+        for query in &queries {
+            let ask = |table: &Table| {
+                let (found, stats) = table
+                    .index
+                    .search(query, &params, &table.live(), &|| false)
+                    .unwrap();
+                let distances: Vec<u32> = found.iter().map(|found| found.distance.to_bits()).collect();
+                (distances, stats.exact)
+            };
+            assert_eq!(ask(&ordered), ask(&table));
+        }
+        assert_eq!(ordered.lost(), 0);
+        ordered.link();
+        ordered.insert(&clustered(500, 16, 83));
+        ordered.link();
+        assert_eq!(ordered.lost(), 0);
+
+        // Live rows may be left out as well; whoever lost the way waits.
+        let half: Vec<u32> = order.iter().copied().filter(|slot| slot % 2 == 0).collect();
+        let mut out = Vec::new();
+        let summary = table.index.write_image_in_order(&half, &mut out).unwrap();
+        assert!(summary.links_dropped > 0);
+        let left = Table {
+            index: opened(&out),
+            rows: half
+                .iter()
+                .map(|&slot| table.rows[slot as usize].clone())
+                .collect(),
+            removed: 0,
+        };
+        assert!(left.lost() <= 2, "{} lost", left.lost());
+        left.link();
+        assert!(left.lost() <= 2, "{} lost", left.lost());
+
+        for wrong in [vec![1, 1], vec![2_000]] {
+            let error = table
+                .index
+                .write_image_in_order(&wrong, &mut Vec::new())
+                .unwrap_err();
+            assert_eq!(error.kind(), std::io::ErrorKind::InvalidInput);
+        }
+    }
 }
