@@ -161,7 +161,7 @@ impl VectorIndex {
     }
 
     /// The slots in an order in which neighbours lie near each other, without those that are free. For
-    /// [`VectorIndex::write_image_in_order`].
+    /// [`VectorIndex::write_image_in_order`]. Helps little, and only where rows came in no order of their own.
     pub fn locality_order(&self) -> Vec<u32> {
         self.inner.locality_order()
     }
