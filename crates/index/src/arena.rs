@@ -1,17 +1,21 @@
 //! Memory for rows of one size that never moves: chunks that double, found by the slot's leading bit.
 //!
-//! Chunk `c` holds `FIRST << c` rows, so a directory of two dozen pointers covers every slot, a small index takes
-//! little, and a large one lies in a few mappings big enough for huge pages. Pages are touched on first write only.
+//! Chunk 0 holds the rows that were there at first, in an image; there are none in a new arena. Chunk `c` above holds
+//! `FIRST << (c - 1)` rows, so a directory of two dozen pointers covers every slot, a small index takes little, and a
+//! large one lies in a few mappings big enough for huge pages. Pages are touched on first write only.
 
-use std::sync::atomic::{AtomicPtr, Ordering};
+use std::sync::{
+    Arc,
+    atomic::{AtomicPtr, Ordering},
+};
 
 use parking_lot::Mutex;
 
-use crate::error::Error;
+use crate::{error::Error, image::ImageMemory};
 
-/// Log2 of the rows in the first chunk.
+/// Log2 of the rows in chunk 1.
 const FIRST_LOG: u32 = 8;
-const CHUNKS: usize = (33 - FIRST_LOG) as usize;
+const CHUNKS: usize = (34 - FIRST_LOG) as usize;
 /// Mappings of at least this size ask for huge pages.
 const HUGE_BYTES_MIN: usize = 4 << 20;
 const HUGE_PAGE: usize = 2 << 20;
@@ -21,7 +25,11 @@ pub(crate) struct Arena {
     /// Per chunk: where row 0 *would* lie if the chunk reached down to it, so that a row is one multiply away.
     origins: [AtomicPtr<u8>; CHUNKS],
     stride: usize,
+    /// Rows of chunk 0.
+    mapped: u64,
+    /// Chunks 1, 2, …
     owned: Mutex<Vec<Block>>,
+    _image: Option<Arc<ImageMemory>>,
 }
 
 impl Arena {
@@ -31,7 +39,29 @@ impl Arena {
         Self {
             origins: [const { AtomicPtr::new(std::ptr::null_mut()) }; CHUNKS],
             stride,
+            mapped: 0,
             owned: Mutex::new(Vec::new()),
+            _image: None,
+        }
+    }
+
+    /// As [`Arena::new`], with `rows` rows that lie in an image from byte `offset` on, a multiple of 64.
+    pub(crate) fn mapped(stride: usize, rows: usize, offset: usize, image: Arc<ImageMemory>) -> Self {
+        let end = rows
+            .checked_mul(stride)
+            .and_then(|bytes| bytes.checked_add(offset));
+        assert!(
+            end.is_some_and(|end| end <= image.as_ref().as_ref().len()),
+            "the image is that long"
+        );
+        let arena = Self {
+            mapped: rows as u64,
+            ..Self::new(stride)
+        };
+        arena.origins[0].store(image.start().wrapping_add(offset), Ordering::Release);
+        Self {
+            _image: Some(image),
+            ..arena
         }
     }
 
@@ -42,17 +72,17 @@ impl Arena {
 
     /// Makes rows `0..rows` available.
     pub(crate) fn ensure(&self, rows: usize) -> Result<(), Error> {
+        let mapped = self.mapped as usize;
         let mut owned = self.owned.lock();
-        while owned.len() < CHUNKS && (((1usize << owned.len()) - 1) << FIRST_LOG) < rows {
-            let chunk = owned.len();
-            let count = 1usize << (chunk as u32 + FIRST_LOG);
-            let first = count - (1 << FIRST_LOG);
+        while owned.len() + 1 < CHUNKS && mapped + (((1usize << owned.len()) - 1) << FIRST_LOG) < rows {
+            let count = 1usize << (owned.len() as u32 + FIRST_LOG);
+            let first = mapped + count - (1 << FIRST_LOG);
             let bytes = count
                 .checked_mul(self.stride)
                 .ok_or(Error::OutOfMemory { bytes: usize::MAX })?;
             let block = Block::new(bytes)?;
             let origin = block.start.wrapping_sub(first * self.stride);
-            self.origins[chunk].store(origin, Ordering::Release);
+            self.origins[owned.len() + 1].store(origin, Ordering::Release);
             owned.push(block);
         }
         Ok(())
@@ -61,8 +91,9 @@ impl Arena {
     /// Address of a row that [`Arena::ensure`] has made available; valid as long as the arena.
     #[inline(always)]
     pub(crate) fn row(&self, row: u32) -> *mut u8 {
-        let chunk = (u64::from(row) + (1 << FIRST_LOG)).ilog2() - FIRST_LOG;
-        // SAFETY: a row number has 32 bits, so the chunk is at most 32 - FIRST_LOG = CHUNKS - 1.
+        let beyond = (u64::from(row) + 1).saturating_sub(self.mapped);
+        let chunk = (beyond + (1 << FIRST_LOG) - 1).ilog2() - (FIRST_LOG - 1);
+        // SAFETY: `beyond` is at most 2^32, so the chunk is at most 32 - (FIRST_LOG - 1) = CHUNKS - 1.
         let origin = unsafe { self.origins.get_unchecked(chunk as usize) };
         origin
             .load(Ordering::Acquire)
@@ -71,7 +102,7 @@ impl Arena {
 }
 
 /// One zeroed mapping.
-struct Block {
+pub(crate) struct Block {
     start: *mut u8,
     #[cfg(not(miri))]
     _map: memmap2::MmapMut,
@@ -82,9 +113,16 @@ struct Block {
 // SAFETY: a block is plain memory; who may read or write which bytes is the arena user's protocol.
 unsafe impl Send for Block {}
 
+impl Block {
+    /// Where its bytes begin, on a multiple of 64.
+    pub(crate) fn start(&self) -> *mut u8 {
+        self.start
+    }
+}
+
 #[cfg(not(miri))]
 impl Block {
-    fn new(bytes: usize) -> Result<Self, Error> {
+    pub(crate) fn new(bytes: usize) -> Result<Self, Error> {
         let huge = bytes >= HUGE_BYTES_MIN;
         let asked = if huge {
             bytes.saturating_add(HUGE_PAGE)
@@ -109,7 +147,7 @@ impl Block {
 
 #[cfg(miri)]
 impl Block {
-    fn new(bytes: usize) -> Result<Self, Error> {
+    pub(crate) fn new(bytes: usize) -> Result<Self, Error> {
         let layout =
             std::alloc::Layout::from_size_align(bytes, 64).map_err(|_| Error::OutOfMemory { bytes })?;
         // SAFETY: the size is not zero, because strides and counts are not.
@@ -132,6 +170,29 @@ impl Drop for Block {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn rows_beyond_an_image_follow_those_in_it() {
+        for mapped in [0usize, 1, 7, 255, 256, 300] {
+            let mut memory = ImageMemory::zeroed(64 + 8 * mapped).unwrap();
+            memory.as_mut()[64..].fill(7);
+            let image = Arc::new(memory);
+            let arena = Arena::mapped(8, mapped, 64, Arc::clone(&image));
+            arena.ensure(mapped + 3_000).unwrap();
+            for row in 0..mapped as u32 + 3_000 {
+                // SAFETY: the row was made available, and only this thread uses it.
+                let bytes = unsafe { std::slice::from_raw_parts_mut(arena.row(row), 8) };
+                let expected = if (row as usize) < mapped { 7 } else { 0 };
+                assert_eq!(bytes, [expected; 8], "row {row} of {mapped}");
+                bytes.copy_from_slice(&u64::from(row).to_le_bytes());
+            }
+            for row in 0..mapped as u32 + 3_000 {
+                // SAFETY: as above.
+                let bytes = unsafe { std::slice::from_raw_parts(arena.row(row), 8) };
+                assert_eq!(bytes, u64::from(row).to_le_bytes());
+            }
+        }
+    }
 
     #[test]
     fn rows_are_zeroed_apart_and_never_move() {

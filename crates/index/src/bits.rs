@@ -2,6 +2,8 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use longbow_kernels::Bitset;
+
 use crate::{arena::Arena, error::Error};
 
 /// Bits of slots; all clear at first.
@@ -19,6 +21,15 @@ impl Bits {
     /// Makes the bits of slots `0..slots` available.
     pub(crate) fn ensure(&self, slots: usize) -> Result<(), Error> {
         self.words.ensure(slots.div_ceil(64))
+    }
+
+    /// Sets the bits of a set over `slots` slots; all are clear.
+    pub(crate) fn load(&self, set: &Bitset, slots: usize) -> Result<(), Error> {
+        self.ensure(slots)?;
+        for (at, &word) in (0..).zip(set.words()) {
+            self.word(at).store(word, Ordering::Release);
+        }
+        Ok(())
     }
 
     /// The word of slots `64 * at..64 * (at + 1)`.

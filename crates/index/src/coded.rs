@@ -6,13 +6,14 @@
 //! beside. The error of an inner product of unit vectors is about 5·10⁻⁴ with 8 bits and 6·10⁻³ with 4 at 384
 //! dimensions; answers are refined on the vectors themselves.
 
-use std::ops::Range;
+use std::{io, ops::Range};
 
 use longbow_kernels::{CODE_LANE, CodeFn, Metric, Number, Stored, codes, prefetch_line, prefetch_lines};
 
 use crate::{
     arena::Arena,
     error::Error,
+    image::{Image, ImageError, Saver, Tag},
     rotation::Rotation,
     space::{GROUP, Points, Space},
     store::Store,
@@ -169,6 +170,24 @@ impl<T: Stored, const BITS: u32> Points for Coded<T, BITS> {
         // SAFETY: passed on to the caller; `encode` writes nothing but this slot either.
         unsafe { self.rows.overwrite(slot, bytes) };
         self.encode(slot, &mut Vec::new());
+    }
+
+    fn save(&self, to: &mut Saver<'_>) -> io::Result<()> {
+        self.rows.save(to)?;
+        to.plane(Tag::CODES, &self.codes)?;
+        if self.metric != Metric::Cosine {
+            to.plane(Tag::NORMS, &self.norms)?;
+        }
+        Ok(())
+    }
+
+    fn load(&mut self, image: &Image) -> Result<(), ImageError> {
+        self.rows.load(image)?;
+        self.codes = image.plane(Tag::CODES, self.codes.stride())?;
+        if self.metric != Metric::Cosine {
+            self.norms = image.plane(Tag::NORMS, self.norms.stride())?;
+        }
+        Ok(())
     }
 
     fn rows(&self) -> &Store<T> {

@@ -11,7 +11,7 @@ use parking_lot::{Mutex, MutexGuard};
 use crate::{arena::Arena, error::Error};
 
 const LOCKS: usize = 1024;
-const LEVEL_SHIFT: u32 = 27;
+pub(crate) const LEVEL_SHIFT: u32 = 27;
 /// Highest level a node may have; five bits.
 pub(crate) const LEVEL_MAX: u32 = 31;
 
@@ -57,6 +57,22 @@ impl Graph {
             locks: (0..LOCKS).map(|_| Mutex::new(())).collect(),
             m,
         }
+    }
+
+    /// Bytes of a list on the base level, and above.
+    pub(crate) fn strides(&self) -> (usize, usize) {
+        (self.base.stride(), self.upper.stride())
+    }
+
+    /// Takes over lists that were checked: every link, and every node's place of its upper lists.
+    pub(crate) fn load(&mut self, base: Arena, nodes: Arena, upper: Arena, lists: u32, entry: Option<Entry>) {
+        debug_assert_eq!(self.strides(), (base.stride(), upper.stride()));
+        let packed = entry.map_or(0, |entry| {
+            u64::from(entry.level) << 32 | u64::from(entry.slot + 1)
+        });
+        *self.entry.get_mut() = packed;
+        *self.upper_len.get_mut() = lists;
+        (self.base, self.nodes, self.upper) = (base, nodes, upper);
     }
 
     /// Makes room for the base lists of `slots` slots.

@@ -14,7 +14,7 @@ use crate::{
     params::Params,
     progress::Progress,
     space::Points,
-    vacuum::Vacuum,
+    vacuum::{Pass, Vacuum},
     waiting::Waiting,
 };
 
@@ -28,7 +28,7 @@ const SERIAL_SLOTS: u32 = 256;
 pub(crate) struct Hnsw<S: Points> {
     pub(crate) points: S,
     pub(crate) graph: Graph,
-    progress: Progress,
+    pub(crate) progress: Progress,
     pub(crate) waiting: Waiting,
     /// No search allows these.
     pub(crate) removed: Bits,
@@ -37,7 +37,15 @@ pub(crate) struct Hnsw<S: Points> {
     pub(crate) vacuum: Vacuum,
     serial: Mutex<()>,
     pub(crate) contexts: Contexts<Context<S>>,
-    params: Params,
+    pub(crate) params: Params,
+}
+
+/// What says whether links changed between two looks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Activity {
+    claimed: u32,
+    waiting: usize,
+    free: usize,
 }
 
 impl<S: Points> Hnsw<S> {
@@ -157,6 +165,20 @@ impl<S: Points> Hnsw<S> {
         if !self.linker().link(slot, level, self.len(), context) {
             self.vacuum.unlinked();
         }
+    }
+
+    /// Nothing while something is being linked or a pass is under way. If two looks while the pass is held say the same,
+    /// no link changed between them.
+    pub(crate) fn quiet(&self, pass: &Pass) -> Option<Activity> {
+        let activity = Activity {
+            claimed: self.progress.claimed(),
+            waiting: self.waiting.settled()?,
+            free: self.vacuum.free(),
+        };
+        // A slot that was taken out of the free ones and does not wait yet is still counted as gone.
+        let is_quiet =
+            pass.is_over() && self.vacuum.gone() == activity.free && self.linked() == activity.claimed;
+        is_quiet.then_some(activity)
     }
 
     /// Takes the next slot and leaves it unlinked, as a linker that is slow.

@@ -1,6 +1,9 @@
 //! The index as its users see it, whatever the element type.
 
-use std::ops::Range;
+use std::{
+    io::{self, Write},
+    ops::Range,
+};
 
 use longbow_kernels::{Bitset, Element, Stored, bf16, f16};
 
@@ -8,6 +11,7 @@ use crate::{
     coded::Coded,
     error::{Cancelled, Error},
     hnsw::Hnsw,
+    image::{Header, Image, ImageError, ImageMemory, ImageSummary},
     params::{Neighbor, Params, Quantization, SearchParams, Stats},
     space::Points,
     store::Store,
@@ -16,6 +20,7 @@ use crate::{
 /// An index over the vectors of one dataset partition; see the [crate docs](crate).
 pub struct VectorIndex {
     params: Params,
+    quantization: Quantization,
     inner: Box<dyn Erased>,
 }
 
@@ -27,6 +32,21 @@ impl VectorIndex {
 
     /// An empty index.
     pub fn with_quantization(params: Params, quantization: Quantization) -> Self {
+        Self::make(params, quantization, None).expect("only an image can be wrong")
+    }
+
+    /// The index that [`VectorIndex::write_image`] wrote, as it was then. The memory becomes the index: nothing is built,
+    /// and nothing big is copied.
+    ///
+    /// Links, and all that the graph is followed by, are read and checked; vectors and codes are not even read: see
+    /// [`verify_image`](crate::verify_image).
+    pub fn from_image(memory: impl Into<ImageMemory>) -> Result<Self, ImageError> {
+        let image = Image::open(memory.into())?;
+        let header = image.header();
+        Self::make(header.params, header.quantization, Some(&image))
+    }
+
+    fn make(params: Params, quantization: Quantization, image: Option<&Image>) -> Result<Self, ImageError> {
         // Complex vectors are their parts: distances and the real part of the Hermitian product are those of the reals.
         let reals = Params {
             dimension: params.dimension * params.element.reals(),
@@ -46,15 +66,21 @@ impl VectorIndex {
             Element::U64 => erased::<u64>,
             _ => erased::<f64>,
         };
-        Self {
+        Ok(Self {
             params,
-            inner: make(reals, quantization),
-        }
+            quantization,
+            inner: make(reals, quantization, image)?,
+        })
     }
 
     /// What the index was made with.
     pub fn params(&self) -> &Params {
         &self.params
+    }
+
+    /// What the graph is traversed on.
+    pub fn quantization(&self) -> Quantization {
+        self.quantization
     }
 
     /// Appends rows given as native-endian bytes of the element type and returns their slots.
@@ -121,6 +147,53 @@ impl VectorIndex {
         out.extend_from_slice(self.inner.bytes(slot));
     }
 
+    /// Writes the slots below `upto` as they are, so that [`VectorIndex::from_image`] makes an index of the bytes.
+    ///
+    /// Runs beside everything else, which goes on; only what is removed is not freed meanwhile. The image has every row
+    /// that is neither free when this begins nor removed before it ends. Rows linked while it is written may be in the
+    /// image as rows that are still to be linked. Needs a few bits per slot and a MiB of memory.
+    ///
+    /// # Errors
+    /// Those of `out`; [`io::ErrorKind::Unsupported`] on a big-endian machine; [`io::ErrorKind::InvalidInput`] if vectors
+    /// have more than 2^20 dimensions.
+    pub fn write_image(&self, upto: u32, out: &mut dyn Write) -> io::Result<ImageSummary> {
+        self.inner.write_image(&mut self.header(), upto, None, out)
+    }
+
+    /// The slots in an order in which neighbours lie near each other, without those that are free. For
+    /// [`VectorIndex::write_image_in_order`]. Helps little, and only where rows came in no order of their own.
+    pub fn locality_order(&self) -> Vec<u32> {
+        self.inner.locality_order()
+    }
+
+    /// As [`VectorIndex::write_image`], with slot `order[new]` of this index as slot `new` of the image, and without
+    /// those that are not in `order`. Links to these are left out too: take them out by [`VectorIndex::vacuum`] first,
+    /// or leave them in and removed.
+    ///
+    /// # Errors
+    /// As [`VectorIndex::write_image`], and [`io::ErrorKind::InvalidInput`] if `order` names a slot twice or one that was
+    /// never appended.
+    pub fn write_image_in_order(&self, order: &[u32], out: &mut dyn Write) -> io::Result<ImageSummary> {
+        let mut seen = Bitset::new(self.len() as usize);
+        for &slot in order {
+            if slot as usize >= seen.len() || seen.get(slot as usize) {
+                let reason = format!("the order has slot {slot} twice, or it was never appended");
+                return Err(io::Error::new(io::ErrorKind::InvalidInput, reason));
+            }
+            seen.set(slot as usize);
+        }
+        self.inner
+            .write_image(&mut self.header(), u32::MAX, Some(order), out)
+    }
+
+    fn header(&self) -> Header {
+        Header {
+            params: self.params,
+            quantization: self.quantization,
+            slots: 0,
+        }
+    }
+
     /// The allowed slots nearest to `query`, sorted by distance, then slot. A complex query is given as real and
     /// imaginary parts in turn.
     ///
@@ -151,12 +224,24 @@ impl VectorIndex {
     }
 }
 
-fn erased<T: Stored>(params: Params, quantization: Quantization) -> Box<dyn Erased> {
+fn erased<T: Stored>(
+    params: Params,
+    quantization: Quantization,
+    image: Option<&Image>,
+) -> Result<Box<dyn Erased>, ImageError> {
     match quantization {
-        Quantization::None => Box::new(Hnsw::<Store<T>>::new(params)),
-        Quantization::Sq8 => Box::new(Hnsw::<Coded<T, 8>>::new(params)),
-        Quantization::Sq4 => Box::new(Hnsw::<Coded<T, 4>>::new(params)),
+        Quantization::None => made::<Store<T>>(params, image),
+        Quantization::Sq8 => made::<Coded<T, 8>>(params, image),
+        Quantization::Sq4 => made::<Coded<T, 4>>(params, image),
     }
+}
+
+fn made<S: Points + 'static>(params: Params, image: Option<&Image>) -> Result<Box<dyn Erased>, ImageError> {
+    let mut hnsw = Hnsw::<S>::new(params);
+    if let Some(image) = image {
+        hnsw.load(image)?;
+    }
+    Ok(Box::new(hnsw))
 }
 
 /// An index with its element type hidden.
@@ -170,6 +255,14 @@ trait Erased: Send + Sync {
     fn linked(&self) -> u32;
     fn remove(&self, slot: u32);
     fn bytes(&self, slot: u32) -> &[u8];
+    fn write_image(
+        &self,
+        header: &mut Header,
+        upto: u32,
+        order: Option<&[u32]>,
+        out: &mut dyn Write,
+    ) -> io::Result<ImageSummary>;
+    fn locality_order(&self) -> Vec<u32>;
     fn search(
         &self,
         query: &[f32],
@@ -215,6 +308,20 @@ impl<S: Points> Erased for Hnsw<S> {
 
     fn bytes(&self, slot: u32) -> &[u8] {
         self.bytes(slot)
+    }
+
+    fn write_image(
+        &self,
+        header: &mut Header,
+        upto: u32,
+        order: Option<&[u32]>,
+        out: &mut dyn Write,
+    ) -> io::Result<ImageSummary> {
+        self.save(header, upto, order, out)
+    }
+
+    fn locality_order(&self) -> Vec<u32> {
+        self.locality_order()
     }
 
     fn search(

@@ -107,6 +107,8 @@ impl<S: Points> Linker<'_, S> {
                 walk_on(&mut walk, level, beam, found);
             }
             start = context.found[0];
+            // One that is linked anew may be met on an upper level, where the way to it was not lost.
+            context.found.retain(|&key| slot_of(key) != slot);
             let removed = |&key: &Key| self.removed.get(slot_of(key));
             if context.found.iter().all(removed) {
                 context.found.retain(|&key| !self.gone.get(slot_of(key)));

@@ -40,6 +40,17 @@ impl Progress {
         self.done.store(done, Ordering::Release);
     }
 
+    /// Slots below were claimed; later or never than what is completed is seen.
+    pub(crate) fn claimed(&self) -> u32 {
+        self.claimed.load(Ordering::Acquire)
+    }
+
+    /// Every slot below counts as completed; nothing was claimed before.
+    pub(crate) fn resume(&mut self, done: u32) {
+        *self.claimed.get_mut() = done;
+        *self.done.get_mut() = done;
+    }
+
     /// Every slot below was completed.
     pub(crate) fn done(&self) -> u32 {
         self.done.load(Ordering::Acquire)

@@ -1,10 +1,14 @@
 //! What graph construction and traversal need to know about vectors: distances from a prepared query to slots.
 
-use std::ops::Range;
+use std::{io, ops::Range};
 
 use longbow_kernels::{Metric, Stored};
 
-use crate::{error::Error, store::Store};
+use crate::{
+    error::Error,
+    image::{Image, ImageError, Saver},
+    store::Store,
+};
 
 /// Most slots of one [`Space::distances`] call.
 pub(crate) const GROUP: usize = 128;
@@ -50,6 +54,12 @@ pub(crate) trait Points: Space + Sized {
     /// # Safety
     /// Nobody reads or writes the slot meanwhile.
     unsafe fn overwrite(&self, slot: u32, bytes: &[u8]);
+
+    /// Writes a section for every array with a row per slot; [`Points::load`] finds them by their tags.
+    fn save(&self, to: &mut Saver<'_>) -> io::Result<()>;
+
+    /// Takes over the rows of an image; `self` is new.
+    fn load(&mut self, image: &Image) -> Result<(), ImageError>;
 
     /// The vectors.
     fn rows(&self) -> &Store<Self::Element>;

@@ -1,6 +1,7 @@
 //! The vectors themselves: appended rows, their norms, and distances from a prepared query to them.
 
 use std::{
+    io,
     ops::Range,
     sync::atomic::{AtomicU32, Ordering},
 };
@@ -11,6 +12,7 @@ use parking_lot::Mutex;
 use crate::{
     arena::Arena,
     error::Error,
+    image::{Image, ImageError, Saver, Tag},
     key::SLOTS_MAX,
     space::{GROUP, Points, Space},
 };
@@ -244,6 +246,23 @@ impl<T: Stored> Points for Store<T> {
         assert!(slot < self.len(), "slot {slot} was never appended");
         // SAFETY: there is memory for every slot below `len`; the rest is passed on to the caller.
         unsafe { self.write(slot, bytes) };
+    }
+
+    fn save(&self, to: &mut Saver<'_>) -> io::Result<()> {
+        to.plane(Tag::VECTORS, &self.rows)?;
+        if self.metric == Metric::Cosine {
+            to.plane(Tag::SCALES, &self.scales)?;
+        }
+        Ok(())
+    }
+
+    fn load(&mut self, image: &Image) -> Result<(), ImageError> {
+        self.rows = image.plane(Tag::VECTORS, self.rows.stride())?;
+        if self.metric == Metric::Cosine {
+            self.scales = image.plane(Tag::SCALES, self.scales.stride())?;
+        }
+        *self.len.get_mut() = image.slots();
+        Ok(())
     }
 
     fn rows(&self) -> &Store<T> {

@@ -17,7 +17,7 @@ use std::sync::{
 };
 
 use crossbeam_epoch as epoch;
-use parking_lot::Mutex;
+use parking_lot::{Mutex, MutexGuard};
 
 use crate::{context::Context, hnsw::Hnsw, space::Points};
 
@@ -47,12 +47,24 @@ enum Step {
 
 /// The state of one pass.
 #[derive(Default)]
-struct Pass {
+pub(crate) struct Pass {
     step: Step,
     doomed: Vec<u32>,
     lost: Vec<u32>,
     /// Slots below were linked when the step began.
     end: u32,
+}
+
+impl Pass {
+    /// Slots that are out of the graph or on their way out, and not free yet.
+    pub(crate) fn doomed(&self) -> &[u32] {
+        &self.doomed
+    }
+
+    /// Whether it has nothing to mend.
+    pub(crate) fn is_over(&self) -> bool {
+        matches!(self.step, Step::Rest)
+    }
 }
 
 /// Removed slots on their way to new rows.
@@ -77,6 +89,18 @@ impl Vacuum {
     /// A node was left without links.
     pub(crate) fn unlinked(&self) {
         self.urgent.store(true, Ordering::Relaxed);
+    }
+
+    /// Keeps the pass where it is as long as this is held: no slot is freed.
+    pub(crate) fn hold(&self) -> MutexGuard<'_, Pass> {
+        self.pass.lock()
+    }
+
+    /// Begins with free slots, and others that are only removed.
+    pub(crate) fn resume(&mut self, free: Vec<u32>, removed: usize) {
+        *self.removed.get_mut() = removed;
+        *self.gone.get_mut() = free.len();
+        *self.free.get_mut() = free;
     }
 
     /// Takes up to `max` free slots.

@@ -30,9 +30,26 @@ impl Waiting {
         self.bits.ensure(slots)
     }
 
+    /// Makes distinct slots below `slots` wait, the first one first; none waited before.
+    pub(crate) fn load(&self, queue: Vec<u32>, slots: usize) -> Result<(), Error> {
+        self.bits.ensure(slots)?;
+        queue.iter().for_each(|&slot| {
+            self.bits.set(slot);
+        });
+        self.count.store(queue.len(), Ordering::Release);
+        *self.queue.lock() = queue.into();
+        Ok(())
+    }
+
     /// Slots waiting, those being linked included.
     pub(crate) fn count(&self) -> usize {
         self.count.load(Ordering::Acquire)
+    }
+
+    /// Slots waiting, unless some are on their way in or out.
+    pub(crate) fn settled(&self) -> Option<usize> {
+        let queued = self.queue.lock().len();
+        (self.count() == queued).then_some(queued)
     }
 
     /// A row was written to a slot. `revive` runs when searches know of the slot and linkers do not yet.

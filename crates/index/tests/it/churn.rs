@@ -14,16 +14,16 @@ const ROWS: usize = 6_000;
 const DIMENSION: usize = 24;
 
 /// An index with the row that each live slot holds.
-struct Table {
-    index: VectorIndex,
-    rows: Vec<Option<Vec<f32>>>,
+pub struct Table {
+    pub index: VectorIndex,
+    pub rows: Vec<Option<Vec<f32>>>,
     /// Slots removed and not used again.
-    removed: usize,
+    pub removed: usize,
 }
 
 impl Table {
-    fn new(quantization: Quantization, rows: &[Vec<f32>]) -> Self {
-        let params = Params::new(Element::F32, Metric::L2, DIMENSION);
+    pub fn new(quantization: Quantization, rows: &[Vec<f32>]) -> Self {
+        let params = Params::new(Element::F32, Metric::L2, rows[0].len());
         let mut table = Self {
             index: VectorIndex::with_quantization(params, quantization),
             rows: Vec::new(),
@@ -34,7 +34,7 @@ impl Table {
         table
     }
 
-    fn insert(&mut self, rows: &[Vec<f32>]) -> Vec<u32> {
+    pub fn insert(&mut self, rows: &[Vec<f32>]) -> Vec<u32> {
         let mut slots = Vec::new();
         let before = self.index.len() as usize;
         self.index.insert(&bytes(rows, Element::F32), &mut slots).unwrap();
@@ -49,18 +49,18 @@ impl Table {
         slots
     }
 
-    fn remove(&mut self, slot: u32) {
+    pub fn remove(&mut self, slot: u32) {
         assert!(self.rows[slot as usize].take().is_some());
         self.index.remove(slot);
         self.removed += 1;
     }
 
-    fn link(&self) {
+    pub fn link(&self) {
         while self.index.link(100) > 0 {}
     }
 
     /// Until every removed slot is free: searches of other tests may hold it up.
-    fn vacuum(&self) {
+    pub fn vacuum(&self) {
         while self.index.free() < self.removed {
             if self.index.vacuum(1_000) == 0 {
                 std::thread::yield_now();
@@ -68,14 +68,14 @@ impl Table {
         }
     }
 
-    fn live(&self) -> Bitset {
+    pub fn live(&self) -> Bitset {
         (0..self.rows.len())
             .filter(|&slot| self.rows[slot].is_some())
             .collect()
     }
 
     /// Recall@10 and mean distances computed.
-    fn measure(&self, queries: &[Vec<f32>]) -> (f64, f64) {
+    pub fn measure(&self, queries: &[Vec<f32>]) -> (f64, f64) {
         let live = self.live();
         let params = SearchParams {
             k: 10,
@@ -99,7 +99,7 @@ impl Table {
     }
 
     /// Rows that a search for themselves does not find.
-    fn lost(&self) -> usize {
+    pub fn lost(&self) -> usize {
         let live = self.live();
         let params = SearchParams {
             k: 1,
@@ -212,7 +212,7 @@ fn few_removed_rows_begin_no_pass() {
 }
 
 /// Stops the other threads of a test also when this one panics.
-struct Stop<'a>(&'a AtomicBool);
+pub struct Stop<'a>(pub &'a AtomicBool);
 
 impl Drop for Stop<'_> {
     fn drop(&mut self) {

@@ -1,7 +1,7 @@
 //! Generated data and the plain answer to compare with.
 
 use longbow_index::{
-    Bitset, Element, Metric, Mode, Neighbor, Params, Quantization, SearchParams, VectorIndex,
+    Bitset, Element, ImageMemory, Metric, Mode, Neighbor, Params, Quantization, SearchParams, VectorIndex,
 };
 use longbow_kernels::{bf16, f16};
 use rand::{Rng, SeedableRng, rngs::SmallRng};
@@ -166,6 +166,25 @@ impl Linked {
         }
         hits as f64 / wanted.max(1) as f64
     }
+}
+
+/// What [`VectorIndex::write_image`] writes.
+pub fn image(index: &VectorIndex) -> Vec<u8> {
+    let mut out = Vec::new();
+    let summary = index.write_image(u32::MAX, &mut out).unwrap();
+    assert_eq!(summary.bytes, out.len() as u64);
+    out
+}
+
+/// Memory with an image.
+pub fn memory(image: &[u8]) -> ImageMemory {
+    let mut memory = ImageMemory::zeroed(image.len()).unwrap();
+    memory.as_mut().copy_from_slice(image);
+    memory
+}
+
+pub fn opened(image: &[u8]) -> VectorIndex {
+    VectorIndex::from_image(memory(image)).unwrap()
 }
 
 /// Asserts what every answer must be: sorted, allowed, without duplicates.

@@ -1,0 +1,237 @@
+//! Images written while rows come, go and are linked.
+
+use std::sync::{
+    Mutex,
+    atomic::{AtomicBool, AtomicUsize, Ordering},
+};
+
+use longbow_index::{Bitset, Element, Metric, Mode, Params, Quantization, SearchParams, VectorIndex};
+use rand::{Rng, SeedableRng, rngs::SmallRng};
+
+use crate::{
+    churn::{Stop, Table},
+    support::{bytes, check, clustered, opened},
+};
+
+const DIMENSION: usize = 16;
+/// Rows at the end of the pool that only an opened image gets.
+const SPARE: usize = 10_000;
+
+/// What goes on beside.
+struct Life<'a> {
+    index: &'a VectorIndex,
+    pool: &'a [Vec<f32>],
+    /// Which row each slot holds; slots are removed under the lock.
+    live: &'a Mutex<Vec<Option<usize>>>,
+    /// How often something was inserted and removed.
+    rounds: &'a AtomicUsize,
+    /// No more rounds than these.
+    rounds_max: &'a AtomicUsize,
+    stopped: &'a AtomicBool,
+}
+
+impl Life<'_> {
+    fn insert(&self, numbers: &[usize]) {
+        let part: Vec<Vec<f32>> = numbers.iter().map(|&at| self.pool[at].clone()).collect();
+        let mut slots = Vec::new();
+        let mut live = self.live.lock().unwrap();
+        self.index
+            .insert(&bytes(&part, Element::F32), &mut slots)
+            .unwrap();
+        live.resize(self.index.len() as usize, None);
+        for (slot, &number) in slots.into_iter().zip(numbers) {
+            assert_eq!(live[slot as usize].replace(number), None);
+        }
+    }
+
+    fn come_and_go(&self, seed: u64) {
+        let mut rng = SmallRng::seed_from_u64(seed);
+        while !self.stopped.load(Ordering::Relaxed) {
+            if self.rounds.load(Ordering::Relaxed) >= self.rounds_max.load(Ordering::Relaxed) {
+                std::thread::yield_now();
+                continue;
+            }
+            // Distinct rows, so that a row's own search has one answer.
+            let first = 2_000 + 40 * self.rounds.load(Ordering::Relaxed) % (self.pool.len() - SPARE - 2_000);
+            let numbers: Vec<usize> = (first..first + 40).collect();
+            self.insert(&numbers);
+            let mut live = self.live.lock().unwrap();
+            for _ in 0..40 {
+                let slot = rng.random_range(0..live.len());
+                if live[slot].take().is_some() {
+                    self.index.remove(slot as u32);
+                }
+            }
+            drop(live);
+            self.index.link(60);
+            self.index.vacuum(5_000);
+            self.rounds.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    fn search(&self, seed: u64) {
+        let mut rng = SmallRng::seed_from_u64(seed);
+        while !self.stopped.load(Ordering::Relaxed) {
+            let all = Bitset::full(self.index.len() as usize);
+            let params = SearchParams {
+                k: 5,
+                ef: 32,
+                mode: Mode::Auto,
+            };
+            let query = &self.pool[rng.random_range(0..self.pool.len())];
+            let (found, _) = self.index.search(query, &params, &all, &|| false).unwrap();
+            check(&found, &all);
+            self.index.link(4);
+        }
+    }
+}
+
+/// Rows that lived from before the image until after it are in it, and found; nothing else is believed.
+fn inspect(written: &[u8], pool: &[Vec<f32>], before: &[Option<usize>], after: &[Option<usize>]) {
+    let index = opened(written);
+    let held = |slot: usize| {
+        before
+            .get(slot)
+            .copied()
+            .flatten()
+            .filter(|_| before[slot] == after[slot])
+    };
+    let mut table = Table {
+        rows: (0..index.len() as usize)
+            .map(|slot| held(slot).map(|number| pool[number].clone()))
+            .collect(),
+        removed: 0,
+        index,
+    };
+    for (slot, row) in table.rows.iter().enumerate() {
+        if let Some(row) = row {
+            let mut stored = Vec::new();
+            table.index.vector(slot as u32, &mut stored);
+            assert_eq!(
+                stored,
+                bytes(std::slice::from_ref(row), Element::F32),
+                "slot {slot}"
+            );
+        }
+    }
+    let lost = |table: &Table| table.lost() * 1_000 <= table.rows.len();
+    assert!(lost(&table), "{} lost at first", table.lost());
+    table.link();
+    assert!(lost(&table), "{} lost when linked", table.lost());
+    // What the owner of the table does not know goes, and what is free is used again.
+    for slot in 0..table.rows.len() {
+        if table.rows[slot].is_none() {
+            table.index.remove(slot as u32);
+            table.removed += 1;
+        }
+    }
+    while table.index.vacuum(10_000) > 0 {}
+    assert!(lost(&table), "{} lost when mended", table.lost());
+    let free = table.index.free();
+    let slots = table.insert(&pool[pool.len() - free - 300..]);
+    assert_eq!(slots.len(), free + 300);
+    table.link();
+    assert!(lost(&table), "{} lost when filled", table.lost());
+}
+
+#[test]
+fn images_written_beside_everything_are_whole() {
+    for quantization in [Quantization::None, Quantization::Sq8] {
+        let pool = clustered(60_000, DIMENSION, 61);
+        let params = Params {
+            m: 8,
+            ef_construction: 40,
+            ..Params::new(Element::F32, Metric::L2, DIMENSION)
+        };
+        let index = VectorIndex::with_quantization(params, quantization);
+        let (live, stopped) = (Mutex::default(), AtomicBool::new(false));
+        let (rounds, rounds_max) = (AtomicUsize::new(0), AtomicUsize::new(5));
+        let life = Life {
+            index: &index,
+            pool: &pool,
+            live: &live,
+            rounds: &rounds,
+            rounds_max: &rounds_max,
+            stopped: &stopped,
+        };
+        life.insert(&(0..2_000).collect::<Vec<_>>());
+        std::thread::scope(|scope| {
+            let _stop = Stop(&stopped);
+            let life = &life;
+            scope.spawn(move || life.come_and_go(1));
+            scope.spawn(move || life.search(2));
+            let (mut unlinked, mut free) = (0, 0);
+            for _ in 0..8 {
+                let settled = rounds.load(Ordering::Relaxed) + 10;
+                rounds_max.store(settled, Ordering::Relaxed);
+                while rounds.load(Ordering::Relaxed) < settled {
+                    std::thread::yield_now();
+                }
+                let before = live.lock().unwrap().clone();
+                let mut written = Slow {
+                    bytes: Vec::new(),
+                    rounds: &rounds,
+                    rounds_max: &rounds_max,
+                };
+                let summary = index.write_image(u32::MAX, &mut written).unwrap();
+                let after = live.lock().unwrap().clone();
+                assert!(summary.slots as usize >= before.len());
+                unlinked += summary.unlinked;
+                free += summary.free;
+                inspect(&written.bytes, &pool, &before, &after);
+            }
+            assert!(unlinked > 0 && free > 0, "nothing was under way");
+        });
+    }
+}
+
+/// Takes bytes only after another round: whatever waited for the writer would wait for ever.
+struct Slow<'a> {
+    bytes: Vec<u8>,
+    rounds: &'a AtomicUsize,
+    rounds_max: &'a AtomicUsize,
+}
+
+impl std::io::Write for Slow<'_> {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        let before = self.rounds.load(Ordering::Relaxed);
+        self.rounds_max.store(before + 1, Ordering::Relaxed);
+        while self.rounds.load(Ordering::Relaxed) == before {
+            std::thread::yield_now();
+        }
+        self.bytes.extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+#[test]
+fn a_writer_that_fails_leaves_the_index_alone() {
+    struct Full(usize);
+    impl std::io::Write for Full {
+        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+            let part = bytes.len().min(self.0);
+            self.0 -= part;
+            match part {
+                0 => Err(std::io::ErrorKind::StorageFull.into()),
+                part => Ok(part),
+            }
+        }
+        fn flush(&mut self) -> std::io::Result<()> {
+            Ok(())
+        }
+    }
+    let rows = clustered(400, DIMENSION, 62);
+    let mut table = Table::new(Quantization::None, &rows);
+    for room in [0, 30, 64, 5_000, 40_000] {
+        let error = table.index.write_image(u32::MAX, &mut Full(room)).unwrap_err();
+        assert_eq!(error.kind(), std::io::ErrorKind::StorageFull);
+    }
+    (0..100).for_each(|slot| table.remove(slot));
+    table.vacuum();
+    assert_eq!(table.index.free(), 100);
+    assert_eq!(table.lost(), 0);
+}
