@@ -29,7 +29,7 @@ demo *ARGS:
 
 # Measure what an issue asks for: `just bar slice`.
 bar SLUG *ARGS:
-    cargo run --release -p longbow-bars -- {{SLUG}} {{ARGS}}
+    cargo run --release -p longbow-bars --features peers -- {{SLUG}} {{ARGS}}
 
 # Suites that need foreign tools (Python, Helm, promtool): `just suites helm flight`.
 suites *NAMES:

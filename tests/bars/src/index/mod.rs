@@ -6,14 +6,15 @@ mod peers;
 mod scale;
 
 use std::{
-    fs::create_dir_all,
+    fs::{File, create_dir_all},
+    io::{BufWriter, Write},
     path::{Path, PathBuf},
 };
 
 use anyhow::{Result, bail, ensure};
 
 use crate::{
-    IndexArgs,
+    IndexArgs, kernels,
     report::{NotRun, Report},
     run::{root, run},
 };
@@ -23,6 +24,9 @@ pub fn measure(args: &IndexArgs) -> Result<bool> {
     let mut report = Report::new(&args.only);
     run("cargo", &["build", "--release", "-p", "longbow"])?;
     create_dir_all(results())?;
+    let mut samples = BufWriter::new(File::create(results().join("index-kernels.jsonl"))?);
+    kernels::bars(&mut report, &mut samples);
+    samples.flush()?;
     beside::bars(&mut report, args);
     alone::bars(&mut report, args);
     scale::bars(&mut report, args);
