@@ -27,6 +27,7 @@ mod progress;
 mod queue;
 mod repair;
 mod rotation;
+mod scan;
 mod search;
 mod select;
 mod space;

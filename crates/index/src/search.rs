@@ -10,10 +10,11 @@ use crate::{
     error::Cancelled,
     graph::Entry,
     hnsw::Hnsw,
-    key::{Key, distance_of, pack, slot_of},
+    key::{Key, distance_of, slot_of},
     params::{Mode, Neighbor, SearchParams, Stats},
     plan::{Plan, Task, default_ef, filtered, plan},
     queue::Beam,
+    scan::{compare, scan},
     space::{GROUP, Points, Space},
     store::Query,
     topk::TopK,
@@ -22,8 +23,6 @@ use crate::{
 
 /// Beams up to this long are sorted arrays, longer ones heaps.
 const SORTED_MAX: usize = 1024;
-/// Groups scanned between two questions whether to go on.
-const CANCEL_GROUPS: u32 = 32;
 /// Random allowed slots that a traversal of allowed nodes starts from.
 const SEEDS: usize = 32;
 
@@ -64,6 +63,10 @@ impl<S: Points> Hnsw<S> {
             // What is out of the graph does not make the rest rarer in it.
             linked: (linked as usize).saturating_sub(self.vacuum.gone()).max(allowed),
             allowed,
+            bytes: match params.mode {
+                Mode::Auto => self.points.bytes(),
+                Mode::FullPrecision | Mode::Exact => Space::bytes(self.points.rows()),
+            },
         };
         self.contexts.with(|context| {
             self.waiting.allowed(linked, allow, &mut context.waiting);
@@ -339,55 +342,6 @@ fn seeds(allow: &Bitset, count: usize) -> impl Iterator<Item = u32> {
         .filter_map(move |start| allow.iter_from(start).next())
         .filter(move |&slot| slot < count)
         .map(|s| s as u32)
-}
-
-/// Compares every allowed slot of a range.
-fn scan<S: Space>(
-    space: &S,
-    query: &S::Query,
-    range: Range<u32>,
-    allow: &Bitset,
-    cancel: &dyn Fn() -> bool,
-    top: &mut TopK,
-    stats: &mut Stats,
-) -> Result<(), Cancelled> {
-    let allowed = allow
-        .iter_from(range.start as usize)
-        .map(|slot| slot as u32)
-        .take_while(|&slot| slot < range.end);
-    compare(space, query, allowed, cancel, top, stats)
-}
-
-/// Compares slots.
-fn compare<S: Space>(
-    space: &S,
-    query: &S::Query,
-    mut all: impl Iterator<Item = u32>,
-    cancel: &dyn Fn() -> bool,
-    top: &mut TopK,
-    stats: &mut Stats,
-) -> Result<(), Cancelled> {
-    let mut slots = [0; GROUP];
-    let mut distances = [0.0; GROUP];
-    for group in 1u32.. {
-        let mut count = 0;
-        for (place, slot) in slots.iter_mut().zip(&mut all) {
-            *place = slot;
-            count += 1;
-        }
-        if count == 0 {
-            break;
-        }
-        space.distances(query, &slots[..count], &mut distances[..count]);
-        for (&slot, &distance) in slots[..count].iter().zip(&distances) {
-            top.push(pack(distance, slot));
-        }
-        stats.distances += count as u64;
-        if group.is_multiple_of(CANCEL_GROUPS) && cancel() {
-            return Err(Cancelled);
-        }
-    }
-    Ok(())
 }
 
 /// Estimated nearest that are compared exactly to find the `k` nearest.

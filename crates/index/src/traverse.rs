@@ -170,6 +170,7 @@ impl<S: Space> Walk<'_, S> {
             self.measure();
             beam.push(self.batch.keys());
             from = beam.pop().map(slot_of);
+            beam.upcoming(EXPANSIONS, |key| self.graph.prefetch(slot_of(key)));
         }
         Ok(())
     }
