@@ -1,5 +1,7 @@
 //! How a search is carried out: exact scan or one of the traversals, by estimated cost.
 
+use crate::params::Way;
+
 /// What is known before a search begins.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Task {
@@ -61,11 +63,26 @@ pub(crate) fn plan(task: &Task) -> Plan {
     if task.allowed <= task.k {
         return Plan::Scan;
     }
+    let (walk_ns, scan_ns) = costs(task.bytes);
+    let (way, distances) = walk(task);
+    if task.allowed as f64 * scan_ns <= distances * walk_ns {
+        Plan::Scan
+    } else {
+        way
+    }
+}
+
+/// The cheapest way through the graph.
+pub(crate) fn walking(task: &Task) -> Plan {
+    walk(task).0
+}
+
+/// The cheapest way through the graph, and about how many distances of an unfiltered one it takes the time of.
+fn walk(task: &Task) -> (Plan, f64) {
     let share = task.allowed as f64 / task.linked as f64;
     // A beam of all nodes is a scan.
     let ef = task.ef.min(task.linked);
     let distances = (DISTANCES_START + DISTANCES_PER_EF * ef) as f64;
-    let (walk_ns, scan_ns) = costs(task.bytes);
     let (way, times) = if share >= DROP_SHARE_MIN {
         let width = (ef as f64 / share).ceil() as usize;
         (Plan::Beam { width }, 1.0)
@@ -74,10 +91,25 @@ pub(crate) fn plan(task: &Task) -> Plan {
     } else {
         (Plan::TwoHop, TWO_HOP_COST)
     };
-    if task.allowed as f64 * scan_ns <= distances * times * walk_ns {
-        Plan::Scan
-    } else {
-        way
+    (way, distances * times)
+}
+
+/// How many nodes a walk through a ball may expand before a scan had been cheaper; `None` where it is so already.
+pub(crate) fn range_hops(task: &Task) -> Option<u64> {
+    let (walk_ns, scan_ns) = costs(task.bytes);
+    let scan = task.allowed as f64 * scan_ns;
+    let start = (DISTANCES_START + DISTANCES_PER_EF * task.ef.min(task.linked)) as f64 * walk_ns;
+    (scan > start).then(|| (scan / (walk_ns * DISTANCES_PER_EF as f64)) as u64)
+}
+
+impl From<Plan> for Way {
+    fn from(plan: Plan) -> Self {
+        match plan {
+            Plan::Scan => Self::Scan,
+            Plan::Beam { .. } => Self::Beam,
+            Plan::Filtered { .. } => Self::Filtered,
+            Plan::TwoHop => Self::TwoHop,
+        }
     }
 }
 

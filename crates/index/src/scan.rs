@@ -13,7 +13,7 @@ use crate::{
 };
 
 /// Distances computed between two questions whether to go on.
-const CANCEL_DISTANCES: usize = 4096;
+pub(crate) const CANCEL_DISTANCES: usize = 4096;
 
 /// Compares every allowed slot of a range.
 pub(crate) fn scan<S: Space>(
@@ -89,11 +89,12 @@ pub(crate) fn tiles<E>(
 pub(crate) fn take(slots: &[u32], distances: &[f32], top: &mut TopK) {
     let mut worst = distance_of(top.bound());
     for (&slot, &distance) in slots.iter().zip(distances) {
-        // Not `<=`: NaN, which counts as infinitely far, is the top's business too.
-        if !(distance > worst) {
-            top.push(pack(distance, slot));
-            worst = distance_of(top.bound());
+        // NaN, which counts as infinitely far, is not above anything: the top decides.
+        if distance > worst {
+            continue;
         }
+        top.push(pack(distance, slot));
+        worst = distance_of(top.bound());
     }
 }
 
