@@ -1,4 +1,4 @@
-//! Many searches at once: rows are fetched once for many queries, and while one walk waits for memory others compute.
+//! Many searches at once: scans fetch rows once for many queries, and walks are advanced in turn.
 //!
 //! Every query is answered as if it had been asked alone.
 
