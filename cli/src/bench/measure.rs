@@ -4,7 +4,9 @@ use std::time::{Duration, Instant};
 
 use anyhow::Result;
 use half::f16;
-use longbow_index::{Bitset, Element, Mode, Neighbor, Params, Quantization, SearchParams, VectorIndex};
+use longbow_index::{
+    Answer, Bitset, Element, Mode, Neighbor, Params, Quantization, SearchParams, VectorIndex,
+};
 
 use super::dataset::{Dataset, Truth};
 
@@ -29,6 +31,8 @@ pub(super) struct Timing {
     pub(super) p99_us: f64,
     /// Mean distances computed for a query.
     pub(super) distances: f64,
+    /// Median of the same.
+    pub(super) distances_p50: u64,
     /// 99th percentile of the same.
     pub(super) distances_p99: u64,
     pub(super) hops: f64,
@@ -127,12 +131,13 @@ pub(super) fn search(
         p50_us: micros(0.5),
         p99_us: micros(0.99),
         distances: distances.iter().sum::<u64>() as f64 / queries,
+        distances_p50: distances[((queries - 1.0) * 0.5) as usize],
         distances_p99: distances[((queries - 1.0) * 0.99) as usize],
         hops: hops as f64 / queries,
     })
 }
 
-/// Queries a second with the queries split among threads.
+/// Queries a second with the queries split among threads, and each thread's handed to the index together.
 pub(super) fn batch(
     index: &VectorIndex,
     dataset: &Dataset,
@@ -146,11 +151,10 @@ pub(super) fn batch(
     std::thread::scope(|scope| {
         for queries in dataset.queries.chunks(part) {
             scope.spawn(move || {
-                let mut found = Vec::new();
-                for query in queries {
-                    // Nothing cancels these searches, so they cannot fail.
-                    let _ = index.search_into(query, &params, allow, &|| false, &mut found);
-                }
+                let queries: Vec<&[f32]> = queries.iter().map(Vec::as_slice).collect();
+                let mut answers: Vec<Answer> = Vec::new();
+                // Nothing cancels these searches, so they cannot fail.
+                let _ = index.search_batch(&queries, &params, allow, &|| false, &mut answers);
             });
         }
     });

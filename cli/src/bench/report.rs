@@ -85,6 +85,7 @@ impl Report {
         value.insert("p50_us".into(), round(timing.p50_us, 2));
         value.insert("p99_us".into(), round(timing.p99_us, 2));
         value.insert("distances".into(), round(timing.distances, 1));
+        value.insert("distances_p50".into(), json!(timing.distances_p50));
         value.insert("distances_p99".into(), json!(timing.distances_p99));
         value.insert("hops".into(), round(timing.hops, 1));
         for (name, number) in extra {

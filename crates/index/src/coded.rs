@@ -273,6 +273,10 @@ impl<T: Stored, const BITS: u32> Space for Coded<T, BITS> {
         }
     }
 
+    fn bytes(&self) -> usize {
+        self.codes.stride()
+    }
+
     #[inline(always)]
     fn prefetch(&self, slot: u32) {
         prefetch_lines(self.codes.row(slot), self.codes.stride() / 64);

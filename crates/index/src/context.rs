@@ -6,8 +6,9 @@ use std::{
 };
 
 use crate::{
-    key::Key,
-    queue::{Heaps, Sorted},
+    key::{Key, distance_of, slot_of},
+    params::Neighbor,
+    queue::{Beam, Heaps, Sorted},
     select::Selector,
     space::{GROUP, Points},
     store::Query,
@@ -39,6 +40,8 @@ pub(crate) struct Batch {
     pub(crate) distances: [f32; GROUP],
     pub(crate) keys: [Key; GROUP],
     pub(crate) len: usize,
+    /// Whatever is nearer than this is expanded in the next step.
+    pub(crate) next: Key,
 }
 
 impl Default for Batch {
@@ -48,6 +51,7 @@ impl Default for Batch {
             distances: [0.0; GROUP],
             keys: [0; GROUP],
             len: 0,
+            next: 0,
         }
     }
 }
@@ -70,6 +74,22 @@ impl<S: Points> Default for Context<S> {
     }
 }
 
+impl<S: Points> Context<S> {
+    /// What is in `top`, as the answer.
+    pub(crate) fn emit(&mut self, out: &mut Vec<Neighbor>) {
+        out.clear();
+        out.extend(self.top.sorted().iter().map(|&key| Neighbor {
+            slot: slot_of(key),
+            distance: distance_of(key),
+        }));
+    }
+
+    /// What the sorted beam found, into `found`.
+    pub(crate) fn drain(&mut self) {
+        self.sorted.drain(&mut self.found);
+    }
+}
+
 const PLACES: usize = 64;
 
 /// Contexts at rest; taking and returning one is one atomic exchange.
@@ -86,6 +106,14 @@ impl<C: Default> Contexts<C> {
 
     /// Runs `work` with a context of its own.
     pub(crate) fn with<T>(&self, work: impl FnOnce(&mut C) -> T) -> T {
+        let mut context = self.take();
+        let answer = work(&mut context);
+        self.give(context);
+        answer
+    }
+
+    /// Takes a context that nobody else has.
+    pub(crate) fn take(&self) -> Box<C> {
         let resting = self.places.iter().find_map(|place| {
             if place.load(Ordering::Relaxed).is_null() {
                 return None;
@@ -94,20 +122,22 @@ impl<C: Default> Contexts<C> {
             // SAFETY: pointers in `places` come from `Box::into_raw`, and the exchange took this one out.
             (!taken.is_null()).then(|| unsafe { Box::from_raw(taken) })
         });
-        let mut context = resting.unwrap_or_default();
-        let answer = work(&mut context);
+        resting.unwrap_or_default()
+    }
+
+    /// Lets a context rest until somebody takes it.
+    pub(crate) fn give(&self, context: Box<C>) {
         let mut returned = Box::into_raw(context);
         for place in &self.places {
             if place.load(Ordering::Relaxed).is_null() {
                 returned = place.swap(returned, Ordering::AcqRel);
                 if returned.is_null() {
-                    return answer;
+                    return;
                 }
             }
         }
         // SAFETY: what the last exchange gave back (or what never found a place) came from `Box::into_raw`.
         drop(unsafe { Box::from_raw(returned) });
-        answer
     }
 }
 

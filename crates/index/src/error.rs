@@ -25,6 +25,14 @@ pub enum Error {
     },
 }
 
+/// A recall target that is not above 0 and at most 1.
+#[derive(Debug, Clone, Copy, PartialEq, thiserror::Error)]
+#[error("a recall target is above 0 and at most 1, not {target}")]
+pub struct InvalidTarget {
+    /// What was given.
+    pub target: f32,
+}
+
 /// The caller's cancel function said to stop.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("the search was cancelled")]

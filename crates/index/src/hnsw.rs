@@ -7,6 +7,7 @@ use parking_lot::Mutex;
 
 use crate::{
     bits::Bits,
+    calibrate::Calibration,
     context::{Context, Contexts},
     error::Error,
     graph::Graph,
@@ -37,6 +38,7 @@ pub(crate) struct Hnsw<S: Points> {
     pub(crate) vacuum: Vacuum,
     serial: Mutex<()>,
     pub(crate) contexts: Contexts<Context<S>>,
+    pub(crate) calibration: Calibration,
     pub(crate) params: Params,
 }
 
@@ -61,6 +63,7 @@ impl<S: Points> Hnsw<S> {
             vacuum: Vacuum::default(),
             serial: Mutex::new(()),
             contexts: Contexts::new(),
+            calibration: Calibration::new(),
             params: Params {
                 m,
                 ef_construction: params.ef_construction.clamp(m, 10_000),
@@ -76,7 +79,9 @@ impl<S: Points> Hnsw<S> {
             self.gone.ensure(slots)?;
             self.graph.ensure(slots)
         };
-        self.points.append(vectors, prepare, |_| ())
+        let slots = self.points.append(vectors, prepare, |_| ())?;
+        self.calibration.changed(slots.len());
+        Ok(slots)
     }
 
     pub(crate) fn insert(&self, vectors: &[u8], out: &mut Vec<u32>) -> Result<(), Error> {
@@ -97,6 +102,7 @@ impl<S: Points> Hnsw<S> {
                     });
                 }
                 self.vacuum.reused(slots.len());
+                self.calibration.changed(slots.len());
                 out.extend_from_slice(&slots);
                 out.extend(appended);
                 Ok(())
@@ -123,6 +129,7 @@ impl<S: Points> Hnsw<S> {
     pub(crate) fn remove(&self, slot: u32) {
         if slot < self.len() && self.removed.set(slot) {
             self.vacuum.removed();
+            self.calibration.changed(1);
         }
     }
 

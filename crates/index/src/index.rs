@@ -12,7 +12,7 @@ use crate::{
     error::{Cancelled, Error},
     hnsw::Hnsw,
     image::{Header, Image, ImageError, ImageMemory, ImageSummary},
-    params::{Neighbor, Params, Quantization, SearchParams, Stats},
+    params::{Answer, Neighbor, Params, Quantization, RangeParams, RecallTarget, SearchParams, Stats},
     space::Points,
     store::Store,
 };
@@ -222,6 +222,66 @@ impl VectorIndex {
     ) -> Result<Stats, Cancelled> {
         self.inner.search(query, params, allow, cancel, out)
     }
+
+    /// Answers many queries, each as [`VectorIndex::search`] would. Scans read a row once for many queries; walks are
+    /// advanced in turn, which gains nothing while the index fits the processor's caches. `out` gets an answer per
+    /// query, in order; allocates nothing once everything has grown and if as many queries are asked as last time.
+    pub fn search_batch(
+        &self,
+        queries: &[&[f32]],
+        params: &SearchParams,
+        allow: &Bitset,
+        cancel: &dyn Fn() -> bool,
+        out: &mut Vec<Answer>,
+    ) -> Result<(), Cancelled> {
+        out.resize_with(queries.len(), Answer::default);
+        self.inner.search_batch(queries, params, allow, cancel, out)
+    }
+
+    /// The allowed slots at most `params.radius` away from `query`, sorted as by [`VectorIndex::search`], into `out`:
+    /// the nearest `params.limit` of them. Says whether there are more.
+    ///
+    /// A traversal may miss some, as any search may; [`Mode::Exact`](crate::Mode::Exact) misses none.
+    pub fn search_range(
+        &self,
+        query: &[f32],
+        params: &RangeParams,
+        allow: &Bitset,
+        cancel: &dyn Fn() -> bool,
+        out: &mut Vec<Neighbor>,
+    ) -> Result<(Stats, bool), Cancelled> {
+        self.inner.search_range(query, params, allow, cancel, out)
+    }
+
+    /// The `k` nearest of the allowed slots in `range`, exactly, into `out`: a share of an exact search for one of
+    /// several threads. The nearest of all shares' answers are the nearest of all.
+    pub fn scan(
+        &self,
+        query: &[f32],
+        k: usize,
+        range: Range<u32>,
+        allow: &Bitset,
+        cancel: &dyn Fn() -> bool,
+        out: &mut Vec<Neighbor>,
+    ) -> Result<Stats, Cancelled> {
+        self.inner.scan(query, k, range, allow, cancel, out)
+    }
+
+    /// How to search for `k` of the allowed slots so that on average `target` of them are found: from what
+    /// [`VectorIndex::calibrate`] measured, or carefully guessed before. The answer says in
+    /// [`Stats::recall`](crate::Stats::recall) what may be expected.
+    pub fn aim(&self, k: usize, target: RecallTarget, allow: &Bitset) -> SearchParams {
+        self.inner.aim(k, target, allow)
+    }
+
+    /// Measures which beam gives which recall, with up to `max` queries; returns how many it tried. 0 means that
+    /// there is nothing to do now: the index is small, being built, or has changed little since it was measured. A
+    /// query takes an exact scan for each of a few filters, and some hundred searches.
+    ///
+    /// May run beside everything else; of several callers one works.
+    pub fn calibrate(&self, max: usize) -> usize {
+        self.inner.calibrate(max)
+    }
 }
 
 fn erased<T: Stored>(
@@ -271,6 +331,33 @@ trait Erased: Send + Sync {
         cancel: &dyn Fn() -> bool,
         out: &mut Vec<Neighbor>,
     ) -> Result<Stats, Cancelled>;
+    fn search_batch(
+        &self,
+        queries: &[&[f32]],
+        params: &SearchParams,
+        allow: &Bitset,
+        cancel: &dyn Fn() -> bool,
+        out: &mut [Answer],
+    ) -> Result<(), Cancelled>;
+    fn search_range(
+        &self,
+        query: &[f32],
+        params: &RangeParams,
+        allow: &Bitset,
+        cancel: &dyn Fn() -> bool,
+        out: &mut Vec<Neighbor>,
+    ) -> Result<(Stats, bool), Cancelled>;
+    fn scan(
+        &self,
+        query: &[f32],
+        k: usize,
+        range: Range<u32>,
+        allow: &Bitset,
+        cancel: &dyn Fn() -> bool,
+        out: &mut Vec<Neighbor>,
+    ) -> Result<Stats, Cancelled>;
+    fn aim(&self, k: usize, target: RecallTarget, allow: &Bitset) -> SearchParams;
+    fn calibrate(&self, max: usize) -> usize;
 }
 
 impl<S: Points> Erased for Hnsw<S> {
@@ -333,5 +420,47 @@ impl<S: Points> Erased for Hnsw<S> {
         out: &mut Vec<Neighbor>,
     ) -> Result<Stats, Cancelled> {
         self.search(query, params, allow, cancel, out)
+    }
+
+    fn search_batch(
+        &self,
+        queries: &[&[f32]],
+        params: &SearchParams,
+        allow: &Bitset,
+        cancel: &dyn Fn() -> bool,
+        out: &mut [Answer],
+    ) -> Result<(), Cancelled> {
+        self.search_batch(queries, params, allow, cancel, out)
+    }
+
+    fn search_range(
+        &self,
+        query: &[f32],
+        params: &RangeParams,
+        allow: &Bitset,
+        cancel: &dyn Fn() -> bool,
+        out: &mut Vec<Neighbor>,
+    ) -> Result<(Stats, bool), Cancelled> {
+        self.search_range(query, params, allow, cancel, out)
+    }
+
+    fn scan(
+        &self,
+        query: &[f32],
+        k: usize,
+        range: Range<u32>,
+        allow: &Bitset,
+        cancel: &dyn Fn() -> bool,
+        out: &mut Vec<Neighbor>,
+    ) -> Result<Stats, Cancelled> {
+        self.scan(query, k, range, allow, cancel, out)
+    }
+
+    fn aim(&self, k: usize, target: RecallTarget, allow: &Bitset) -> SearchParams {
+        self.aim(k, target, allow)
+    }
+
+    fn calibrate(&self, max: usize) -> usize {
+        self.calibrate(max)
     }
 }

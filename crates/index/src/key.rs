@@ -13,6 +13,11 @@ pub(crate) fn pack(distance: f32, slot: u32) -> Key {
     u64::from(ordered(distance.min(f32::INFINITY))) << 32 | u64::from(slot) << 1
 }
 
+/// No slot at this distance has a larger key, and none farther away a smaller one.
+pub(crate) fn pack_ceiling(distance: f32) -> Key {
+    pack(distance, SLOTS_MAX - 1) | 1
+}
+
 /// The slot of a key.
 #[inline(always)]
 pub(crate) fn slot_of(key: Key) -> u32 {

@@ -12,7 +12,9 @@
 //! - a search never returns a slot outside `allow`, and never fewer than `k` while `k` slots are allowed.
 
 mod arena;
+mod batch;
 mod bits;
+mod calibrate;
 mod coded;
 mod context;
 mod distinct;
@@ -28,8 +30,11 @@ mod params;
 mod plan;
 mod progress;
 mod queue;
+mod range;
 mod repair;
 mod rotation;
+mod scan;
+mod scope;
 mod search;
 mod select;
 mod space;
@@ -40,8 +45,10 @@ mod vacuum;
 mod visited;
 mod waiting;
 
-pub use error::{Cancelled, Error};
+pub use error::{Cancelled, Error, InvalidTarget};
 pub use image::{ImageError, ImageMemory, ImageSummary, verify_image};
 pub use index::VectorIndex;
 pub use longbow_kernels::{Bitset, Element, Metric};
-pub use params::{Mode, Neighbor, Params, Quantization, SearchParams, Stats};
+pub use params::{
+    Answer, Mode, Neighbor, Params, Quantization, RangeParams, RecallTarget, SearchParams, Stats, Way,
+};

@@ -2,6 +2,8 @@
 
 use longbow_kernels::{Element, Metric};
 
+use crate::error::InvalidTarget;
+
 /// What an index is made with; fixed for its life.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Params {
@@ -68,6 +70,39 @@ pub struct SearchParams {
     pub mode: Mode,
 }
 
+/// What a range search asks for.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct RangeParams {
+    /// Slots at most this far away are wanted, in the index's metric.
+    pub radius: f32,
+    /// Most slots wanted; the nearest are taken.
+    pub limit: usize,
+    /// Candidates kept while looking for the first slot within; 0 takes the default.
+    pub ef: usize,
+    /// How to search. Range searches compare vectors, whatever the quantization.
+    pub mode: Mode,
+}
+
+/// A recall to be reached on average: above 0 and at most 1, where 1 means that every allowed slot is compared.
+#[derive(Debug, Clone, Copy, PartialEq, PartialOrd)]
+pub struct RecallTarget(f32);
+
+impl RecallTarget {
+    /// A target.
+    pub fn new(target: f32) -> Result<Self, InvalidTarget> {
+        if target > 0.0 && target <= 1.0 {
+            Ok(Self(target))
+        } else {
+            Err(InvalidTarget { target })
+        }
+    }
+
+    /// The target as a number.
+    pub fn get(self) -> f32 {
+        self.0
+    }
+}
+
 /// A slot and its distance to the query.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Neighbor {
@@ -77,8 +112,38 @@ pub struct Neighbor {
     pub distance: f32,
 }
 
-/// What a search did.
+/// One answer of a batch.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Answer {
+    /// The neighbours, sorted by distance, then slot.
+    pub neighbors: Vec<Neighbor>,
+    /// What finding them took.
+    pub stats: Stats,
+}
+
+impl Answer {
+    pub(crate) fn clear(&mut self) {
+        self.neighbors.clear();
+        self.stats = Stats::default();
+    }
+}
+
+/// The way a search took.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Way {
+    /// Every allowed slot was compared.
+    #[default]
+    Scan,
+    /// The graph was traversed, and the few slots that were not allowed dropped.
+    Beam,
+    /// The graph was traversed, and the allowed slots met were kept apart.
+    Filtered,
+    /// Allowed nodes were traversed, over the heads of the others.
+    TwoHop,
+}
+
+/// What a search did.
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
 pub struct Stats {
     /// Nodes whose links were followed.
     pub hops: u64,
@@ -86,6 +151,14 @@ pub struct Stats {
     pub distances: u64,
     /// Of those, distances at full precision after a quantized traversal.
     pub refined: u64,
-    /// Whether every allowed slot was compared.
+    /// Whether every allowed slot was compared, on the vectors themselves.
     pub exact: bool,
+    /// The way taken last, after which nothing was missing.
+    pub way: Way,
+    /// Width of the beam; 0 for a scan.
+    pub ef: usize,
+    /// What recall such a search has at least, on average, as far as [`VectorIndex::calibrate`] has measured it.
+    ///
+    /// [`VectorIndex::calibrate`]: crate::VectorIndex::calibrate
+    pub recall: Option<f32>,
 }

@@ -1,5 +1,7 @@
 //! How a search is carried out: exact scan or one of the traversals, by estimated cost.
 
+use crate::params::Way;
+
 /// What is known before a search begins.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Task {
@@ -11,6 +13,8 @@ pub(crate) struct Task {
     pub(crate) linked: usize,
     /// Of those, the allowed ones.
     pub(crate) allowed: usize,
+    /// Bytes that a distance reads.
+    pub(crate) bytes: usize,
 }
 
 /// How to search the linked slots.
@@ -36,10 +40,17 @@ pub(crate) enum Plan {
 const DISTANCES_PER_EF: usize = 12;
 /// Distances before a traversal's beam is full, about.
 const DISTANCES_START: usize = 200;
-/// Rows a scan compares in the time of one distance of a traversal, which waits for memory.
-const SCAN_SPEED: usize = 3;
+/// Nanoseconds of a traversal per distance, besides what it reads; all times are about those of one core of 2023,
+/// and only their ratios matter.
+const WALK_NS: f64 = 24.0;
+/// Bytes that a traversal reads in a nanosecond, most of them waited for together.
+const WALK_BYTES_PER_NS: f64 = 30.0;
+/// Nanoseconds of a scan per row, besides what it reads.
+const SCAN_NS: f64 = 2.0;
+/// Bytes that a scan reads in a nanosecond: what one core gets from memory.
+const SCAN_BYTES_PER_NS: f64 = 16.0;
 /// Times an unfiltered traversal that one over allowed nodes takes: it has to read many more lists.
-const TWO_HOP_COST: usize = 3;
+const TWO_HOP_COST: f64 = 4.0;
 /// Below this share of allowed slots, traversing only those is cheaper than traversing all.
 const TWO_HOP_SHARE_MAX: f64 = 0.2;
 
@@ -52,23 +63,63 @@ pub(crate) fn plan(task: &Task) -> Plan {
     if task.allowed <= task.k {
         return Plan::Scan;
     }
-    let share = task.allowed as f64 / task.linked as f64;
-    // A beam of all nodes is a scan.
-    let ef = task.ef.min(task.linked);
-    let unfiltered = DISTANCES_START + DISTANCES_PER_EF * ef;
-    let (way, cost) = if share >= DROP_SHARE_MIN {
-        let width = (ef as f64 / share).ceil() as usize;
-        (Plan::Beam { width }, unfiltered)
-    } else if share >= TWO_HOP_SHARE_MAX {
-        (filtered(task), (unfiltered as f64 / share) as usize)
-    } else {
-        (Plan::TwoHop, TWO_HOP_COST * unfiltered)
-    };
-    if task.allowed <= cost * SCAN_SPEED {
+    let (walk_ns, scan_ns) = costs(task.bytes);
+    let (way, distances) = walk(task);
+    if task.allowed as f64 * scan_ns <= distances * walk_ns {
         Plan::Scan
     } else {
         way
     }
+}
+
+/// The cheapest way through the graph.
+pub(crate) fn walking(task: &Task) -> Plan {
+    walk(task).0
+}
+
+/// The cheapest way through the graph, and about how many distances of an unfiltered one it takes the time of.
+fn walk(task: &Task) -> (Plan, f64) {
+    let share = task.allowed as f64 / task.linked as f64;
+    // A beam of all nodes is a scan.
+    let ef = task.ef.min(task.linked);
+    let distances = (DISTANCES_START + DISTANCES_PER_EF * ef) as f64;
+    let (way, times) = if share >= DROP_SHARE_MIN {
+        let width = (ef as f64 / share).ceil() as usize;
+        (Plan::Beam { width }, 1.0)
+    } else if share >= TWO_HOP_SHARE_MAX {
+        (filtered(task), 1.0 / share)
+    } else {
+        (Plan::TwoHop, TWO_HOP_COST)
+    };
+    (way, distances * times)
+}
+
+/// How many nodes a walk through a ball may expand before a scan had been cheaper; `None` where it is so already.
+pub(crate) fn range_hops(task: &Task) -> Option<u64> {
+    let (walk_ns, scan_ns) = costs(task.bytes);
+    let scan = task.allowed as f64 * scan_ns;
+    let start = (DISTANCES_START + DISTANCES_PER_EF * task.ef.min(task.linked)) as f64 * walk_ns;
+    (scan > start).then(|| (scan / (walk_ns * DISTANCES_PER_EF as f64)) as u64)
+}
+
+impl From<Plan> for Way {
+    fn from(plan: Plan) -> Self {
+        match plan {
+            Plan::Scan => Self::Scan,
+            Plan::Beam { .. } => Self::Beam,
+            Plan::Filtered { .. } => Self::Filtered,
+            Plan::TwoHop => Self::TwoHop,
+        }
+    }
+}
+
+/// Nanoseconds per distance of a traversal and of a scan.
+fn costs(bytes: usize) -> (f64, f64) {
+    let bytes = bytes as f64;
+    (
+        WALK_NS + bytes / WALK_BYTES_PER_NS,
+        SCAN_NS + bytes / SCAN_BYTES_PER_NS,
+    )
 }
 
 /// How to search where [`Plan::Beam`] found too few.
@@ -93,6 +144,7 @@ mod tests {
             ef: 96,
             linked: 1_000_000,
             allowed,
+            bytes: 192,
         })
     }
 
@@ -108,12 +160,26 @@ mod tests {
     }
 
     #[test]
+    fn scans_of_short_rows_are_cheaper_than_those_of_long_ones() {
+        let task = |bytes| Task {
+            k: 10,
+            ef: 64,
+            linked: 100_000,
+            allowed: 5_000,
+            bytes,
+        };
+        assert_eq!(plan(&task(64)), Plan::Scan);
+        assert_eq!(plan(&task(6144)), Plan::TwoHop);
+    }
+
+    #[test]
     fn a_beam_is_never_wider_than_the_graph() {
         let task = |allowed| Task {
             k: 10,
             ef: usize::MAX,
             linked: 1_000_000,
             allowed,
+            bytes: 192,
         };
         for allowed in [1, 1_000, 300_000, 990_000, 1_000_000] {
             assert_eq!(plan(&task(allowed)), Plan::Scan);
@@ -127,7 +193,8 @@ mod tests {
                 k: 10,
                 ef: 96,
                 linked: 500,
-                allowed: 500
+                allowed: 500,
+                bytes: 192,
             }),
             Plan::Scan
         );

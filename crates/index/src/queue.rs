@@ -130,6 +130,13 @@ pub(crate) struct Heaps {
     open: BinaryHeap<Reverse<Key>>,
 }
 
+impl Heaps {
+    /// The nearest keys, and those not expanded yet.
+    pub(crate) fn parts(&mut self) -> (&mut TopK, &mut BinaryHeap<Reverse<Key>>) {
+        (&mut self.best, &mut self.open)
+    }
+}
+
 impl Beam for Heaps {
     fn reset(&mut self, capacity: usize) {
         self.best.reset(capacity);

@@ -10,10 +10,12 @@ use crate::{
     error::Cancelled,
     graph::Entry,
     hnsw::Hnsw,
-    key::{Key, distance_of, pack, slot_of},
-    params::{Mode, Neighbor, SearchParams, Stats},
+    key::{Key, slot_of},
+    params::{Mode, Neighbor, SearchParams, Stats, Way},
     plan::{Plan, Task, default_ef, filtered, plan},
     queue::Beam,
+    scan::{compare, scan},
+    scope::{Ask, Scope},
     space::{GROUP, Points, Space},
     store::Query,
     topk::TopK,
@@ -21,9 +23,7 @@ use crate::{
 };
 
 /// Beams up to this long are sorted arrays, longer ones heaps.
-const SORTED_MAX: usize = 1024;
-/// Groups scanned between two questions whether to go on.
-const CANCEL_GROUPS: u32 = 32;
+pub(crate) const SORTED_MAX: usize = 1024;
 /// Random allowed slots that a traversal of allowed nodes starts from.
 const SEEDS: usize = 32;
 
@@ -36,10 +36,103 @@ impl<S: Points> Hnsw<S> {
         cancel: &dyn Fn() -> bool,
         out: &mut Vec<Neighbor>,
     ) -> Result<Stats, Cancelled> {
+        self.search_by(plan, query, params, allow, cancel, out)
+    }
+
+    /// As [`Hnsw::search`], planned by `plan`.
+    pub(crate) fn search_by(
+        &self,
+        plan: fn(&Task) -> Plan,
+        query: &[f32],
+        params: &SearchParams,
+        allow: &Bitset,
+        cancel: &dyn Fn() -> bool,
+        out: &mut Vec<Neighbor>,
+    ) -> Result<Stats, Cancelled> {
         out.clear();
         if cancel() {
             return Err(Cancelled);
         }
+        let scope = self.scope(params, allow, cancel);
+        let mut stats = Stats::default();
+        if scope.k == 0 {
+            return Ok(stats);
+        }
+        // Slots met from here on are not written again before this is unpinned.
+        let _pin = epoch::pin();
+        self.contexts.with(|context| {
+            self.waiting.allowed(scope.linked, allow, &mut context.waiting);
+            // Taken out, so that the rest of the context can be written to meanwhile.
+            let mut exact = std::mem::take(&mut context.exact);
+            let mut coarse = std::mem::take(&mut context.query);
+            self.points.rows().prepare(query, &mut exact);
+            let found = match params.mode {
+                Mode::Exact => {
+                    context.top.reset(scope.k);
+                    stats.exact = true;
+                    let (rows, top) = (self.points.rows(), &mut context.top);
+                    scan(rows, &exact, 0..scope.len, allow, cancel, top, &mut stats)
+                }
+                Mode::FullPrecision => {
+                    let ask = scope.ask(self.points.rows(), &exact, false);
+                    self.nearest(plan(&scope.task), &ask, context, &mut stats)
+                }
+                Mode::Auto => {
+                    self.points.prepare(query, &mut coarse);
+                    let ask = scope.ask(&self.points, &coarse, S::QUANTIZED);
+                    let found = self.nearest(plan(&scope.task), &ask, context, &mut stats);
+                    found.inspect(|()| {
+                        if S::QUANTIZED {
+                            self.refine(scope.k, &exact, context, &mut stats);
+                        }
+                    })
+                }
+            };
+            (context.exact, context.query) = (exact, coarse);
+            found?;
+            context.emit(out);
+            Ok(self.finished(&scope, stats))
+        })
+    }
+
+    /// The exact nearest among the allowed slots of a range.
+    pub(crate) fn scan(
+        &self,
+        query: &[f32],
+        k: usize,
+        range: Range<u32>,
+        allow: &Bitset,
+        cancel: &dyn Fn() -> bool,
+        out: &mut Vec<Neighbor>,
+    ) -> Result<Stats, Cancelled> {
+        out.clear();
+        if cancel() {
+            return Err(Cancelled);
+        }
+        let range = range.start..range.end.min(self.len());
+        let mut stats = Stats {
+            exact: true,
+            recall: Some(1.0),
+            ..Stats::default()
+        };
+        let _pin = epoch::pin();
+        self.contexts.with(|context| {
+            let Context { exact, top, .. } = context;
+            self.points.rows().prepare(query, exact);
+            top.reset(k);
+            scan(self.points.rows(), exact, range, allow, cancel, top, &mut stats)?;
+            context.emit(out);
+            Ok(stats)
+        })
+    }
+
+    /// What is searched, as it is now.
+    pub(crate) fn scope<'a>(
+        &self,
+        params: &SearchParams,
+        allow: &'a Bitset,
+        cancel: &'a dyn Fn() -> bool,
+    ) -> Scope<'a> {
         // In this order: whatever is not linked by now is below `len` and scanned.
         let linked = self.linked();
         let len = self.len();
@@ -47,12 +140,6 @@ impl<S: Points> Hnsw<S> {
         let tail = allow.count_from(linked as usize) - beyond;
         let allowed = allow.count() - beyond - tail;
         let k = params.k.min(allowed + tail);
-        let mut stats = Stats::default();
-        if k == 0 {
-            return Ok(stats);
-        }
-        // Slots met from here on are not written again before this is unpinned.
-        let _pin = epoch::pin();
         let ef = if params.ef == 0 {
             default_ef(k)
         } else {
@@ -64,84 +151,84 @@ impl<S: Points> Hnsw<S> {
             // What is out of the graph does not make the rest rarer in it.
             linked: (linked as usize).saturating_sub(self.vacuum.gone()).max(allowed),
             allowed,
+            bytes: match params.mode {
+                Mode::Auto => self.points.bytes(),
+                Mode::FullPrecision | Mode::Exact => Space::bytes(self.points.rows()),
+            },
         };
-        self.contexts.with(|context| {
-            self.waiting.allowed(linked, allow, &mut context.waiting);
-            // Taken out, so that the rest of the context can be written to meanwhile.
-            let mut exact = std::mem::take(&mut context.exact);
-            let mut coarse = std::mem::take(&mut context.query);
-            self.points.rows().prepare(query, &mut exact);
-            let found = match params.mode {
-                Mode::Exact => {
-                    context.top.reset(k);
-                    stats.exact = true;
-                    let (rows, top) = (self.points.rows(), &mut context.top);
-                    scan(rows, &exact, 0..len, allow, cancel, top, &mut stats)
-                }
-                Mode::FullPrecision => {
-                    let ask = Ask {
-                        space: self.points.rows(),
-                        query: &exact,
-                        estimates: false,
-                        allow,
-                        cancel,
-                        task,
-                        linked,
-                        len,
-                    };
-                    self.nearest(&ask, k, context, &mut stats)
-                }
-                Mode::Auto => {
-                    self.points.prepare(query, &mut coarse);
-                    let ask = Ask {
-                        space: &self.points,
-                        query: &coarse,
-                        estimates: S::QUANTIZED,
-                        allow,
-                        cancel,
-                        task,
-                        linked,
-                        len,
-                    };
-                    self.nearest(&ask, k, context, &mut stats).inspect(|()| {
-                        if S::QUANTIZED {
-                            self.refine(k, &exact, context, &mut stats);
-                        }
-                    })
-                }
+        Scope {
+            allow,
+            cancel,
+            k,
+            task,
+            linked,
+            len,
+        }
+    }
+
+    /// Adds what is known about such searches.
+    pub(crate) fn finished(&self, scope: &Scope<'_>, stats: Stats) -> Stats {
+        let share = scope.task.allowed as f64 / scope.task.linked.max(1) as f64;
+        let recall = if stats.exact {
+            Some(1.0)
+        } else {
+            // Comparing everything is the widest beam.
+            let ef = if stats.way == Way::Scan {
+                usize::MAX
+            } else {
+                scope.task.ef
             };
-            (context.exact, context.query) = (exact, coarse);
-            found?;
-            out.extend(context.top.sorted().iter().map(|&key| Neighbor {
-                slot: slot_of(key),
-                distance: distance_of(key),
-            }));
-            Ok(stats)
-        })
+            self.calibration.recall(scope.k, share, ef)
+        };
+        Stats { recall, ..stats }
     }
 
     /// Leaves the nearest allowed slots in `context.top`: `k`, and some more where distances are estimates.
-    fn nearest<P: Space>(
+    pub(crate) fn nearest<P: Space>(
         &self,
+        way: Plan,
         ask: &Ask<'_, P>,
-        k: usize,
         context: &mut Context<S>,
         stats: &mut Stats,
     ) -> Result<(), Cancelled> {
-        let way = plan(&ask.task);
-        self.traverse(way, ask, context, stats)?;
+        context.found.clear();
+        if way != Plan::Scan
+            && ask.scope.task.k > 0
+            && let Some(entry) = self.graph.entry()
+        {
+            self.walk(way, ask, entry, context, stats)?;
+        }
+        self.after(way, ask, context, stats)
+    }
+
+    /// What [`Hnsw::nearest`] does when the walk is over and has left in `context.found` what it found.
+    pub(crate) fn after<P: Space>(
+        &self,
+        way: Plan,
+        ask: &Ask<'_, P>,
+        context: &mut Context<S>,
+        stats: &mut Stats,
+    ) -> Result<(), Cancelled> {
+        self.complete(way, ask, context, stats)?;
+        let scope = ask.scope;
         let Context {
             top, found, waiting, ..
         } = context;
-        top.reset(ask.kept(k, way));
+        top.reset(ask.kept(scope.k, way));
         found.iter().for_each(|&key| top.push(key));
         let waiting = waiting.iter().copied();
-        compare(ask.space, ask.query, waiting, ask.cancel, top, stats)?;
-        ask.scan(ask.linked..ask.len, top, stats)
+        compare(ask.space, ask.query, waiting, scope.cancel, top, stats)?;
+        ask.scan(scope.linked..scope.len, top, stats)
     }
 
     /// Replaces estimated distances in `context.top` by those to the vectors and keeps the nearest `k`.
-    fn refine(&self, k: usize, exact: &Query<S::Element>, context: &mut Context<S>, stats: &mut Stats) {
+    pub(crate) fn refine(
+        &self,
+        k: usize,
+        exact: &Query<S::Element>,
+        context: &mut Context<S>,
+        stats: &mut Stats,
+    ) {
         let Context {
             top, found, batch, ..
         } = context;
@@ -165,17 +252,16 @@ impl<S: Points> Hnsw<S> {
         stats.exact = false;
     }
 
-    /// Finds the nearest allowed slots below `ask.linked` that do not wait, at least `ask.task.k` unless nearer ones
-    /// wait or lie above, into `context.found`.
-    fn traverse<P: Space>(
+    /// Makes of what a walk found the nearest allowed slots below `linked` that do not wait: at least `task.k` unless
+    /// nearer ones wait or lie above.
+    fn complete<P: Space>(
         &self,
         way: Plan,
         ask: &Ask<'_, P>,
         context: &mut Context<S>,
         stats: &mut Stats,
     ) -> Result<(), Cancelled> {
-        context.found.clear();
-        let task = &ask.task;
+        let (task, linked) = (&ask.scope.task, ask.scope.linked);
         if task.k == 0 {
             stats.exact = true;
             return Ok(());
@@ -183,7 +269,6 @@ impl<S: Points> Hnsw<S> {
         if way != Plan::Scan
             && let Some(entry) = self.graph.entry()
         {
-            self.walk(way, ask, entry, context, stats)?;
             ask.keep_allowed(context);
             if matches!(way, Plan::Beam { .. }) && context.found.len() < task.k.max(task.ef / 2) {
                 // The few that are not allowed lie just here.
@@ -192,17 +277,18 @@ impl<S: Points> Hnsw<S> {
             }
             let enough = context.found.len() + context.waiting.len() >= task.k;
             // Slots that are not certainly linked are the scan's business.
-            context.found.retain(|&key| slot_of(key) < ask.linked);
+            context.found.retain(|&key| slot_of(key) < linked);
             if enough {
                 return Ok(());
             }
         }
         context.top.reset(ask.kept(task.k, Plan::Scan));
-        ask.scan(0..ask.linked, &mut context.top, stats)?;
+        ask.scan(0..linked, &mut context.top, stats)?;
         context.found.clear();
         context.found.extend_from_slice(context.top.sorted());
         ask.keep_allowed(context);
         stats.exact = true;
+        (stats.way, stats.ef) = (Plan::Scan.into(), 0);
         Ok(())
     }
 
@@ -231,7 +317,7 @@ impl<S: Points> Hnsw<S> {
             visited,
             batch,
             stats,
-            cancel: ask.cancel,
+            cancel: ask.scope.cancel,
         };
         found.clear();
         walk.visited.reset(self.len());
@@ -239,50 +325,15 @@ impl<S: Points> Hnsw<S> {
         walk.visited.insert(slot_of(start));
         let width = match way {
             Plan::Filtered { width } | Plan::Beam { width } => width,
-            Plan::TwoHop | Plan::Scan => ask.task.ef,
+            Plan::TwoHop | Plan::Scan => ask.scope.task.ef,
         };
+        walk.stats.ef = width;
+        walk.stats.way = way.into();
         if width <= SORTED_MAX {
             run(way, &mut walk, start, width, ask, sorted, top, found)
         } else {
             run(way, &mut walk, start, width, ask, heaps, top, found)
         }
-    }
-}
-
-/// A search on distances of one kind.
-struct Ask<'a, P: Space> {
-    space: &'a P,
-    query: &'a P::Query,
-    /// Whether distances are estimates, which somebody refines.
-    estimates: bool,
-    allow: &'a Bitset,
-    cancel: &'a dyn Fn() -> bool,
-    task: Task,
-    /// Slots below are linked, or wait.
-    linked: u32,
-    /// Slots below were appended when the search began.
-    len: u32,
-}
-
-impl<P: Space> Ask<'_, P> {
-    /// How many of the nearest are kept for an answer of `k`.
-    fn kept(&self, k: usize, way: Plan) -> usize {
-        if self.estimates { refined(k, way) } else { k }
-    }
-
-    fn scan(&self, range: Range<u32>, top: &mut TopK, stats: &mut Stats) -> Result<(), Cancelled> {
-        scan(self.space, self.query, range, self.allow, self.cancel, top, stats)
-    }
-
-    /// Drops what is not allowed, what was appended since, and what is compared because it waits.
-    fn keep_allowed<S: Points>(&self, context: &mut Context<S>) {
-        let Context { found, waiting, .. } = context;
-        found.retain(|&key| {
-            let slot = slot_of(key);
-            slot < self.len
-                && self.allow.get(slot as usize)
-                && (waiting.is_empty() || waiting.binary_search(&slot).is_err())
-        });
     }
 }
 
@@ -298,7 +349,7 @@ fn run<P: Space, B: Beam>(
     top: &mut TopK,
     found: &mut Vec<Key>,
 ) -> Result<(), Cancelled> {
-    let (allow, ef) = (ask.allow, ask.task.ef);
+    let (allow, ef) = (ask.scope.allow, ask.scope.task.ef);
     beam.reset(width);
     let start_allowed = allow.get(slot_of(start) as usize);
     match way {
@@ -316,7 +367,7 @@ fn run<P: Space, B: Beam>(
             if start_allowed {
                 beam.push(&mut [start]);
             }
-            let count = allow.len().min(ask.linked as usize);
+            let count = allow.len().min(ask.scope.linked as usize);
             walk.seed(seeds(allow, count), beam);
             walk.two_hop(slot_of(start), beam, allow)?;
             beam.drain(found);
@@ -339,64 +390,6 @@ fn seeds(allow: &Bitset, count: usize) -> impl Iterator<Item = u32> {
         .filter_map(move |start| allow.iter_from(start).next())
         .filter(move |&slot| slot < count)
         .map(|s| s as u32)
-}
-
-/// Compares every allowed slot of a range.
-fn scan<S: Space>(
-    space: &S,
-    query: &S::Query,
-    range: Range<u32>,
-    allow: &Bitset,
-    cancel: &dyn Fn() -> bool,
-    top: &mut TopK,
-    stats: &mut Stats,
-) -> Result<(), Cancelled> {
-    let allowed = allow
-        .iter_from(range.start as usize)
-        .map(|slot| slot as u32)
-        .take_while(|&slot| slot < range.end);
-    compare(space, query, allowed, cancel, top, stats)
-}
-
-/// Compares slots.
-fn compare<S: Space>(
-    space: &S,
-    query: &S::Query,
-    mut all: impl Iterator<Item = u32>,
-    cancel: &dyn Fn() -> bool,
-    top: &mut TopK,
-    stats: &mut Stats,
-) -> Result<(), Cancelled> {
-    let mut slots = [0; GROUP];
-    let mut distances = [0.0; GROUP];
-    for group in 1u32.. {
-        let mut count = 0;
-        for (place, slot) in slots.iter_mut().zip(&mut all) {
-            *place = slot;
-            count += 1;
-        }
-        if count == 0 {
-            break;
-        }
-        space.distances(query, &slots[..count], &mut distances[..count]);
-        for (&slot, &distance) in slots[..count].iter().zip(&distances) {
-            top.push(pack(distance, slot));
-        }
-        stats.distances += count as u64;
-        if group.is_multiple_of(CANCEL_GROUPS) && cancel() {
-            return Err(Cancelled);
-        }
-    }
-    Ok(())
-}
-
-/// Estimated nearest that are compared exactly to find the `k` nearest.
-fn refined(k: usize, way: Plan) -> usize {
-    match way {
-        // Scanning all of them costs so much that comparing some more does not show.
-        Plan::Scan => k.saturating_mul(3).saturating_add(20),
-        _ => k.saturating_mul(2).saturating_add(10),
-    }
 }
 
 #[cfg(test)]

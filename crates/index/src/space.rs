@@ -29,6 +29,24 @@ pub(crate) trait Space: Send + Sync {
 
     /// Asks for the beginning of a slot's data.
     fn prefetch(&self, slot: u32);
+
+    /// Bytes that a distance reads, about: what scans and traversals cost depends on it.
+    fn bytes(&self) -> usize {
+        256
+    }
+
+    /// Slots that a scan takes together; at most [`GROUP`].
+    fn tile(&self) -> usize {
+        GROUP
+    }
+
+    /// As [`Space::distances`] where the slots of `ahead` are next; may ask for their memory meanwhile, and count on
+    /// having been told of `slots` before.
+    #[inline(always)]
+    fn stream(&self, query: &Self::Query, slots: &[u32], ahead: &[u32], out: &mut [f32]) {
+        let _ = ahead;
+        self.distances(query, slots, out);
+    }
 }
 
 /// A space that takes new points and keeps the vectors they came from.

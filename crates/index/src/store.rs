@@ -49,6 +49,8 @@ impl<T: Stored> Default for Query<T> {
 const GROUP_ROWS: usize = 4;
 /// Memory that is asked for ahead of its use.
 const AHEAD_BYTES: usize = 8192;
+/// Memory of the rows that a scan takes together.
+const TILE_BYTES: usize = 16 << 10;
 
 impl<T: Stored> Store<T> {
     /// Slots appended.
@@ -116,6 +118,20 @@ impl<T: Stored> Store<T> {
         unsafe { self.scales.row(slot).cast::<f32>().read() }
     }
 
+    /// Makes distances of what the kernels computed.
+    #[inline(always)]
+    fn finish(&self, slots: &[u32], out: &mut [f32]) {
+        match self.metric {
+            Metric::L2 => {}
+            Metric::Dot => out.iter_mut().for_each(|d| *d = -*d),
+            Metric::Cosine => {
+                for (d, &slot) in out.iter_mut().zip(slots) {
+                    *d = 1.0 - *d * self.scale(slot);
+                }
+            }
+        }
+    }
+
     #[inline(always)]
     fn group(&self, query: &Query<T>, slots: &[u32], out: &mut [f32]) {
         let mut addresses = [std::ptr::null::<T>(); GROUP_ROWS];
@@ -172,15 +188,29 @@ impl<T: Stored> Space for Store<T> {
             }
             self.group(query, group, out);
         }
-        match self.metric {
-            Metric::L2 => {}
-            Metric::Dot => out.iter_mut().for_each(|d| *d = -*d),
-            Metric::Cosine => {
-                for (d, &slot) in out.iter_mut().zip(slots) {
-                    *d = 1.0 - *d * self.scale(slot);
-                }
-            }
+        self.finish(slots, out);
+    }
+
+    fn bytes(&self) -> usize {
+        self.rows.stride()
+    }
+
+    fn tile(&self) -> usize {
+        (TILE_BYTES / self.rows.stride()).clamp(GROUP_ROWS, 32)
+    }
+
+    #[inline(always)]
+    fn stream(&self, query: &Query<T>, slots: &[u32], ahead: &[u32], out: &mut [f32]) {
+        let mut ahead = ahead.chunks(GROUP_ROWS);
+        for (group, out) in slots.chunks(GROUP_ROWS).zip(out.chunks_mut(GROUP_ROWS)) {
+            ahead
+                .next()
+                .into_iter()
+                .flatten()
+                .for_each(|&slot| self.prefetch(slot));
+            self.group(query, group, out);
         }
+        self.finish(slots, out);
     }
 
     #[inline(always)]

@@ -7,20 +7,28 @@ use crate::key::Key;
 pub(crate) struct TopK {
     heap: Vec<Key>,
     k: usize,
+    /// Keys above are never kept.
+    ceiling: Key,
 }
 
 impl TopK {
     /// Forgets everything and takes a new bound.
     pub(crate) fn reset(&mut self, k: usize) {
-        self.heap.clear();
-        self.k = k;
+        self.reset_within(k, Key::MAX);
     }
 
-    /// The key that a new one must beat: the largest kept, or the maximum while fewer than `k` are kept.
+    /// Forgets everything, and takes a new bound and a key above which nothing is kept.
+    pub(crate) fn reset_within(&mut self, k: usize, ceiling: Key) {
+        self.heap.clear();
+        self.k = k;
+        self.ceiling = ceiling;
+    }
+
+    /// The key that a new one must beat: the largest kept, or the ceiling while fewer than `k` are kept.
     #[inline(always)]
     pub(crate) fn bound(&self) -> Key {
         if self.heap.len() < self.k || self.k == 0 {
-            Key::MAX
+            self.ceiling
         } else {
             self.heap[0]
         }
@@ -29,10 +37,10 @@ impl TopK {
     /// Offers a key.
     #[inline(always)]
     pub(crate) fn push(&mut self, key: Key) {
-        if self.heap.len() < self.k {
+        if self.heap.len() < self.k && key <= self.ceiling {
             self.heap.push(key);
             self.sift_up(self.heap.len() - 1);
-        } else if self.k > 0 && key < self.heap[0] {
+        } else if self.heap.len() == self.k && self.k > 0 && key < self.heap[0] {
             self.heap[0] = key;
             self.sift_down(0, self.heap.len());
         }
@@ -80,13 +88,13 @@ mod tests {
 
     proptest! {
         #[test]
-        fn keeps_the_smallest(keys in prop::collection::vec(0u64..1000, 0..200), k in 0usize..40) {
+        fn keeps_the_smallest(keys in prop::collection::vec(0u64..1000, 0..200), k in 0usize..40, ceiling in 0u64..2000) {
             let mut top = TopK::default();
-            top.reset(k);
+            top.reset_within(k, ceiling);
             for &key in &keys {
                 top.push(key);
             }
-            let mut expected = keys;
+            let mut expected: Vec<Key> = keys.into_iter().filter(|&key| key <= ceiling).collect();
             expected.sort_unstable();
             expected.truncate(k);
             prop_assert_eq!(top.sorted(), &expected[..]);

@@ -5,7 +5,7 @@ use std::{
     cell::Cell,
 };
 
-use longbow_index::{Bitset, Element, Metric, Mode, SearchParams};
+use longbow_index::{Bitset, Element, Metric, Mode, Params, Quantization, RangeParams, SearchParams};
 
 use crate::support::{Linked, clustered};
 
@@ -62,6 +62,50 @@ fn a_warm_search_allocates_nothing() {
                         .search_into(query, &params, allow, &|| false, &mut out)
                         .unwrap();
                     assert_eq!(out.len(), 10);
+                }
+            }
+        }
+    };
+    round();
+    let before = ALLOCATIONS.get();
+    round();
+    assert_eq!(ALLOCATIONS.get() - before, 0);
+}
+
+#[test]
+fn warm_batches_ranges_and_shares_of_scans_allocate_nothing() {
+    let params = Params::new(Element::F16, Metric::Cosine, 24);
+    let linked = Linked::quantized(params, Quantization::Sq4, clustered(20_000, 24, 14));
+    linked.append(&clustered(100, 24, 15));
+    let queries = clustered(40, 24, 16);
+    let asked: Vec<&[f32]> = queries.iter().map(Vec::as_slice).collect();
+    let share = |n: usize| -> Bitset { (0..20_100).filter(|slot| slot % n == 0).collect() };
+    let filters = [Bitset::full(20_100), share(2), share(50)];
+    let (mut answers, mut out) = (Vec::new(), Vec::new());
+    let mut round = || {
+        for allow in &filters {
+            for (ef, mode) in [(20, Mode::Auto), (20, Mode::FullPrecision), (0, Mode::Exact)] {
+                let params = SearchParams { k: 10, ef, mode };
+                linked
+                    .index
+                    .search_batch(&asked, &params, allow, &|| false, &mut answers)
+                    .unwrap();
+                assert!(answers.iter().all(|answer| answer.neighbors.len() == 10));
+                let params = RangeParams {
+                    radius: 0.3,
+                    limit: 50,
+                    ef,
+                    mode,
+                };
+                for query in &queries {
+                    linked
+                        .index
+                        .search_range(query, &params, allow, &|| false, &mut out)
+                        .unwrap();
+                    linked
+                        .index
+                        .scan(query, 10, 500..1_500, allow, &|| false, &mut out)
+                        .unwrap();
                 }
             }
         }

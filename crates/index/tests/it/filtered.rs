@@ -38,9 +38,9 @@ fn every_way_of_searching_is_taken() {
     let query = &clustered(1, DIMENSION, 25)[0];
     // (share, ef, whether all allowed rows are compared)
     for (share, ef, exact) in [
-        (0.05, 20, true),
-        (0.15, 20, false),
-        (0.5, 20, false),
+        (0.05, 10, true),
+        (0.19, 10, false),
+        (0.5, 10, false),
         (0.15, 0, true),
     ] {
         let params = SearchParams {

@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod allocations;
+mod batch;
 mod churn;
 mod concurrent;
 mod duplicates;
@@ -13,4 +14,6 @@ mod image_beside;
 mod image_damage;
 mod image_golden;
 mod quantized;
+mod range;
 mod support;
+mod targets;

@@ -1,0 +1,137 @@
+//! Scans: distances to many slots one after the other, memory asked for a tile ahead of its use.
+
+use std::ops::Range;
+
+use longbow_kernels::Bitset;
+
+use crate::{
+    error::Cancelled,
+    key::{distance_of, pack},
+    params::Stats,
+    space::{GROUP, Space},
+    topk::TopK,
+};
+
+/// Distances computed between two questions whether to go on.
+pub(crate) const CANCEL_DISTANCES: usize = 4096;
+
+/// Compares every allowed slot of a range.
+pub(crate) fn scan<S: Space>(
+    space: &S,
+    query: &S::Query,
+    range: Range<u32>,
+    allow: &Bitset,
+    cancel: &dyn Fn() -> bool,
+    top: &mut TopK,
+    stats: &mut Stats,
+) -> Result<(), Cancelled> {
+    compare(space, query, allowed(allow, range), cancel, top, stats)
+}
+
+/// The allowed slots of a range.
+pub(crate) fn allowed(allow: &Bitset, range: Range<u32>) -> impl Iterator<Item = u32> {
+    allow
+        .iter_from(range.start as usize)
+        .map(|slot| slot as u32)
+        .take_while(move |&slot| slot < range.end)
+}
+
+/// Compares slots.
+pub(crate) fn compare<S: Space>(
+    space: &S,
+    query: &S::Query,
+    all: impl Iterator<Item = u32>,
+    cancel: &dyn Fn() -> bool,
+    top: &mut TopK,
+    stats: &mut Stats,
+) -> Result<(), Cancelled> {
+    let mut distances = [0.0; GROUP];
+    tiles(space.tile(), all, |slots, ahead| {
+        let distances = &mut distances[..slots.len()];
+        space.stream(query, slots, ahead, distances);
+        take(slots, distances, top);
+        let before = stats.distances as usize / CANCEL_DISTANCES;
+        stats.distances += slots.len() as u64;
+        if stats.distances as usize / CANCEL_DISTANCES > before && cancel() {
+            return Err(Cancelled);
+        }
+        Ok(())
+    })
+}
+
+/// Hands out slots in tiles of at most `tile`, each together with the next one.
+pub(crate) fn tiles<E>(
+    tile: usize,
+    mut all: impl Iterator<Item = u32>,
+    mut each: impl FnMut(&[u32], &[u32]) -> Result<(), E>,
+) -> Result<(), E> {
+    let mut fill = |slots: &mut [u32; GROUP]| {
+        let mut count = 0;
+        for (place, slot) in slots[..tile.min(GROUP)].iter_mut().zip(&mut all) {
+            *place = slot;
+            count += 1;
+        }
+        count
+    };
+    let (mut now, mut next) = ([0; GROUP], [0; GROUP]);
+    let mut count = fill(&mut now);
+    while count > 0 {
+        let ahead = fill(&mut next);
+        each(&now[..count], &next[..ahead])?;
+        std::mem::swap(&mut now, &mut next);
+        count = ahead;
+    }
+    Ok(())
+}
+
+/// Offers slots with their distances; few of them are near enough.
+#[inline(always)]
+pub(crate) fn take(slots: &[u32], distances: &[f32], top: &mut TopK) {
+    let mut worst = distance_of(top.bound());
+    for (&slot, &distance) in slots.iter().zip(distances) {
+        // NaN, which counts as infinitely far, is not above anything: the top decides.
+        if distance > worst {
+            continue;
+        }
+        top.push(pack(distance, slot));
+        worst = distance_of(top.bound());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn tiles_are_all_of_it_in_order(count in 0u32..1000, tile in 1usize..200) {
+            let (mut seen, mut expected) = (Vec::new(), Vec::new());
+            tiles(tile, 0..count, |slots, ahead| {
+                assert!(expected.is_empty() || slots == expected);
+                expected = ahead.to_vec();
+                seen.extend_from_slice(slots);
+                Ok::<(), ()>(())
+            }).unwrap();
+            prop_assert!(expected.is_empty());
+            prop_assert_eq!(seen, (0..count).collect::<Vec<_>>());
+        }
+
+        #[test]
+        fn taking_is_pushing_every_key(
+            distances in prop::collection::vec(
+                prop_oneof![4 => -2.0f32..2.0, 1 => Just(f32::NAN), 1 => Just(f32::INFINITY), 1 => Just(0.0)], 0..100),
+            k in 0usize..12,
+        ) {
+            let slots: Vec<u32> = (0..distances.len() as u32).rev().collect();
+            let (mut taken, mut pushed) = (TopK::default(), TopK::default());
+            taken.reset(k);
+            pushed.reset(k);
+            take(&slots, &distances, &mut taken);
+            for (&slot, &distance) in slots.iter().zip(&distances) {
+                pushed.push(pack(distance, slot));
+            }
+            prop_assert_eq!(taken.sorted(), pushed.sorted());
+        }
+    }
+}

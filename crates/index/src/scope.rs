@@ -1,0 +1,83 @@
+//! What is searched, and how one query is compared with it.
+
+use std::ops::Range;
+
+use longbow_kernels::Bitset;
+
+use crate::{
+    context::Context,
+    error::Cancelled,
+    key::slot_of,
+    params::Stats,
+    plan::{Plan, Task},
+    scan::scan,
+    space::{Points, Space},
+    topk::TopK,
+};
+
+/// What is searched.
+#[derive(Clone, Copy)]
+pub(crate) struct Scope<'a> {
+    pub(crate) allow: &'a Bitset,
+    pub(crate) cancel: &'a dyn Fn() -> bool,
+    /// Neighbours that there are to find.
+    pub(crate) k: usize,
+    pub(crate) task: Task,
+    /// Slots below are linked, or wait.
+    pub(crate) linked: u32,
+    /// Slots below were appended when the search began.
+    pub(crate) len: u32,
+}
+
+impl<'a> Scope<'a> {
+    /// A search here for one query.
+    pub(crate) fn ask<P: Space>(&'a self, space: &'a P, query: &'a P::Query, estimates: bool) -> Ask<'a, P> {
+        Ask {
+            space,
+            query,
+            estimates,
+            scope: self,
+        }
+    }
+}
+
+/// A search on distances of one kind.
+pub(crate) struct Ask<'a, P: Space> {
+    pub(crate) space: &'a P,
+    pub(crate) query: &'a P::Query,
+    /// Whether distances are estimates, which somebody refines.
+    estimates: bool,
+    pub(crate) scope: &'a Scope<'a>,
+}
+
+impl<P: Space> Ask<'_, P> {
+    /// How many of the nearest are kept for an answer of `k`.
+    pub(crate) fn kept(&self, k: usize, way: Plan) -> usize {
+        if self.estimates { refined(k, way) } else { k }
+    }
+
+    pub(crate) fn scan(&self, range: Range<u32>, top: &mut TopK, stats: &mut Stats) -> Result<(), Cancelled> {
+        let Scope { allow, cancel, .. } = *self.scope;
+        scan(self.space, self.query, range, allow, cancel, top, stats)
+    }
+
+    /// Drops what is not allowed, what was appended since, and what is compared because it waits.
+    pub(crate) fn keep_allowed<S: Points>(&self, context: &mut Context<S>) {
+        let Context { found, waiting, .. } = context;
+        found.retain(|&key| {
+            let slot = slot_of(key);
+            slot < self.scope.len
+                && self.scope.allow.get(slot as usize)
+                && (waiting.is_empty() || waiting.binary_search(&slot).is_err())
+        });
+    }
+}
+
+/// Estimated nearest that are compared exactly to find the `k` nearest.
+fn refined(k: usize, way: Plan) -> usize {
+    match way {
+        // Scanning all of them costs so much that comparing some more does not show.
+        Plan::Scan => k.saturating_mul(3).saturating_add(20),
+        _ => k.saturating_mul(2).saturating_add(10),
+    }
+}
