@@ -1,5 +1,7 @@
 //! AVX2 registers, with FMA and F16C.
 
+mod bits;
+
 use std::arch::x86_64::*;
 
 use half::{bf16, f16};
@@ -8,6 +10,8 @@ use crate::{
     bytes::Bytes,
     lanes::{Lanes, kernels},
 };
+
+pub(crate) use bits::bits_dot;
 
 /// 8 floats of 32 bits.
 pub(crate) struct F32;

@@ -1,5 +1,7 @@
 //! AVX-512 (F, BW, VL, DQ, VNNI) registers.
 
+mod bits;
+
 use std::arch::x86_64::*;
 
 use half::{bf16, f16};
@@ -8,6 +10,8 @@ use crate::{
     bytes::Bytes,
     lanes::{Lanes, kernels},
 };
+
+pub(crate) use bits::bits_dot;
 
 /// 16 floats of 32 bits.
 pub(crate) struct F32;

@@ -87,3 +87,9 @@ impl Simd {
         })
     }
 }
+
+/// Whether AVX-512's counter of set bits, an extension that not every AVX-512 machine has, is there.
+#[cfg(target_arch = "x86_64")]
+pub(crate) fn has_vpopcntdq() -> bool {
+    Simd::Avx512.is_supported() && is_x86_feature_detected!("avx512vpopcntdq")
+}

@@ -7,6 +7,7 @@
 //! is `1 - cosine similarity`, and 1 when either vector is zero. For complex types `dot` is the real part of the
 //! Hermitian product `Σ conj(a)·b`; [`hermitian`] gives both parts.
 
+mod bits;
 pub mod bitset;
 #[cfg(target_arch = "x86_64")]
 mod bytes;
@@ -30,6 +31,7 @@ mod avx512;
 #[cfg(target_arch = "aarch64")]
 mod neon;
 
+pub use bits::{Bits, BitsFn, bits, bits_at};
 pub use bitset::Bitset;
 pub use codes::{CODE_LANE, CodeFn, Codes, NibbleFn, codes, codes_at};
 pub use complex::{Complex, Complex64, Complex128, hermitian};

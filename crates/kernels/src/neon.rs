@@ -1,5 +1,7 @@
 //! NEON registers (AArch64).
 
+mod bits;
+
 use std::arch::aarch64::*;
 
 use half::{bf16, f16};
@@ -8,6 +10,8 @@ use crate::{
     Number,
     lanes::{Lanes, kernels},
 };
+
+pub(crate) use bits::bits_dot;
 
 /// 4 floats of 32 bits.
 pub(crate) struct F32;

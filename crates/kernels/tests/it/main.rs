@@ -1,6 +1,7 @@
 //! Every vectorised kernel says what its scalar twin says, within a stated error.
 #![allow(clippy::unwrap_used)]
 
+mod bits;
 mod bitset;
 mod codes;
 mod pair;
