@@ -5,10 +5,12 @@ use std::ops::Range;
 use longbow_kernels::{Bitset, Element, Stored, bf16, f16};
 
 use crate::{
+    code::Levels,
     coded::Coded,
     error::{Cancelled, Error},
     hnsw::Hnsw,
     params::{Neighbor, Params, Quantization, SearchParams, Stats},
+    signs::Signs,
     space::Points,
     store::Store,
 };
@@ -48,7 +50,7 @@ impl VectorIndex {
         };
         Self {
             params,
-            inner: make(reals, quantization),
+            inner: make(reals, quantization.fitting(params.element, reals.dimension)),
         }
     }
 
@@ -108,6 +110,14 @@ impl VectorIndex {
         self.inner.vacuum(max)
     }
 
+    /// Codes up to `max` slots anew if the data has drifted from what its codes were made for. Returns how many; 0 means
+    /// that there is nothing to do now.
+    ///
+    /// May run beside everything else; meanwhile there are codes of both kinds in memory.
+    pub fn retrain(&self, max: usize) -> usize {
+        self.inner.retrain(max)
+    }
+
     /// Slots that [`VectorIndex::insert`] will use before it appends.
     pub fn free(&self) -> usize {
         self.inner.free()
@@ -154,8 +164,9 @@ impl VectorIndex {
 fn erased<T: Stored>(params: Params, quantization: Quantization) -> Box<dyn Erased> {
     match quantization {
         Quantization::None => Box::new(Hnsw::<Store<T>>::new(params)),
-        Quantization::Sq8 => Box::new(Hnsw::<Coded<T, 8>>::new(params)),
-        Quantization::Sq4 => Box::new(Hnsw::<Coded<T, 4>>::new(params)),
+        Quantization::Sq8 => Box::new(Hnsw::<Coded<T, Levels<8>>>::new(params)),
+        Quantization::Bit1 => Box::new(Hnsw::<Coded<T, Signs>>::new(params)),
+        Quantization::Sq4 => Box::new(Hnsw::<Coded<T, Levels<4>>>::new(params)),
     }
 }
 
@@ -164,6 +175,7 @@ trait Erased: Send + Sync {
     fn append(&self, vectors: &[u8]) -> Result<Range<u32>, Error>;
     fn insert(&self, vectors: &[u8], slots: &mut Vec<u32>) -> Result<(), Error>;
     fn vacuum(&self, max: usize) -> usize;
+    fn retrain(&self, max: usize) -> usize;
     fn free(&self) -> usize;
     fn len(&self) -> u32;
     fn link(&self, max: usize) -> usize;
@@ -191,6 +203,10 @@ impl<S: Points> Erased for Hnsw<S> {
 
     fn vacuum(&self, max: usize) -> usize {
         self.vacuum(max)
+    }
+
+    fn retrain(&self, max: usize) -> usize {
+        self.points.retrain(max)
     }
 
     fn free(&self) -> usize {

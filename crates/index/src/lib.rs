@@ -13,6 +13,7 @@
 
 mod arena;
 mod bits;
+mod code;
 mod coded;
 mod context;
 mod error;
@@ -23,15 +24,19 @@ mod key;
 mod link;
 mod params;
 mod plan;
+mod plane;
+mod planes;
 mod progress;
 mod queue;
 mod repair;
 mod rotation;
 mod search;
 mod select;
+mod signs;
 mod space;
 mod store;
 mod topk;
+mod training;
 mod traverse;
 mod vacuum;
 mod visited;

@@ -24,6 +24,10 @@ use crate::{
 const SORTED_MAX: usize = 1024;
 /// Groups scanned between two questions whether to go on.
 const CANCEL_GROUPS: u32 = 32;
+/// Standard deviations of an estimate beyond which nothing is expected.
+const REFINE_DEVIATIONS: f32 = 3.5;
+/// Vectors compared at a time when estimates are refined.
+const REFINE_STEP: usize = 4;
 /// Random allowed slots that a traversal of allowed nodes starts from.
 const SEEDS: usize = 32;
 
@@ -105,7 +109,7 @@ impl<S: Points> Hnsw<S> {
                     };
                     self.nearest(&ask, k, context, &mut stats).inspect(|()| {
                         if S::QUANTIZED {
-                            self.refine(k, &exact, context, &mut stats);
+                            self.refine(k, &coarse, &exact, context, &mut stats);
                         }
                     })
                 }
@@ -140,28 +144,55 @@ impl<S: Points> Hnsw<S> {
         ask.scan(ask.linked..ask.len, top, stats)
     }
 
-    /// Replaces estimated distances in `context.top` by those to the vectors and keeps the nearest `k`.
-    fn refine(&self, k: usize, exact: &Query<S::Element>, context: &mut Context<S>, stats: &mut Stats) {
+    /// Replaces estimated distances in `context.top` by those to the vectors and keeps the nearest `k`. Vectors that
+    /// can hardly be among them, by the estimate's deviation, are not read.
+    fn refine(
+        &self,
+        k: usize,
+        coarse: &S::Query,
+        exact: &Query<S::Element>,
+        context: &mut Context<S>,
+        stats: &mut Stats,
+    ) {
         let Context {
             top, found, batch, ..
         } = context;
         found.clear();
         found.extend_from_slice(top.sorted());
         top.reset(k);
-        for part in found.chunks(GROUP) {
-            for (place, &key) in batch.slots.iter_mut().zip(part) {
-                *place = slot_of(key);
+        let mut rest = found
+            .iter()
+            .map(|&key| (slot_of(key), distance_of(key)))
+            .peekable();
+        let mut refined = 0;
+        while rest.peek().is_some() {
+            let bound = distance_of(top.bound());
+            let near = |&(slot, estimate): &(u32, f32)| {
+                // Not a number while `top` is not full, and where estimates are none: everything is near.
+                let least = estimate - REFINE_DEVIATIONS * self.points.deviation(coarse, slot);
+                least <= bound || bound.is_nan() || least.is_nan()
+            };
+            // Those that are needed whatever they are, then a few at a time: each may bring the bound nearer.
+            let count = if refined == 0 {
+                k.clamp(REFINE_STEP, GROUP)
+            } else {
+                REFINE_STEP
+            };
+            batch.len = 0;
+            for (slot, _) in rest.by_ref().filter(near).take(count) {
+                batch.slots[batch.len] = slot;
+                batch.len += 1;
             }
-            batch.len = part.len();
             self.points.rows().distances(
                 exact,
                 &batch.slots[..batch.len],
                 &mut batch.distances[..batch.len],
             );
             batch.keys().iter().for_each(|&key| top.push(key));
+            refined += batch.len as u64;
         }
-        stats.refined += found.len() as u64;
-        stats.distances += found.len() as u64;
+        stats.refined += refined;
+        stats.distances += refined;
         stats.exact = false;
     }
 
@@ -267,7 +298,11 @@ struct Ask<'a, P: Space> {
 impl<P: Space> Ask<'_, P> {
     /// How many of the nearest are kept for an answer of `k`.
     fn kept(&self, k: usize, way: Plan) -> usize {
-        if self.estimates { refined(k, way) } else { k }
+        if self.estimates {
+            candidates::<P>(k, way)
+        } else {
+            k
+        }
     }
 
     fn scan(&self, range: Range<u32>, top: &mut TopK, stats: &mut Stats) -> Result<(), Cancelled> {
@@ -390,12 +425,12 @@ fn compare<S: Space>(
     Ok(())
 }
 
-/// Estimated nearest that are compared exactly to find the `k` nearest.
-fn refined(k: usize, way: Plan) -> usize {
+/// Estimated nearest among which the `k` nearest are looked for.
+fn candidates<P: Space>(k: usize, way: Plan) -> usize {
     match way {
-        // Scanning all of them costs so much that comparing some more does not show.
-        Plan::Scan => k.saturating_mul(3).saturating_add(20),
-        _ => k.saturating_mul(2).saturating_add(10),
+        // Scanning all of them costs so much that keeping some more does not show.
+        Plan::Scan => k.saturating_mul(P::CANDIDATES + 1).saturating_add(20),
+        _ => k.saturating_mul(P::CANDIDATES).saturating_add(10),
     }
 }
 

@@ -10,9 +10,14 @@ use crate::{error::Error, store::Store};
 pub(crate) const GROUP: usize = 128;
 
 /// A set of stored points with distances to them.
+///
+/// An epoch (crossbeam) is pinned from before a query is made ready to its last use: what it is compared with may be
+/// replaced meanwhile.
 pub(crate) trait Space: Send + Sync {
     /// A query made ready for distances.
     type Query: Default + Send;
+    /// Of the nearest by estimated distance, how many for each one wanted are looked at again on the vectors, at most.
+    const CANDIDATES: usize = 2;
 
     /// Makes a caller's query ready; missing elements are zero, excess is cut.
     fn prepare(&self, query: &[f32], out: &mut Self::Query);
@@ -25,6 +30,11 @@ pub(crate) trait Space: Send + Sync {
 
     /// Asks for the beginning of a slot's data.
     fn prefetch(&self, slot: u32);
+
+    /// Standard deviation of a distance from what it is between the vectors; 0 where distances are exact.
+    fn deviation(&self, _query: &Self::Query, _slot: u32) -> f32 {
+        0.0
+    }
 }
 
 /// A space that takes new points and keeps the vectors they came from.
@@ -50,6 +60,11 @@ pub(crate) trait Points: Space + Sized {
     /// # Safety
     /// Nobody reads or writes the slot meanwhile.
     unsafe fn overwrite(&self, slot: u32, bytes: &[u8]);
+
+    /// Makes estimates fit the data again, looking at up to `max` slots. Returns how many; 0: nothing to do now.
+    fn retrain(&self, _max: usize) -> usize {
+        0
+    }
 
     /// The vectors.
     fn rows(&self) -> &Store<Self::Element>;

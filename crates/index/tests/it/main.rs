@@ -7,5 +7,6 @@ mod concurrent;
 mod exact;
 mod filtered;
 mod graph;
+mod kinds;
 mod quantized;
 mod support;
