@@ -4,6 +4,7 @@
 mod allocations;
 mod churn;
 mod concurrent;
+mod drift;
 mod exact;
 mod filtered;
 mod graph;
