@@ -148,10 +148,9 @@ mod tests {
     #[test]
     fn bits_are_transposed() {
         let bytes = [1, 0x80, 0xff, 0, 0x5a, 3, 7, 0xc1];
-        let transposed = transposed(bytes);
-        for i in 0..8 {
-            for j in 0..8 {
-                assert_eq!(transposed[i] >> j & 1, bytes[j] >> i & 1);
+        for (i, byte) in transposed(bytes).into_iter().enumerate() {
+            for (j, of) in bytes.into_iter().enumerate() {
+                assert_eq!(byte >> j & 1, of >> i & 1);
             }
         }
     }
