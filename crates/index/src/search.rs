@@ -160,34 +160,26 @@ impl<S: Points> Hnsw<S> {
         found.clear();
         found.extend_from_slice(top.sorted());
         top.reset(k);
-        let mut rest = found
-            .iter()
-            .map(|&key| (slot_of(key), distance_of(key)))
-            .peekable();
+        let mut rest = found.iter().copied().peekable();
         let mut refined = 0;
         while rest.peek().is_some() {
             let bound = distance_of(top.bound());
-            let near = |&(slot, estimate): &(u32, f32)| {
+            let near = |&key: &Key| {
                 // Not a number while `top` is not full, and where estimates are none: everything is near.
-                let least = estimate - REFINE_DEVIATIONS * self.points.deviation(coarse, slot);
+                let deviation = self.points.deviation(coarse, slot_of(key));
+                let least = distance_of(key) - REFINE_DEVIATIONS * deviation;
                 least <= bound || bound.is_nan() || least.is_nan()
             };
             // Those that are needed whatever they are, then a few at a time: each may bring the bound nearer.
-            let count = if refined == 0 {
-                k.clamp(REFINE_STEP, GROUP)
-            } else {
-                REFINE_STEP
-            };
+            let first = k.clamp(REFINE_STEP, GROUP);
+            let count = if refined == 0 { first } else { REFINE_STEP };
             batch.len = 0;
-            for (slot, _) in rest.by_ref().filter(near).take(count) {
-                batch.slots[batch.len] = slot;
+            for key in rest.by_ref().filter(near).take(count) {
+                batch.slots[batch.len] = slot_of(key);
                 batch.len += 1;
             }
-            self.points.rows().distances(
-                exact,
-                &batch.slots[..batch.len],
-                &mut batch.distances[..batch.len],
-            );
+            let (slots, distances) = (&batch.slots[..batch.len], &mut batch.distances[..batch.len]);
+            self.points.rows().distances(exact, slots, distances);
             batch.keys().iter().for_each(|&key| top.push(key));
             refined += batch.len as u64;
         }
