@@ -83,6 +83,8 @@ pub enum BenchCodes {
     Sq8,
     /// 4 bits per dimension.
     Sq4,
+    /// 1 bit per dimension.
+    Bit1,
 }
 
 /// Runs the benchmark and prints what it measured.
@@ -116,6 +118,7 @@ pub fn run(args: AnnArgs) -> Result<()> {
         BenchCodes::None => (Quantization::None, ""),
         BenchCodes::Sq8 => (Quantization::Sq8, "sq8 + "),
         BenchCodes::Sq4 => (Quantization::Sq4, "sq4 + "),
+        BenchCodes::Bit1 => (Quantization::Bit1, "bit1 + "),
     };
     let name = format!("{codes}{vectors}");
     let (rows, queries) = (dataset.rows(), dataset.queries.len());

@@ -137,14 +137,15 @@ impl<S: Points, P: Space> Searches<'_, S, P> {
         let answer = &mut out[lane.at];
         (self.swap)(&mut lane.context, &mut lane.query);
         if self.estimates {
+            let coarse = std::mem::take(&mut lane.context.query);
             let mut exact = std::mem::take(&mut lane.context.exact);
             self.index
                 .points
                 .rows()
                 .prepare(self.queries[lane.at], &mut exact);
             self.index
-                .refine(self.scope.k, &exact, &mut lane.context, &mut lane.stats);
-            lane.context.exact = exact;
+                .refine(self.scope.k, &coarse, &exact, &mut lane.context, &mut lane.stats);
+            (lane.context.query, lane.context.exact) = (coarse, exact);
         }
         lane.context.emit(&mut answer.neighbors);
         answer.stats = self.index.finished(self.scope, lane.stats);

@@ -1,148 +1,85 @@
-//! Traversal on codes of 8 or 4 bits per dimension, without training.
+//! Traversal on codes: vectors with a row of small integers beside each; answers are refined on the vectors.
 //!
-//! A vector's direction is rotated at random, after which its coordinates look Gaussian with a standard deviation of
-//! 1/√d whatever the data. So one step, a fixed fraction of that deviation, fits every coordinate of every vector:
-//! codes need no per-vector factor, and two codes are compared by an integer product. For L2 and dot the norm is kept
-//! beside. The error of an inner product of unit vectors is about 5·10⁻⁴ with 8 bits and 6·10⁻³ with 4 at 384
-//! dimensions; answers are refined on the vectors themselves.
+//! Vectors are rotated at random, so that no coordinate stands out, and coded as `code` says, around a centre where
+//! that pays (`plane`, `training`). When the data drifts the codes are made anew (`planes`).
 
-use std::{io, ops::Range};
+use std::{io, ops::Range, ptr};
 
-use longbow_kernels::{CODE_LANE, CodeFn, Metric, Number, Stored, codes, prefetch_line, prefetch_lines};
+use longbow_kernels::{Metric, Stored, prefetch_line, prefetch_lines};
 
 use crate::{
-    arena::Arena,
+    code::Code,
     error::Error,
-    image::{Image, ImageError, Saver, Tag},
+    image::{Image, ImageError, Saver},
+    plane::{Plane, Wide, norm_of},
+    planes::Planes,
     rotation::Rotation,
     space::{GROUP, Points, Space},
-    store::Store,
+    store::{Query, Store},
 };
 
-/// Largest code of a query in magnitude.
-const QUERY_MAX: f32 = 127.0;
-
-/// Vectors with codes of `BITS` bits beside them.
-pub(crate) struct Coded<T: Stored, const BITS: u32> {
+/// Vectors with codes beside them.
+pub(crate) struct Coded<T: Stored, C: Code> {
     rows: Store<T>,
-    codes: Arena,
-    /// Per slot the norm; not for cosine.
-    norms: Arena,
-    rotation: Rotation,
-    kernel: CodeFn,
-    metric: Metric,
-    /// Distance between two codes of a coordinate.
-    step: f32,
+    planes: Planes<C>,
+    /// Bytes of a code, whatever the plane.
+    code_bytes: usize,
 }
 
-/// A query as signed codes.
-#[derive(Default)]
-pub(crate) struct CodeQuery {
-    codes: Vec<i8>,
-    /// What the bias of the stored codes adds to every product.
-    offset: i32,
-    /// What one unit of a product is worth.
+/// A query made ready for one plane.
+pub(crate) struct CodeQuery<T: Stored, C: Code> {
+    plane: *const Plane<C>,
+    code: C::Query,
+    base: f32,
+    t: f32,
+    /// What a product of codes is multiplied with beside the slot's factor.
     unit: f32,
-    /// Squared norm.
-    square: f32,
-    wide: Vec<f32>,
+    /// Length of what is compared with codes, by the noise of a code.
+    noise: f32,
+    /// Whether it is a slot compared on the vectors, which then are what matters.
+    on_vectors: bool,
+    vectors: Query<T>,
+    wide: Wide,
 }
 
-/// Rounds to the nearest integer without calling into the mathematics library.
-#[inline(always)]
-fn nearest(x: f32) -> f32 {
-    // 1.5·2²³: adding it leaves no bits behind the point.
-    const SHIFT: f32 = 12_582_912.0;
-    (x + SHIFT) - SHIFT
+impl<T: Stored, C: Code> Default for CodeQuery<T, C> {
+    fn default() -> Self {
+        Self {
+            plane: ptr::null(),
+            code: C::Query::default(),
+            base: 0.0,
+            t: 0.0,
+            unit: 0.0,
+            noise: 0.0,
+            on_vectors: false,
+            vectors: Query::default(),
+            wide: Vec::new(),
+        }
+    }
 }
 
-fn norm_of(vector: &[f32]) -> f32 {
-    let (lanes, rest) = vector.as_chunks::<8>();
-    let mut sums = [0.0f64; 8];
-    for lane in lanes {
-        for (sum, &x) in sums.iter_mut().zip(lane) {
-            *sum += f64::from(x) * f64::from(x);
-        }
-    }
-    let rest: f64 = rest.iter().map(|&x| f64::from(x).powi(2)).sum();
-    (sums.iter().sum::<f64>() + rest).sqrt() as f32
-}
+// SAFETY: the plane is only read, by whichever thread made the query ready last.
+unsafe impl<T: Stored, C: Code> Send for CodeQuery<T, C> {}
 
-impl<T: Stored, const BITS: u32> Coded<T, BITS> {
-    /// Steps in a standard deviation: 8 bits reach 4.5 deviations to either side, 4 bits are the best uniform
-    /// quantizer of a Gaussian (Max 1960).
-    const STEPS: f32 = if BITS == 8 { 127.0 / 4.5 } else { 1.0 / 0.335 };
-    /// Twice the code of zero; a code `u` stands for `(2u - BIAS) / 2` steps.
-    const BIAS: i32 = if BITS == 8 { 256 } else { 15 };
-
-    fn code(&self, x: f32) -> u8 {
-        let steps = x / self.step + Self::BIAS as f32 / 2.0;
-        nearest(steps).clamp(0.0, ((1 << BITS) - 1) as f32) as u8
-    }
-
-    fn encode(&self, slot: u32, wide: &mut Vec<f32>) {
-        wide.clear();
-        wide.extend(self.rows.row(slot).iter().map(|x| x.to_query().wide() as f32));
-        let norm = norm_of(wide);
-        let scale = if norm > 0.0 { 1.0 / norm } else { 0.0 };
-        wide.iter_mut().for_each(|x| *x *= scale);
-        wide.resize(self.rotation.len(), 0.0);
-        self.rotation.apply(wide);
-        // SAFETY: nobody reads the slot and there is one writer; a row of codes is this long.
-        let codes = unsafe { std::slice::from_raw_parts_mut(self.codes.row(slot), self.code_bytes()) };
-        if BITS == 8 {
-            for (code, &x) in codes.iter_mut().zip(&*wide) {
-                *code = self.code(x);
-            }
-        } else {
-            let (low, high) = wide.split_at(codes.len());
-            for (code, (&a, &b)) in codes.iter_mut().zip(low.iter().zip(high)) {
-                *code = self.code(a) | self.code(b) << 4;
-            }
-        }
-        if self.metric != Metric::Cosine {
-            // SAFETY: as above; a norm is one aligned f32.
-            unsafe { self.norms.row(slot).cast::<f32>().write(norm) };
-        }
-    }
-
-    fn code_bytes(&self) -> usize {
-        self.rotation.len() * BITS as usize / 8
-    }
-
+impl<T: Stored, C: Code> CodeQuery<T, C> {
     #[inline(always)]
-    fn norm(&self, slot: u32) -> f32 {
-        // SAFETY: written with the row, before anybody was told the slot, and not while anybody may read it.
-        unsafe { self.norms.row(slot).cast::<f32>().read() }
-    }
-
-    #[inline(always)]
-    fn codes(&self, slot: u32) -> &[u8] {
-        // SAFETY: as `norm`; a row of codes is this long.
-        unsafe { std::slice::from_raw_parts(self.codes.row(slot), self.code_bytes()) }
-    }
-
-    /// What stored codes add to products with these query codes, doubled.
-    fn offset(codes: &[i8]) -> i32 {
-        Self::BIAS * codes.iter().map(|&code| i32::from(code)).sum::<i32>()
+    fn plane(&self) -> &Plane<C> {
+        // SAFETY: set to a plane in use when the query was made ready; planes are dropped when every epoch pinned
+        // until they were replaced is gone, and one is pinned from before `prepare` to the last use (`Space`).
+        unsafe { &*self.plane }
     }
 }
 
-impl<T: Stored, const BITS: u32> Points for Coded<T, BITS> {
+impl<T: Stored, C: Code> Points for Coded<T, C> {
     type Element = T;
     const QUANTIZED: bool = true;
 
     fn new(metric: Metric, dimension: usize, seed: u64) -> Self {
-        const { assert!(BITS == 8 || BITS == 4) };
-        let padded = dimension.max(1).next_multiple_of(CODE_LANE * 8 / BITS as usize);
+        let len = dimension.max(1).next_multiple_of(C::LANE);
         Self {
             rows: Store::new(metric, dimension, seed),
-            codes: Arena::new(padded * BITS as usize / 8),
-            norms: Arena::new(size_of::<f32>()),
-            rotation: Rotation::new(padded, seed),
-            kernel: if BITS == 8 { codes().bytes } else { codes().nibbles },
-            metric,
-            step: 1.0 / (Self::STEPS * (padded as f32).sqrt()),
+            planes: Planes::new(metric, dimension, Rotation::new(len, seed)),
+            code_bytes: C::new(len).bytes(),
         }
     }
 
@@ -152,133 +89,132 @@ impl<T: Stored, const BITS: u32> Points for Coded<T, BITS> {
         prepare: impl FnOnce(usize) -> Result<(), Error>,
         mut written: impl FnMut(u32),
     ) -> Result<Range<u32>, Error> {
-        let mut wide = Vec::new();
+        let mut writing = self.planes.write();
+        let ensured = std::cell::RefCell::new(&mut *writing);
         let prepare = |slots| {
-            self.codes.ensure(slots)?;
-            if self.metric != Metric::Cosine {
-                self.norms.ensure(slots)?;
-            }
+            ensured.borrow_mut().ensure(slots)?;
             prepare(slots)
         };
         self.rows.append(bytes, prepare, |slot| {
-            self.encode(slot, &mut wide);
+            // SAFETY: made available above, under this lock, and not published yet.
+            unsafe { self.planes.add(&mut ensured.borrow_mut(), &self.rows, slot) };
             written(slot);
         })
     }
 
     unsafe fn overwrite(&self, slot: u32, bytes: &[u8]) {
-        // SAFETY: passed on to the caller; `encode` writes nothing but this slot either.
-        unsafe { self.rows.overwrite(slot, bytes) };
-        self.encode(slot, &mut Vec::new());
+        let mut writing = self.planes.write();
+        assert!(slot < self.rows.len(), "slot {slot} was never appended");
+        writing.forget(self.rows.row(slot));
+        // SAFETY: passed on to the caller; the lock keeps out whoever makes codes of it meanwhile.
+        unsafe {
+            self.rows.overwrite(slot, bytes);
+            self.planes.replace(&mut writing, &self.rows, slot);
+        }
     }
 
     fn save(&self, to: &mut Saver<'_>) -> io::Result<()> {
         self.rows.save(to)?;
-        to.plane(Tag::CODES, &self.codes)?;
-        if self.metric != Metric::Cosine {
-            to.plane(Tag::NORMS, &self.norms)?;
-        }
-        Ok(())
+        self.planes.save(&self.rows, to)
     }
 
     fn load(&mut self, image: &Image) -> Result<(), ImageError> {
         self.rows.load(image)?;
-        self.codes = image.plane(Tag::CODES, self.codes.stride())?;
-        if self.metric != Metric::Cosine {
-            self.norms = image.plane(Tag::NORMS, self.norms.stride())?;
-        }
-        Ok(())
+        self.planes.load(image)
     }
 
     fn rows(&self) -> &Store<T> {
         &self.rows
     }
+
+    fn retrain(&self, max: usize) -> usize {
+        self.planes.retrain(&self.rows, max)
+    }
 }
 
-impl<T: Stored, const BITS: u32> Space for Coded<T, BITS> {
-    type Query = CodeQuery;
+impl<T: Stored, C: Code> Space for Coded<T, C> {
+    type Query = CodeQuery<T, C>;
+    const CANDIDATES: usize = C::CANDIDATES;
 
-    fn prepare(&self, query: &[f32], out: &mut CodeQuery) {
+    fn prepare(&self, query: &[f32], out: &mut CodeQuery<T, C>) {
+        out.on_vectors = false;
+        out.plane = self.planes.present();
+        // SAFETY: as `CodeQuery::plane`.
+        let plane = unsafe { &*out.plane };
         let wide = &mut out.wide;
         wide.clear();
         wide.extend(query.iter().take(self.rows.dimension()));
-        let norm = norm_of(wide);
-        wide.resize(self.rotation.len(), 0.0);
-        self.rotation.apply(wide);
-        let largest = wide.iter().fold(0.0f32, |largest, x| largest.max(x.abs()));
-        let density = if largest > 0.0 { QUERY_MAX / largest } else { 0.0 };
-        out.codes.clear();
-        out.codes.extend(wide.iter().map(|x| nearest(x * density) as i8));
-        out.offset = Self::offset(&out.codes);
-        out.square = norm * norm;
-        out.unit = if largest > 0.0 {
-            0.5 * self.step / density
-        } else {
-            0.0
-        };
-        if self.metric == Metric::Cosine && norm > 0.0 {
-            out.unit /= norm;
-        }
+        wide.resize(self.rows.dimension(), 0.0);
+        (out.base, out.t) = plane.centre_query(wide);
+        wide.resize(self.planes.rotation.len(), 0.0);
+        self.planes.rotation.apply(wide);
+        out.noise = norm_of(wide) as f32 * C::NOISE;
+        out.unit = if plane.factored { 1.0 } else { plane.code.factor() };
+        plane.code.prepare(wide, &mut out.code);
     }
 
-    fn prepare_slot(&self, slot: u32, out: &mut CodeQuery) {
-        out.codes.clear();
-        let codes = self.codes(slot);
-        // Steps above zero, and above half of them.
-        if BITS == 8 {
-            out.codes
-                .extend(codes.iter().map(|&code| ((code ^ 0x80) as i8).max(-127)));
-            out.unit = 0.5 * self.step * self.step;
+    fn prepare_slot(&self, slot: u32, out: &mut CodeQuery<T, C>) {
+        if C::LINKED_ON_VECTORS {
+            out.on_vectors = true;
+            return self.rows.prepare_slot(slot, &mut out.vectors);
+        }
+        out.plane = self.planes.present();
+        // SAFETY: as `CodeQuery::plane`.
+        let plane = unsafe { &*out.plane };
+        plane.code.prepare_row(plane.row(slot), &mut out.code);
+        let (base, t, unit) = plane.slot_query(slot);
+        (out.base, out.t) = (base, t);
+        out.unit = if plane.factored {
+            unit
         } else {
-            out.codes
-                .extend(codes.iter().map(|&code| (code & 15) as i8 * 2 - 15));
-            out.codes
-                .extend(codes.iter().map(|&code| (code >> 4) as i8 * 2 - 15));
-            out.unit = 0.25 * self.step * self.step;
-        }
-        out.offset = Self::offset(&out.codes);
-        if self.metric != Metric::Cosine {
-            let norm = self.norm(slot);
-            out.square = norm * norm;
-            out.unit *= norm;
-        }
+            unit * plane.code.factor()
+        };
     }
 
     #[inline(always)]
-    fn distances(&self, query: &CodeQuery, slots: &[u32], out: &mut [f32]) {
+    fn distances(&self, query: &CodeQuery<T, C>, slots: &[u32], out: &mut [f32]) {
         debug_assert!(slots.len() <= GROUP && slots.len() == out.len());
-        let mut addresses = [std::ptr::null::<u8>(); GROUP];
+        if C::LINKED_ON_VECTORS && query.on_vectors {
+            return self.rows.distances(&query.vectors, slots, out);
+        }
+        let plane = query.plane();
+        let mut addresses = [ptr::null::<u8>(); GROUP];
         let addresses = &mut addresses[..slots.len()];
         for (address, &slot) in addresses.iter_mut().zip(slots) {
-            *address = self.codes.row(slot);
-            prefetch_lines(*address, self.codes.stride() / 64);
-            if self.metric != Metric::Cosine {
-                prefetch_line(self.norms.row(slot));
+            *address = plane.address(slot);
+            prefetch_lines(*address, plane.lines());
+            if plane.factored && !C::INLINE {
+                prefetch_line(plane.factors_row(slot).cast());
             }
         }
-        let mut products = [0; GROUP];
-        let products = &mut products[..slots.len()];
-        // SAFETY: query and rows are as long as the rotation, padded for the kernel; no query code is -128.
-        unsafe { (self.kernel)(&query.codes, addresses, products) };
-        for ((out, &product), &slot) in out.iter_mut().zip(&*products).zip(slots) {
-            let product = query.unit * (2 * i64::from(product) - i64::from(query.offset)) as f32;
-            *out = match self.metric {
-                Metric::Cosine => 1.0 - product,
-                Metric::Dot => -product * self.norm(slot),
-                Metric::L2 => {
-                    let norm = self.norm(slot);
-                    query.square + norm * (norm - 2.0 * product)
-                }
-            };
+        // SAFETY: rows are as long as the plane's code says, and the query was made ready for it.
+        unsafe { plane.code.products(&query.code, addresses, out) };
+        if plane.factored {
+            for (out, &slot) in out.iter_mut().zip(slots) {
+                let factors = plane.factors(slot);
+                *out = query.base + query.t * factors.a + factors.b * (query.unit * *out);
+            }
+        } else {
+            // Directions around no centre: the base is 1.
+            for out in out {
+                *out = query.base - query.unit * *out;
+            }
         }
     }
 
     fn bytes(&self) -> usize {
-        self.codes.stride()
+        self.code_bytes
     }
 
     #[inline(always)]
     fn prefetch(&self, slot: u32) {
-        prefetch_lines(self.codes.row(slot), self.codes.stride() / 64);
+        // SAFETY: as `CodeQuery::plane`; nothing is read.
+        let plane = unsafe { &*self.planes.present() };
+        prefetch_lines(plane.address(slot), plane.lines());
+    }
+
+    #[inline(always)]
+    fn deviation(&self, query: &CodeQuery<T, C>, slot: u32) -> f32 {
+        query.noise * query.plane().factors(slot).b.abs()
     }
 }

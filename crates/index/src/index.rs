@@ -8,11 +8,13 @@ use std::{
 use longbow_kernels::{Bitset, Element, Stored, bf16, f16};
 
 use crate::{
+    code::Levels,
     coded::Coded,
     error::{Cancelled, Error},
     hnsw::Hnsw,
     image::{Header, Image, ImageError, ImageMemory, ImageSummary},
     params::{Answer, Neighbor, Params, Quantization, RangeParams, RecallTarget, SearchParams, Stats},
+    signs::Signs,
     space::Points,
     store::Store,
 };
@@ -69,7 +71,11 @@ impl VectorIndex {
         Ok(Self {
             params,
             quantization,
-            inner: make(reals, quantization, image)?,
+            inner: make(
+                reals,
+                quantization.fitting(params.element, reals.dimension),
+                image,
+            )?,
         })
     }
 
@@ -132,6 +138,14 @@ impl VectorIndex {
     /// May run beside everything else; of several callers one works.
     pub fn vacuum(&self, max: usize) -> usize {
         self.inner.vacuum(max)
+    }
+
+    /// Codes up to `max` slots anew if the data has drifted from what its codes were made for. Returns how many; 0 means
+    /// that there is nothing to do now.
+    ///
+    /// May run beside everything else; meanwhile there are codes of both kinds in memory.
+    pub fn retrain(&self, max: usize) -> usize {
+        self.inner.retrain(max)
     }
 
     /// Slots that [`VectorIndex::insert`] will use before it appends.
@@ -291,8 +305,9 @@ fn erased<T: Stored>(
 ) -> Result<Box<dyn Erased>, ImageError> {
     match quantization {
         Quantization::None => made::<Store<T>>(params, image),
-        Quantization::Sq8 => made::<Coded<T, 8>>(params, image),
-        Quantization::Sq4 => made::<Coded<T, 4>>(params, image),
+        Quantization::Sq8 => made::<Coded<T, Levels<8>>>(params, image),
+        Quantization::Sq4 => made::<Coded<T, Levels<4>>>(params, image),
+        Quantization::Bit1 => made::<Coded<T, Signs>>(params, image),
     }
 }
 
@@ -309,6 +324,7 @@ trait Erased: Send + Sync {
     fn append(&self, vectors: &[u8]) -> Result<Range<u32>, Error>;
     fn insert(&self, vectors: &[u8], slots: &mut Vec<u32>) -> Result<(), Error>;
     fn vacuum(&self, max: usize) -> usize;
+    fn retrain(&self, max: usize) -> usize;
     fn free(&self) -> usize;
     fn len(&self) -> u32;
     fn link(&self, max: usize) -> usize;
@@ -371,6 +387,10 @@ impl<S: Points> Erased for Hnsw<S> {
 
     fn vacuum(&self, max: usize) -> usize {
         self.vacuum(max)
+    }
+
+    fn retrain(&self, max: usize) -> usize {
+        self.points.retrain(max)
     }
 
     fn free(&self) -> usize {

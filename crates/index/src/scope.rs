@@ -53,7 +53,11 @@ pub(crate) struct Ask<'a, P: Space> {
 impl<P: Space> Ask<'_, P> {
     /// How many of the nearest are kept for an answer of `k`.
     pub(crate) fn kept(&self, k: usize, way: Plan) -> usize {
-        if self.estimates { refined(k, way) } else { k }
+        if self.estimates {
+            candidates::<P>(k, way)
+        } else {
+            k
+        }
     }
 
     pub(crate) fn scan(&self, range: Range<u32>, top: &mut TopK, stats: &mut Stats) -> Result<(), Cancelled> {
@@ -73,11 +77,11 @@ impl<P: Space> Ask<'_, P> {
     }
 }
 
-/// Estimated nearest that are compared exactly to find the `k` nearest.
-fn refined(k: usize, way: Plan) -> usize {
+/// Estimated nearest among which the `k` nearest are looked for.
+fn candidates<P: Space>(k: usize, way: Plan) -> usize {
     match way {
-        // Scanning all of them costs so much that comparing some more does not show.
-        Plan::Scan => k.saturating_mul(3).saturating_add(20),
-        _ => k.saturating_mul(2).saturating_add(10),
+        // Scanning all of them costs so much that keeping some more does not show.
+        Plan::Scan => k.saturating_mul(P::CANDIDATES + 1).saturating_add(20),
+        _ => k.saturating_mul(P::CANDIDATES).saturating_add(10),
     }
 }

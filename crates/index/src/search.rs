@@ -10,7 +10,7 @@ use crate::{
     error::Cancelled,
     graph::Entry,
     hnsw::Hnsw,
-    key::{Key, slot_of},
+    key::{Key, distance_of, slot_of},
     params::{Mode, Neighbor, SearchParams, Stats, Way},
     plan::{Plan, Task, default_ef, filtered, plan},
     queue::Beam,
@@ -24,6 +24,10 @@ use crate::{
 
 /// Beams up to this long are sorted arrays, longer ones heaps.
 pub(crate) const SORTED_MAX: usize = 1024;
+/// Standard deviations of an estimate beyond which nothing is expected.
+const REFINE_DEVIATIONS: f32 = 3.5;
+/// Vectors compared at a time when estimates are refined.
+const REFINE_STEP: usize = 4;
 /// Random allowed slots that a traversal of allowed nodes starts from.
 const SEEDS: usize = 32;
 
@@ -83,7 +87,7 @@ impl<S: Points> Hnsw<S> {
                     let found = self.nearest(plan(&scope.task), &ask, context, &mut stats);
                     found.inspect(|()| {
                         if S::QUANTIZED {
-                            self.refine(scope.k, &exact, context, &mut stats);
+                            self.refine(scope.k, &coarse, &exact, context, &mut stats);
                         }
                     })
                 }
@@ -221,10 +225,12 @@ impl<S: Points> Hnsw<S> {
         ask.scan(scope.linked..scope.len, top, stats)
     }
 
-    /// Replaces estimated distances in `context.top` by those to the vectors and keeps the nearest `k`.
+    /// Replaces estimated distances in `context.top` by those to the vectors and keeps the nearest `k`. Vectors that
+    /// can hardly be among them, by the estimate's deviation, are not read.
     pub(crate) fn refine(
         &self,
         k: usize,
+        coarse: &S::Query,
         exact: &Query<S::Element>,
         context: &mut Context<S>,
         stats: &mut Stats,
@@ -235,20 +241,31 @@ impl<S: Points> Hnsw<S> {
         found.clear();
         found.extend_from_slice(top.sorted());
         top.reset(k);
-        for part in found.chunks(GROUP) {
-            for (place, &key) in batch.slots.iter_mut().zip(part) {
-                *place = slot_of(key);
+        let mut rest = found.iter().copied().peekable();
+        let mut refined = 0;
+        while rest.peek().is_some() {
+            let bound = distance_of(top.bound());
+            let near = |&key: &Key| {
+                // Not a number while `top` is not full, and where estimates are none: everything is near.
+                let deviation = self.points.deviation(coarse, slot_of(key));
+                let least = distance_of(key) - REFINE_DEVIATIONS * deviation;
+                least <= bound || bound.is_nan() || least.is_nan()
+            };
+            // Those that are needed whatever they are, then a few at a time: each may bring the bound nearer.
+            let first = k.clamp(REFINE_STEP, GROUP);
+            let count = if refined == 0 { first } else { REFINE_STEP };
+            batch.len = 0;
+            for key in rest.by_ref().filter(near).take(count) {
+                batch.slots[batch.len] = slot_of(key);
+                batch.len += 1;
             }
-            batch.len = part.len();
-            self.points.rows().distances(
-                exact,
-                &batch.slots[..batch.len],
-                &mut batch.distances[..batch.len],
-            );
+            let (slots, distances) = (&batch.slots[..batch.len], &mut batch.distances[..batch.len]);
+            self.points.rows().distances(exact, slots, distances);
             batch.keys().iter().for_each(|&key| top.push(key));
+            refined += batch.len as u64;
         }
-        stats.refined += found.len() as u64;
-        stats.distances += found.len() as u64;
+        stats.refined += refined;
+        stats.distances += refined;
         stats.exact = false;
     }
 

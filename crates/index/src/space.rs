@@ -14,9 +14,14 @@ use crate::{
 pub(crate) const GROUP: usize = 128;
 
 /// A set of stored points with distances to them.
+///
+/// An epoch (crossbeam) is pinned from before a query is made ready to its last use: what it is compared with may be
+/// replaced meanwhile.
 pub(crate) trait Space: Send + Sync {
     /// A query made ready for distances.
     type Query: Default + Send;
+    /// Of the nearest by estimated distance, how many for each one wanted are looked at again on the vectors, at most.
+    const CANDIDATES: usize = 2;
 
     /// Makes a caller's query ready; missing elements are zero, excess is cut.
     fn prepare(&self, query: &[f32], out: &mut Self::Query);
@@ -46,6 +51,11 @@ pub(crate) trait Space: Send + Sync {
     fn stream(&self, query: &Self::Query, slots: &[u32], ahead: &[u32], out: &mut [f32]) {
         let _ = ahead;
         self.distances(query, slots, out);
+    }
+
+    /// Standard deviation of a distance from what it is between the vectors; 0 where distances are exact.
+    fn deviation(&self, _query: &Self::Query, _slot: u32) -> f32 {
+        0.0
     }
 }
 
@@ -78,6 +88,10 @@ pub(crate) trait Points: Space + Sized {
 
     /// Takes over the rows of an image; `self` is new.
     fn load(&mut self, image: &Image) -> Result<(), ImageError>;
+    /// Makes estimates fit the data again, looking at up to `max` slots. Returns how many; 0: nothing to do now.
+    fn retrain(&self, _max: usize) -> usize {
+        0
+    }
 
     /// The vectors.
     fn rows(&self) -> &Store<Self::Element>;

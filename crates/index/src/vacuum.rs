@@ -137,7 +137,7 @@ impl Vacuum {
 }
 
 /// A flag that is set when everything pinned now is gone.
-fn deferred() -> Arc<AtomicBool> {
+pub(crate) fn deferred() -> Arc<AtomicBool> {
     let flag = Arc::new(AtomicBool::new(false));
     let set = Arc::clone(&flag);
     epoch::pin().defer(move || set.store(true, Ordering::Release));
@@ -145,7 +145,7 @@ fn deferred() -> Arc<AtomicBool> {
 }
 
 /// Whether a flag is set, after trying to get there.
-fn is_set(flag: &AtomicBool) -> bool {
+pub(crate) fn is_set(flag: &AtomicBool) -> bool {
     (0..EPOCH_TRIES).any(|_| {
         epoch::pin().flush();
         flag.load(Ordering::Acquire)

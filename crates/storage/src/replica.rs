@@ -91,6 +91,12 @@ impl Reader {
         self.index.vacuum(max)
     }
 
+    /// Codes up to `max` rows anew if the data has drifted from what its codes were made for; 0 means that nothing is to
+    /// be done now.
+    pub fn retrain(&self, max: usize) -> usize {
+        self.index.retrain(max)
+    }
+
     /// Rows applied but not yet linked into the graph.
     pub fn unlinked(&self) -> usize {
         self.index.len().saturating_sub(self.index.linked()) as usize

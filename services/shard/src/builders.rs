@@ -1,4 +1,5 @@
-//! Who links rows into the graphs, and takes out what is gone? A few threads, behind apply, at their own pace.
+//! Who links rows into the graphs, takes out what is gone, and codes rows anew when the data drifts? A few threads,
+//! behind apply, at their own pace.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -14,6 +15,8 @@ use crate::state::State;
 const BATCH: usize = 32;
 /// Nodes looked at for links to rows that are gone, in the same time about.
 const VACUUM_BATCH: usize = 1024;
+/// Rows coded anew in the same time about.
+const RETRAIN_BATCH: usize = 1024;
 
 /// Running builder threads.
 pub(crate) struct Builders {
@@ -114,9 +117,11 @@ fn work(partition: &Partition) -> usize {
         return 0;
     }
     let batch = || {
+        // Codes first: links chosen on codes that fit the data no more would stay.
+        let coded = partition.reader.retrain(RETRAIN_BATCH);
         (
             partition.reader.link(BATCH),
-            partition.reader.vacuum(VACUUM_BATCH),
+            partition.reader.vacuum(VACUUM_BATCH) + coded,
         )
     };
     match catch_unwind(AssertUnwindSafe(batch)) {

@@ -68,7 +68,9 @@ impl Tag {
     pub(crate) const VECTORS: Tag = Tag("VECS");
     pub(crate) const SCALES: Tag = Tag("SCAL");
     pub(crate) const CODES: Tag = Tag("CODE");
-    pub(crate) const NORMS: Tag = Tag("NORM");
+    pub(crate) const FACTORS: Tag = Tag("FACT");
+    pub(crate) const CENTRE: Tag = Tag("CNTR");
+    pub(crate) const MOMENTS: Tag = Tag("MOMT");
     pub(crate) const BASE: Tag = Tag("BASE");
     pub(crate) const NODES: Tag = Tag("NODE");
     pub(crate) const UPPER: Tag = Tag("UPPR");
@@ -77,11 +79,13 @@ impl Tag {
     pub(crate) const WAITING: Tag = Tag("WAIT");
 
     /// Those that errors can name.
-    pub(crate) const ALL: [Tag; 10] = [
+    pub(crate) const ALL: [Tag; 12] = [
         Tag::VECTORS,
         Tag::SCALES,
         Tag::CODES,
-        Tag::NORMS,
+        Tag::FACTORS,
+        Tag::CENTRE,
+        Tag::MOMENTS,
         Tag::BASE,
         Tag::NODES,
         Tag::UPPER,
@@ -141,7 +145,12 @@ const ELEMENTS: [Element; 14] = [
 ];
 const METRICS: [Metric; 3] = [Metric::Cosine, Metric::L2, Metric::Dot];
 /// Append only: an image holds the position.
-const QUANTIZATIONS: [Quantization; 3] = [Quantization::None, Quantization::Sq8, Quantization::Sq4];
+const QUANTIZATIONS: [Quantization; 4] = [
+    Quantization::None,
+    Quantization::Sq8,
+    Quantization::Sq4,
+    Quantization::Bit1,
+];
 
 fn code_of<T: PartialEq>(all: &[T], one: &T) -> Option<u8> {
     all.iter().position(|other| other == one).map(|at| at as u8)

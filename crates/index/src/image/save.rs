@@ -103,6 +103,15 @@ impl Saver<'_> {
         self.end()
     }
 
+    /// Which of so many slots of the index have their row in the image.
+    pub(crate) fn held(&self, slots: u32) -> Bitset {
+        let mut held = Bitset::new(slots as usize);
+        for slot in (0..self.slots.len).filter_map(|slot| self.slots.held(slot)) {
+            held.set(slot as usize);
+        }
+        held
+    }
+
     /// A section of bytes.
     pub(crate) fn bytes(&mut self, tag: Tag, bytes: &[u8]) -> io::Result<()> {
         self.begin(tag, bytes.len() as u64)?;

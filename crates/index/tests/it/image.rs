@@ -26,7 +26,12 @@ const ELEMENTS: [Element; 14] = [
     Element::Complex64,
     Element::Complex128,
 ];
-const QUANTIZATIONS: [Quantization; 3] = [Quantization::None, Quantization::Sq8, Quantization::Sq4];
+const QUANTIZATIONS: [Quantization; 4] = [
+    Quantization::None,
+    Quantization::Sq8,
+    Quantization::Sq4,
+    Quantization::Bit1,
+];
 
 /// Removed, freed, used again, waiting, and not linked slots, a few of each; returns those that hold a row.
 fn lived_in(params: Params, quantization: Quantization) -> (VectorIndex, Bitset) {

@@ -9,11 +9,12 @@ use longbow_index::{Bitset, Element, Metric, Mode, Params, Quantization, VectorI
 
 use crate::support::{bytes, image, opened, search};
 
-const FILES: [(&str, Element, Metric, Quantization); 5] = [
+const FILES: [(&str, Element, Metric, Quantization); 6] = [
     ("f32-l2-none", Element::F32, Metric::L2, Quantization::None),
     ("f16-cosine-sq8", Element::F16, Metric::Cosine, Quantization::Sq8),
     ("bf16-dot-sq4", Element::BF16, Metric::Dot, Quantization::Sq4),
-    ("i8-l2-sq8", Element::I8, Metric::L2, Quantization::Sq8),
+    ("f32-l2-bit1", Element::F32, Metric::L2, Quantization::Bit1),
+    ("i8-l2-none", Element::I8, Metric::L2, Quantization::None),
     (
         "complex64-cosine-none",
         Element::Complex64,
@@ -21,7 +22,12 @@ const FILES: [(&str, Element, Metric, Quantization); 5] = [
         Quantization::None,
     ),
 ];
-const DIMENSION: usize = 6;
+
+/// Short vectors would not be coded.
+fn dimension(quantization: Quantization) -> usize {
+    if quantization == Quantization::None { 6 } else { 70 }
+}
+
 const ROWS: usize = 50;
 
 /// Rows of small integers, so that no rounding of a kernel or a platform can change them.
@@ -38,11 +44,11 @@ fn made(element: Element, metric: Metric, quantization: Quantization) -> VectorI
         m: 4,
         ef_construction: 20,
         seed: 3,
-        ..Params::new(element, metric, DIMENSION)
+        ..Params::new(element, metric, dimension(quantization))
     };
     let index = VectorIndex::with_quantization(params, quantization);
     index
-        .append(&bytes(&rows(DIMENSION * element.reals()), element))
+        .append(&bytes(&rows(index.params().dimension * element.reals()), element))
         .unwrap();
     index.link(ROWS - 5);
     [4, 40, 48].iter().for_each(|&slot| index.remove(slot));

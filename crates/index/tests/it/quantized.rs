@@ -51,6 +51,8 @@ fn distances_are_those_of_the_vectors() {
         (Metric::L2, Quantization::Sq8),
         (Metric::Dot, Quantization::Sq4),
         (Metric::L2, Quantization::Sq4),
+        (Metric::Cosine, Quantization::Bit1),
+        (Metric::Dot, Quantization::Bit1),
     ] {
         // Norms that differ by a factor of a thousand, a zero vector, and one heavy coordinate.
         let mut rows = clustered(2_000, 20, 44);

@@ -1,0 +1,235 @@
+//! How a direction becomes a row of small integers, and how a query is compared with such rows.
+//!
+//! A code is a vector of integers `k`; with a factor of its own it stands for `factor · k`, and the factor is chosen so
+//! that products with it are right on average: `factor · ⟨k, u⟩ = 1` for the direction `u` it was made from (Gao & Long
+//! 2024, for codes of any width).
+
+use longbow_kernels::{CODE_LANE, CodeFn, codes};
+
+use crate::space::GROUP;
+
+/// A way to code rotated directions.
+pub(crate) trait Code: Send + Sync + Sized + 'static {
+    /// A query made ready for products with codes.
+    type Query: Default + Send;
+    /// Vectors are padded to a multiple of so many coordinates.
+    const LANE: usize;
+    /// Standard deviation of a coordinate of what a code stands for around what it was made from, in units of its
+    /// factor.
+    const NOISE: f32;
+    /// See [`crate::space::Space::CANDIDATES`].
+    const CANDIDATES: usize;
+    /// Whether a slot's factors lie in the row of its code, at [`Code::factors_at`].
+    const INLINE: bool = false;
+    /// Whether slots are compared with each other on the vectors, because two codes say too little.
+    const LINKED_ON_VECTORS: bool = false;
+
+    fn new(len: usize) -> Self;
+
+    /// Bytes of a row.
+    fn bytes(&self) -> usize;
+
+    /// Where in a row its factors lie, 8 bytes, if they do.
+    fn factors_at(&self) -> usize {
+        0
+    }
+
+    /// Writes the code of a direction and returns its factor: its own, or the one that fits every direction.
+    fn encode(&self, direction: &[f32], own: bool, row: &mut [u8]) -> f32;
+
+    /// The factor of codes that have none of their own.
+    fn factor(&self) -> f32;
+
+    /// Makes a rotated query ready.
+    fn prepare(&self, query: &mut [f32], out: &mut Self::Query);
+
+    /// Makes a row ready as a query: itself, without its factor.
+    fn prepare_row(&self, row: &[u8], out: &mut Self::Query);
+
+    /// Per row the product of the query with its `k`.
+    ///
+    /// # Safety
+    /// Each row points at [`Code::bytes`] readable bytes at the beginning of a cache line, and the query was made ready
+    /// by this code.
+    unsafe fn products(&self, query: &Self::Query, rows: &[*const u8], out: &mut [f32]);
+}
+
+/// Largest code of a query in magnitude.
+const QUERY_MAX: f32 = 127.0;
+/// Most coordinates of one integer product.
+const BLOCK: usize = 1 << 16;
+
+/// Rounds to the nearest integer without calling into the mathematics library.
+#[inline(always)]
+pub(crate) fn nearest(x: f32) -> f32 {
+    // 1.5·2²³: adding it leaves no bits behind the point.
+    const SHIFT: f32 = 12_582_912.0;
+    (x + SHIFT) - SHIFT
+}
+
+/// The largest magnitude.
+pub(crate) fn largest(vector: &[f32]) -> f32 {
+    vector.iter().fold(0.0f32, |largest, x| largest.max(x.abs()))
+}
+
+/// Equal steps, `BITS` (8 or 4) bits for each coordinate.
+///
+/// After a random rotation coordinates look Gaussian with a standard deviation of 1/√d whatever the data, so one step, a
+/// fixed fraction of that deviation, fits every coordinate of every direction. Codes of 8 bits that have a factor of
+/// their own reach just as far as the largest coordinate instead.
+pub(crate) struct Levels<const BITS: u32> {
+    kernel: CodeFn,
+    len: usize,
+    step: f32,
+}
+
+/// A query as signed codes.
+#[derive(Default)]
+pub(crate) struct LevelQuery {
+    codes: Vec<i8>,
+    /// What a product of codes is worth.
+    unit: f32,
+    /// What the bias of the stored codes adds to every product.
+    offset: f32,
+}
+
+impl<const BITS: u32> Levels<BITS> {
+    /// Steps in a standard deviation: 8 bits reach 4.5 deviations to either side, 4 bits are the best uniform
+    /// quantizer of a Gaussian (Max 1960).
+    const STEPS: f32 = if BITS == 8 { 127.0 / 4.5 } else { 1.0 / 0.335 };
+    /// The mean product of a code, in steps, with the direction it was made from: the best quantizer falls short of 1 by
+    /// its error.
+    const SHRINK: f32 = if BITS == 8 { 1.0 } else { 1.0 - 0.01154 };
+    /// Twice the code of zero; a code `u` stands for `k = 2u - BIAS` half steps.
+    const BIAS: i32 = if BITS == 8 { 256 } else { 15 };
+
+    fn set_offset(out: &mut LevelQuery) {
+        let sum: i64 = out.codes.iter().map(|&code| i64::from(code)).sum();
+        out.offset = out.unit * (i64::from(Self::BIAS) * sum) as f32;
+        out.unit *= 2.0;
+    }
+
+    /// The codes of one block, coordinate by coordinate, and the sum of products with what they were made from.
+    fn encode_block(inverse: f32, direction: &[f32], row: &mut [u8]) -> f32 {
+        let top = ((1 << BITS) - 1) as f32;
+        let half = Self::BIAS as f32 / 2.0;
+        let code = |x: f32| nearest(x * inverse + half).clamp(0.0, top);
+        let mut sums = [0.0f32; 8];
+        let mut add = |at: usize, code: f32, x: f32| sums[at % 8] += (2.0 * code - Self::BIAS as f32) * x;
+        if BITS == 8 {
+            for (at, (byte, &x)) in row.iter_mut().zip(direction).enumerate() {
+                let code = code(x);
+                add(at, code, x);
+                *byte = code as u8;
+            }
+        } else {
+            let (low, high) = direction.split_at(row.len());
+            for (at, (byte, (&a, &b))) in row.iter_mut().zip(low.iter().zip(high)).enumerate() {
+                let (low, high) = (code(a), code(b));
+                add(at, low, a);
+                add(at, high, b);
+                *byte = low as u8 | (high as u8) << 4;
+            }
+        }
+        sums.iter().sum()
+    }
+}
+
+impl<const BITS: u32> Code for Levels<BITS> {
+    type Query = LevelQuery;
+    const LANE: usize = CODE_LANE * 8 / BITS as usize;
+    /// In half steps, with the error of the query's codes; 4 bits err a little more where they end.
+    const NOISE: f32 = if BITS == 8 { 0.71 } else { 0.64 };
+    const CANDIDATES: usize = if BITS == 8 { 2 } else { 3 };
+
+    fn new(len: usize) -> Self {
+        const { assert!(BITS == 8 || BITS == 4) };
+        Self {
+            kernel: if BITS == 8 { codes().bytes } else { codes().nibbles },
+            len,
+            step: 1.0 / (Self::STEPS * (len as f32).sqrt()),
+        }
+    }
+
+    fn bytes(&self) -> usize {
+        self.len * BITS as usize / 8
+    }
+
+    fn encode(&self, direction: &[f32], own: bool, row: &mut [u8]) -> f32 {
+        let step = if own && BITS == 8 {
+            largest(direction) / QUERY_MAX
+        } else {
+            self.step
+        };
+        let inverse = if step > 0.0 { 1.0 / step } else { 0.0 };
+        let blocks = direction
+            .chunks(BLOCK)
+            .zip(row.chunks_mut(BLOCK * BITS as usize / 8));
+        let product: f32 = blocks
+            .map(|(block, row)| Self::encode_block(inverse, block, row))
+            .sum();
+        match own {
+            false => self.factor(),
+            true if product > 0.0 => 1.0 / product,
+            true => 0.0,
+        }
+    }
+
+    fn factor(&self) -> f32 {
+        0.5 * self.step / Self::SHRINK
+    }
+
+    fn prepare(&self, query: &mut [f32], out: &mut LevelQuery) {
+        let largest = largest(query);
+        let density = if largest > 0.0 { QUERY_MAX / largest } else { 0.0 };
+        out.codes.clear();
+        out.codes.extend(query.iter().map(|x| nearest(x * density) as i8));
+        out.unit = if largest > 0.0 { 1.0 / density } else { 0.0 };
+        Self::set_offset(out);
+    }
+
+    fn prepare_row(&self, row: &[u8], out: &mut LevelQuery) {
+        out.codes.clear();
+        if BITS == 8 {
+            // Steps above zero.
+            out.codes
+                .extend(row.iter().map(|&code| ((code ^ 0x80) as i8).max(-127)));
+            out.unit = 2.0;
+        } else {
+            for block in row.chunks(BLOCK / 2) {
+                out.codes
+                    .extend(block.iter().map(|&code| (code & 15) as i8 * 2 - 15));
+                out.codes
+                    .extend(block.iter().map(|&code| (code >> 4) as i8 * 2 - 15));
+            }
+            out.unit = 1.0;
+        }
+        Self::set_offset(out);
+    }
+
+    #[inline(always)]
+    unsafe fn products(&self, query: &LevelQuery, rows: &[*const u8], out: &mut [f32]) {
+        let mut sums = [0; GROUP];
+        let sums = &mut sums[..rows.len()];
+        if self.len <= BLOCK {
+            // SAFETY: query and rows are as long as the code, padded for the kernel; no query code is -128.
+            unsafe { (self.kernel)(&query.codes, rows, sums) };
+            for (out, &sum) in out.iter_mut().zip(&*sums) {
+                *out = query.unit * sum as f32 - query.offset;
+            }
+            return;
+        }
+        out.fill(-query.offset);
+        let mut addresses = [std::ptr::null(); GROUP];
+        for (at, block) in query.codes.chunks(BLOCK).enumerate() {
+            for (address, row) in addresses.iter_mut().zip(rows) {
+                *address = row.wrapping_add(at * BLOCK * BITS as usize / 8);
+            }
+            // SAFETY: as above, of a part of both; parts are multiples of the lane.
+            unsafe { (self.kernel)(block, &addresses[..rows.len()], sums) };
+            for (out, &sum) in out.iter_mut().zip(&*sums) {
+                *out += query.unit * sum as f32;
+            }
+        }
+    }
+}

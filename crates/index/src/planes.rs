@@ -1,0 +1,266 @@
+//! Which codes are in use, and how they are made anew beside searches and writers.
+//!
+//! A query is made ready for the plane in use and keeps to it. When the data has drifted, a new plane is filled a piece
+//! at a time; writers keep what is filled of it up to date. When it is full it takes the old one's place. A query
+//! may still hold the old one and meet slots that are written from then on: until all that were pinned (crossbeam's
+//! epoch) are gone, writers write to the old one too.
+
+use std::{
+    io,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicPtr, Ordering},
+    },
+};
+
+use parking_lot::Mutex;
+
+use longbow_kernels::{Metric, Number, Stored};
+
+use crate::{
+    code::Code,
+    error::Error,
+    image::{Image, ImageError, Saver, Tag},
+    plane::{Plane, Wide},
+    rotation::Rotation,
+    store::Store,
+    training::{EARLY, Moments},
+    vacuum::{deferred, is_set},
+};
+
+/// Slots coded anew while writers wait.
+const PIECE: usize = 64;
+
+/// See the module.
+pub(crate) struct Planes<C: Code> {
+    /// What `Writing::present` holds.
+    present: AtomicPtr<Plane<C>>,
+    writing: Mutex<Writing<C>>,
+    pub(crate) rotation: Rotation,
+}
+
+/// What writers need, one at a time.
+pub(crate) struct Writing<C: Code> {
+    present: Arc<Plane<C>>,
+    /// On its way, with slots below a number coded.
+    filling: Option<(Plane<C>, u32)>,
+    /// Queries may hold them until the flag is set.
+    retired: Vec<(Arc<Plane<C>>, Arc<AtomicBool>)>,
+    moments: Moments,
+    metric: Metric,
+    /// Slots there is memory for.
+    slots: usize,
+    wide: Wide,
+}
+
+fn values<T: Stored>(row: &[T]) -> impl Iterator<Item = f64> {
+    row.iter().map(|x| x.to_query().wide())
+}
+
+fn length<T: Stored>(row: &[T]) -> f64 {
+    values(row).map(|x| x * x).sum::<f64>().sqrt()
+}
+
+impl<C: Code> Planes<C> {
+    pub(crate) fn new(metric: Metric, dimension: usize, rotation: Rotation) -> Self {
+        let present = Arc::new(Plane::new(metric, rotation.len(), Vec::new()));
+        Self {
+            present: AtomicPtr::new(Arc::as_ptr(&present).cast_mut()),
+            writing: Mutex::new(Writing {
+                present,
+                filling: None,
+                retired: Vec::new(),
+                moments: Moments::new(metric, dimension),
+                metric,
+                slots: 0,
+                wide: Vec::new(),
+            }),
+            rotation,
+        }
+    }
+
+    /// The plane in use. What is read through it is only good while an epoch stays pinned that was pinned before.
+    #[inline(always)]
+    pub(crate) fn present(&self) -> *const Plane<C> {
+        self.present.load(Ordering::Acquire)
+    }
+
+    /// Keeps other writers out.
+    pub(crate) fn write(&self) -> parking_lot::MutexGuard<'_, Writing<C>> {
+        self.writing.lock()
+    }
+
+    /// Codes up to `max` slots anew if the data has drifted. Returns how many; 0: there is nothing to do now.
+    pub(crate) fn retrain<T: Stored>(&self, rows: &Store<T>, max: usize) -> usize {
+        let mut done = 0;
+        while done < max {
+            let mut writing = self.writing.lock();
+            writing.release();
+            if writing.filling.is_none() {
+                // Whatever was retired before is gone first, so that there are never more than two planes for long.
+                if !writing.retired.is_empty() || !writing.moments.look() || !writing.begin() {
+                    break;
+                }
+            }
+            let piece = (max - done).min(PIECE);
+            let Ok(coded) = self.fill(&mut writing, rows, rows.len(), piece) else {
+                // Without memory for new codes the old ones have to do, until more is written.
+                writing.filling = None;
+                break;
+            };
+            done += coded.max(1);
+        }
+        done
+    }
+
+    /// Codes up to `max` slots below `end` for the plane on its way, and puts it to use when it has all.
+    fn fill<T: Stored>(
+        &self,
+        writing: &mut Writing<C>,
+        rows: &Store<T>,
+        end: u32,
+        max: usize,
+    ) -> Result<usize, Error> {
+        let Writing {
+            present,
+            filling,
+            retired,
+            slots,
+            wide,
+            ..
+        } = writing;
+        let Some((plane, next)) = filling else {
+            return Ok(0);
+        };
+        // As much as writers may count on.
+        plane.ensure(*slots)?;
+        let stop = end.min(next.saturating_add(u32::try_from(max).unwrap_or(u32::MAX)));
+        let coded = (stop - *next) as usize;
+        for slot in *next..stop {
+            let row = rows.row(slot);
+            // SAFETY: made available above, and nobody knows the plane yet. Rows below `end` are written, and the
+            // lock keeps out whoever writes over them.
+            unsafe { plane.encode(slot, values(row), length(row), &self.rotation, wide) };
+        }
+        *next = stop;
+        if stop == end
+            && let Some((plane, _)) = filling.take()
+        {
+            let old = std::mem::replace(present, Arc::new(plane));
+            self.present
+                .store(Arc::as_ptr(present).cast_mut(), Ordering::Release);
+            retired.push((old, deferred()));
+        }
+        Ok(coded)
+    }
+
+    /// Codes a row that was written to a slot, and looks whether the first codes were made for other data.
+    ///
+    /// # Safety
+    /// The slot was made available by [`Writing::ensure`] under the same lock, and nobody reads it yet.
+    pub(crate) unsafe fn add<T: Stored>(&self, writing: &mut Writing<C>, rows: &Store<T>, slot: u32) {
+        // SAFETY: passed on to the caller.
+        unsafe { writing.encode(rows.row(slot), slot, &self.rotation) };
+        // Counted by slots, not by calls: the codes are the same however rows are cut into batches.
+        if EARLY.contains(&(u64::from(slot) + 1)) && writing.moments.rows() == u64::from(slot) + 1 {
+            writing.filling = None;
+            if writing.begin() && self.fill(writing, rows, slot + 1, usize::MAX).is_err() {
+                writing.filling = None;
+            }
+        }
+    }
+
+    /// Writes the codes in use. What is written to slots of the image meanwhile goes to slots that are free in it.
+    pub(crate) fn save<T: Stored>(&self, rows: &Store<T>, to: &mut Saver<'_>) -> io::Result<()> {
+        let (plane, moments) = {
+            let writing = self.writing.lock();
+            let mut moments = writing.moments.clone();
+            // As if nothing had ever been in the slots that the image has no row for.
+            let held = to.held(rows.len());
+            for slot in (0..rows.len()).filter(|&slot| !held.get(slot as usize)) {
+                let row = rows.row(slot);
+                moments.remove(values(row), length(row));
+            }
+            (Arc::clone(&writing.present), moments)
+        };
+        plane.save(to)?;
+        to.bytes(Tag::MOMENTS, &moments.to_bytes())
+    }
+
+    /// Puts the codes of an image to use, before anybody else knows of these.
+    pub(crate) fn load(&mut self, image: &Image) -> Result<(), ImageError> {
+        let writing = self.writing.get_mut();
+        let dimension = writing.moments.dimension();
+        let plane = Plane::load(writing.metric, self.rotation.len(), dimension, image)?;
+        writing.moments = Moments::from_bytes(
+            writing.metric,
+            dimension,
+            image.slots(),
+            image.bytes(Tag::MOMENTS)?,
+        )
+        .ok_or(image.damaged_at(Tag::MOMENTS, 0, "they have another dimension"))?;
+        writing.slots = image.slots() as usize;
+        writing.present = Arc::new(plane);
+        *self.present.get_mut() = Arc::as_ptr(&writing.present).cast_mut();
+        Ok(())
+    }
+
+    /// Codes a row that was written over another.
+    ///
+    /// # Safety
+    /// Nobody else reads or writes the slot.
+    pub(crate) unsafe fn replace<T: Stored>(&self, writing: &mut Writing<C>, rows: &Store<T>, slot: u32) {
+        // SAFETY: passed on to the caller; slots that hold a row are available.
+        unsafe { writing.encode(rows.row(slot), slot, &self.rotation) };
+    }
+}
+
+impl<C: Code> Writing<C> {
+    /// Makes slots `0..slots` available.
+    pub(crate) fn ensure(&mut self, slots: usize) -> Result<(), Error> {
+        self.release();
+        self.retired
+            .iter()
+            .try_for_each(|(plane, _)| plane.ensure(slots))?;
+        self.present.ensure(slots)?;
+        self.slots = self.slots.max(slots);
+        Ok(())
+    }
+
+    /// A row is about to be written over.
+    pub(crate) fn forget<T: Stored>(&mut self, row: &[T]) {
+        self.moments.remove(values(row), length(row));
+    }
+
+    /// Drops planes that no query holds.
+    fn release(&mut self) {
+        self.retired.retain(|(_, gone)| !is_set(gone));
+    }
+
+    /// Begins a new plane if it is worth it.
+    fn begin(&mut self) -> bool {
+        let centre = self.moments.better(self.present.centre());
+        self.filling = centre.map(|centre| {
+            let len = self.present.len();
+            (Plane::new(self.metric, len, centre), 0)
+        });
+        self.filling.is_some()
+    }
+
+    /// # Safety
+    /// The slot is available in every plane in use, and nobody reads or writes it.
+    unsafe fn encode<T: Stored>(&mut self, row: &[T], slot: u32, rotation: &Rotation) {
+        let norm = length(row);
+        self.moments.add(values(row), norm);
+        let filling = self
+            .filling
+            .iter()
+            .filter(|(_, next)| slot < *next)
+            .map(|(plane, _)| plane);
+        let retired = self.retired.iter().map(|(plane, _)| &**plane);
+        for plane in retired.chain(filling).chain([&*self.present]) {
+            // SAFETY: passed on to the caller; what is coded of the plane on its way is available too.
+            unsafe { plane.encode(slot, values(row), norm, rotation, &mut self.wide) };
+        }
+    }
+}
