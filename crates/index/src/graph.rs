@@ -161,10 +161,10 @@ impl Graph {
         }
     }
 
-    /// If the entry is one that goes, makes the highest of the others the entry, or none.
+    /// If the entry is one that goes, or there is none, makes the highest of the others the entry, or none.
     pub(crate) fn replace_entry(&self, goes: impl Fn(u32) -> bool, others: impl Iterator<Item = u32>) {
         let _guard = self.entry_lock.lock();
-        if self.entry().is_some_and(|entry| goes(entry.slot)) {
+        if self.entry().is_none_or(|entry| goes(entry.slot)) {
             let highest = others
                 .map(|slot| (self.level(slot), slot))
                 .max_by_key(|&(level, _)| level);

@@ -113,8 +113,11 @@ impl<S: Points> Hnsw<S> {
     }
 
     pub(crate) fn remove(&self, slot: u32) {
-        if slot < self.len() && self.removed.set(slot) {
-            self.vacuum.removed();
+        if slot < self.len() {
+            self.vacuum.removing();
+            if !self.removed.set(slot) {
+                self.vacuum.removed_already();
+            }
         }
     }
 
@@ -154,7 +157,9 @@ impl<S: Points> Hnsw<S> {
             return;
         }
         let level = level_of(self.params.seed, slot, self.params.m);
-        if !self.linker().link(slot, level, self.len(), context) {
+        let linked = self.linker().link(slot, level, self.len(), context);
+        // The first of all has nothing to be linked to.
+        if !linked && self.linked() > 0 {
             self.vacuum.unlinked();
         }
     }

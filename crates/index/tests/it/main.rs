@@ -8,4 +8,5 @@ mod exact;
 mod filtered;
 mod graph;
 mod quantized;
+mod stress;
 mod support;
