@@ -3,17 +3,18 @@
 //! Chunk `c` holds `FIRST << c` rows, so a directory of two dozen pointers covers every slot, a small index takes
 //! little, and a large one lies in a few mappings big enough for huge pages. Pages are touched on first write only.
 
-use std::sync::atomic::{AtomicPtr, Ordering};
-
-use parking_lot::Mutex;
-
-use crate::error::Error;
+use crate::{
+    error::Error,
+    sync::{AtomicPtr, Mutex, Ordering, is_model},
+};
 
 /// Log2 of the rows in the first chunk.
-const FIRST_LOG: u32 = 8;
-const CHUNKS: usize = (33 - FIRST_LOG) as usize;
+const FIRST_LOG: u32 = if is_model() { 1 } else { 8 };
+const CHUNKS: usize = if is_model() { 3 } else { (33 - FIRST_LOG) as usize };
 /// Mappings of at least this size ask for huge pages.
+#[cfg(not(any(miri, feature = "loom")))]
 const HUGE_BYTES_MIN: usize = 4 << 20;
+#[cfg(not(any(miri, feature = "loom")))]
 const HUGE_PAGE: usize = 2 << 20;
 
 /// Rows of `stride` zeroed bytes.
@@ -22,16 +23,35 @@ pub(crate) struct Arena {
     origins: [AtomicPtr<u8>; CHUNKS],
     stride: usize,
     owned: Mutex<Vec<Block>>,
+    /// Makes the atomics of a row, which are more than zeros in a model.
+    #[cfg(feature = "loom")]
+    begin: Option<unsafe fn(*mut u8, usize)>,
 }
 
 impl Arena {
     /// An arena of rows of `stride` bytes, itself a multiple of 64 or a power of two below.
     pub(crate) fn new(stride: usize) -> Self {
-        debug_assert!(stride > 0 && (stride.is_multiple_of(64) || stride.is_power_of_two()));
+        debug_assert!(stride > 0 && (is_model() || stride.is_multiple_of(64) || stride.is_power_of_two()));
         Self {
-            origins: [const { AtomicPtr::new(std::ptr::null_mut()) }; CHUNKS],
+            origins: std::array::from_fn(|_| AtomicPtr::new(std::ptr::null_mut())),
             stride,
             owned: Mutex::new(Vec::new()),
+            #[cfg(feature = "loom")]
+            begin: None,
+        }
+    }
+
+    /// As [`Arena::new`], for rows of atomics, zero at first.
+    #[cfg(not(feature = "loom"))]
+    pub(crate) fn of<A: crate::sync::Atomic>(stride: usize) -> Self {
+        Self::new(stride)
+    }
+
+    #[cfg(feature = "loom")]
+    pub(crate) fn of<A: crate::sync::Atomic>(stride: usize) -> Self {
+        Self {
+            begin: Some(crate::sync::begin::<A>),
+            ..Self::new(stride)
         }
     }
 
@@ -51,7 +71,15 @@ impl Arena {
                 .checked_mul(self.stride)
                 .ok_or(Error::OutOfMemory { bytes: usize::MAX })?;
             let block = Block::new(bytes)?;
+            #[cfg(feature = "loom")]
+            if let Some(begin) = self.begin {
+                for row in 0..count {
+                    // SAFETY: the row is `stride` bytes of the block, which nobody else knows yet.
+                    unsafe { begin(block.start.add(row * self.stride), self.stride) };
+                }
+            }
             let origin = block.start.wrapping_sub(first * self.stride);
+            // Release: whoever finds the chunk finds its mapping made.
             self.origins[chunk].store(origin, Ordering::Release);
             owned.push(block);
         }
@@ -62,6 +90,7 @@ impl Arena {
     #[inline(always)]
     pub(crate) fn row(&self, row: u32) -> *mut u8 {
         let chunk = (u64::from(row) + (1 << FIRST_LOG)).ilog2() - FIRST_LOG;
+        debug_assert!((chunk as usize) < CHUNKS);
         // SAFETY: a row number has 32 bits, so the chunk is at most 32 - FIRST_LOG = CHUNKS - 1.
         let origin = unsafe { self.origins.get_unchecked(chunk as usize) };
         origin
@@ -73,16 +102,16 @@ impl Arena {
 /// One zeroed mapping.
 struct Block {
     start: *mut u8,
-    #[cfg(not(miri))]
+    #[cfg(not(any(miri, feature = "loom")))]
     _map: memmap2::MmapMut,
-    #[cfg(miri)]
+    #[cfg(any(miri, feature = "loom"))]
     layout: std::alloc::Layout,
 }
 
 // SAFETY: a block is plain memory; who may read or write which bytes is the arena user's protocol.
 unsafe impl Send for Block {}
 
-#[cfg(not(miri))]
+#[cfg(not(any(miri, feature = "loom")))]
 impl Block {
     fn new(bytes: usize) -> Result<Self, Error> {
         let huge = bytes >= HUGE_BYTES_MIN;
@@ -107,7 +136,7 @@ impl Block {
     }
 }
 
-#[cfg(miri)]
+#[cfg(any(miri, feature = "loom"))]
 impl Block {
     fn new(bytes: usize) -> Result<Self, Error> {
         let layout =
@@ -121,7 +150,7 @@ impl Block {
     }
 }
 
-#[cfg(miri)]
+#[cfg(any(miri, feature = "loom"))]
 impl Drop for Block {
     fn drop(&mut self) {
         // SAFETY: allocated in `new` with this layout.

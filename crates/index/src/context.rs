@@ -1,9 +1,6 @@
 //! What one search or one insertion needs besides the index, kept for the next one.
 
-use std::{
-    ptr,
-    sync::atomic::{AtomicPtr, Ordering},
-};
+use std::ptr;
 
 use crate::{
     key::Key,
@@ -11,6 +8,7 @@ use crate::{
     select::Selector,
     space::{GROUP, Points},
     store::Query,
+    sync::{AtomicPtr, Ordering, is_model},
     topk::TopK,
     visited::Visited,
 };
@@ -70,7 +68,7 @@ impl<S: Points> Default for Context<S> {
     }
 }
 
-const PLACES: usize = 64;
+const PLACES: usize = if is_model() { 2 } else { 64 };
 
 /// Contexts at rest; taking and returning one is one atomic exchange.
 pub(crate) struct Contexts<C> {
@@ -80,7 +78,7 @@ pub(crate) struct Contexts<C> {
 impl<C: Default> Contexts<C> {
     pub(crate) fn new() -> Self {
         Self {
-            places: [const { AtomicPtr::new(ptr::null_mut()) }; PLACES],
+            places: std::array::from_fn(|_| AtomicPtr::new(ptr::null_mut())),
         }
     }
 
@@ -113,8 +111,9 @@ impl<C: Default> Contexts<C> {
 
 impl<C> Drop for Contexts<C> {
     fn drop(&mut self) {
-        for place in &mut self.places {
-            let resting = *place.get_mut();
+        for place in &self.places {
+            // Relaxed: whoever drops the whole has been told of all that was done to it.
+            let resting = place.load(Ordering::Relaxed);
             if !resting.is_null() {
                 // SAFETY: it came from `Box::into_raw` and nobody else can reach it any more.
                 drop(unsafe { Box::from_raw(resting) });

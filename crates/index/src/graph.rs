@@ -3,14 +3,15 @@
 //! A link is a slot plus one; zero ends a list. Lists are arrays of atomics: a reader that meets a writer sees a mix
 //! of old and new links, all of which lead to published nodes. Writers of one node exclude each other by a lock.
 
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
-
 use longbow_kernels::prefetch_lines;
-use parking_lot::{Mutex, MutexGuard};
 
-use crate::{arena::Arena, error::Error};
+use crate::{
+    arena::Arena,
+    error::Error,
+    sync::{AtomicU32, AtomicU64, Mutex, MutexGuard, Ordering, is_model},
+};
 
-const LOCKS: usize = 1024;
+const LOCKS: usize = if is_model() { 2 } else { 1024 };
 const LEVEL_SHIFT: u32 = 27;
 /// Highest level a node may have; five bits.
 pub(crate) const LEVEL_MAX: u32 = 31;
@@ -37,7 +38,7 @@ pub(crate) struct Entry {
 }
 
 fn list_stride(links: usize) -> usize {
-    let bytes = links * size_of::<u32>();
+    let bytes = links * size_of::<AtomicU32>();
     if bytes < 64 {
         bytes.next_power_of_two()
     } else {
@@ -48,9 +49,9 @@ fn list_stride(links: usize) -> usize {
 impl Graph {
     pub(crate) fn new(m: usize) -> Self {
         Self {
-            base: Arena::new(list_stride(2 * m)),
-            nodes: Arena::new(size_of::<u32>()),
-            upper: Arena::new(list_stride(m)),
+            base: Arena::of::<AtomicU32>(list_stride(2 * m)),
+            nodes: Arena::of::<AtomicU32>(size_of::<AtomicU32>()),
+            upper: Arena::of::<AtomicU32>(list_stride(m)),
             upper_len: AtomicU32::new(0),
             entry: AtomicU64::new(0),
             entry_lock: Mutex::new(()),

@@ -2,9 +2,6 @@
 
 use std::ops::Range;
 
-use crossbeam_epoch as epoch;
-use parking_lot::Mutex;
-
 use crate::{
     bits::Bits,
     context::{Context, Contexts},
@@ -14,6 +11,7 @@ use crate::{
     params::Params,
     progress::Progress,
     space::Points,
+    sync::{Mutex, epoch},
     vacuum::Vacuum,
     waiting::Waiting,
 };

@@ -21,6 +21,8 @@ mod hnsw;
 mod index;
 mod key;
 mod link;
+#[cfg(all(test, feature = "loom"))]
+mod models;
 mod params;
 mod plan;
 mod progress;
@@ -31,6 +33,7 @@ mod search;
 mod select;
 mod space;
 mod store;
+mod sync;
 mod topk;
 mod traverse;
 mod vacuum;

@@ -2,7 +2,6 @@
 
 use std::ops::Range;
 
-use crossbeam_epoch as epoch;
 use longbow_kernels::Bitset;
 
 use crate::{
@@ -16,6 +15,7 @@ use crate::{
     queue::Beam,
     space::{GROUP, Points, Space},
     store::Query,
+    sync::epoch,
     topk::TopK,
     traverse::Walk,
 };

@@ -1,18 +1,15 @@
 //! The vectors themselves: appended rows, their norms, and distances from a prepared query to them.
 
-use std::{
-    ops::Range,
-    sync::atomic::{AtomicU32, Ordering},
-};
+use std::ops::Range;
 
 use longbow_kernels::{Metric, Number, Rows, Stored, prefetch_lines, rows};
-use parking_lot::Mutex;
 
 use crate::{
     arena::Arena,
     error::Error,
     key::SLOTS_MAX,
     space::{GROUP, Points, Space},
+    sync::{AtomicU32, Mutex, Ordering},
 };
 
 /// Rows of one element type.

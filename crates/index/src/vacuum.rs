@@ -11,15 +11,14 @@
 //! Waiting is for epochs (crossbeam): a search or an insertion pins one, and what was deferred runs when all that
 //! were pinned before are gone.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicBool, AtomicUsize, Ordering},
+use std::sync::Arc;
+
+use crate::{
+    context::Context,
+    hnsw::Hnsw,
+    space::Points,
+    sync::{AtomicBool, AtomicUsize, Mutex, Ordering, epoch},
 };
-
-use crossbeam_epoch as epoch;
-use parking_lot::Mutex;
-
-use crate::{context::Context, hnsw::Hnsw, space::Points};
 
 /// A pass begins when at least one of so many linked slots was removed.
 const DUE: usize = 32;

@@ -137,3 +137,21 @@ fn removing_twice_counts_once() {
     assert_eq!(hnsw.vacuum.free(), 100);
     assert_eq!(hnsw.vacuum.removed.load(Ordering::Relaxed), 0);
 }
+
+#[test]
+fn a_slot_that_waits_is_not_freed_before_it_was_its_turn() {
+    let hnsw = circle(ROWS);
+    hnsw.remove(7);
+    (100..200).for_each(|slot| hnsw.remove(slot));
+    vacuum(&hnsw);
+    let mut slots = Vec::new();
+    hnsw.insert(&row(7), &mut slots).unwrap();
+    hnsw.remove(slots[0]);
+    (200..300).for_each(|slot| hnsw.remove(slot));
+    vacuum(&hnsw);
+    assert_eq!(hnsw.vacuum.free(), 100 + 100);
+    assert_eq!(hnsw.link(10), 1);
+    (300..400).for_each(|slot| hnsw.remove(slot));
+    vacuum(&hnsw);
+    assert_eq!(hnsw.vacuum.free(), 100 + 100 + 1 + 100);
+}

@@ -1,4 +1,5 @@
 //! What every vector index must do, whatever its parameters.
+#![cfg(not(feature = "loom"))]
 #![allow(clippy::unwrap_used)]
 
 mod allocations;

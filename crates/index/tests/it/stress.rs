@@ -15,7 +15,7 @@ use std::{
 use longbow_index::{Element, Metric, Mode, Params, Quantization, SearchParams, VectorIndex};
 use rand::{Rng, SeedableRng, rngs::SmallRng};
 
-use crate::support::{assert_exact, check, distance, rounded};
+use crate::support::{assert_exact, bytes, check, distance, rounded};
 use table::{Table, View};
 
 const THREADS: u64 = 8;
@@ -197,6 +197,10 @@ fn find_itself(table: &Table, rng: &mut SmallRng, done: &Done) {
     let Some(slot) = view.live.iter_from(start).next() else {
         return;
     };
+    let mut stored = Vec::new();
+    table.index.vector(slot as u32, &mut stored);
+    let row = table.row(view.held(slot as u32));
+    assert_eq!(stored, bytes(&[row], table.index.params().element));
     add(&done.asked, 1);
     add(&done.found, finds(table, &view, slot as u32).into());
 }

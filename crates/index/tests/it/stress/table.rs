@@ -3,25 +3,58 @@
 
 use std::{
     collections::VecDeque,
-    sync::{Arc, Mutex, MutexGuard, Weak},
+    ops::Deref,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
 };
 
 use longbow_index::{Bitset, VectorIndex};
+use parking_lot::{Mutex, MutexGuard};
 use rand::{Rng, SeedableRng, rngs::SmallRng};
 
 use crate::support::bytes;
 
 /// What readers see: which slots are live, and the number of the row that each slot holds.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub struct View {
     pub live: Bitset,
     held: Vec<u64>,
+    /// Readers that hold it. Counted here, because a sanitizer does not follow the fences of an `Arc`.
+    readers: AtomicUsize,
 }
 
 impl View {
     /// The row that a live slot holds.
     pub fn held(&self, slot: u32) -> u64 {
         self.held[slot as usize]
+    }
+
+    /// A copy to be changed.
+    fn next(&self) -> Self {
+        Self {
+            live: self.live.clone(),
+            held: self.held.clone(),
+            readers: AtomicUsize::new(0),
+        }
+    }
+}
+
+/// A view in the hands of a reader.
+pub struct Shown(Arc<View>);
+
+impl Deref for Shown {
+    type Target = View;
+
+    fn deref(&self) -> &View {
+        &self.0
+    }
+}
+
+impl Drop for Shown {
+    fn drop(&mut self) {
+        self.0.readers.fetch_sub(1, Ordering::AcqRel);
     }
 }
 
@@ -37,7 +70,7 @@ struct State {
     view: Arc<View>,
     rows: u64,
     /// Views that were replaced, oldest first, with the slots that the next one shows no more.
-    replaced: VecDeque<(Weak<View>, Vec<u32>)>,
+    replaced: VecDeque<(Arc<View>, Vec<u32>)>,
 }
 
 impl Table {
@@ -63,8 +96,10 @@ impl Table {
             .collect()
     }
 
-    pub fn view(&self) -> Arc<View> {
-        Arc::clone(&self.state.lock().unwrap().view)
+    pub fn view(&self) -> Shown {
+        let state = self.state.lock();
+        state.view.readers.fetch_add(1, Ordering::Relaxed);
+        Shown(Arc::clone(&state.view))
     }
 
     /// New rows, into free slots as long as there are some.
@@ -84,7 +119,7 @@ impl Table {
 
     fn rows(&self, count: usize) -> (u64, Vec<u8>) {
         let first = {
-            let mut state = self.state.lock().unwrap();
+            let mut state = self.state.lock();
             state.rows += count as u64;
             state.rows - count as u64
         };
@@ -93,8 +128,8 @@ impl Table {
     }
 
     fn show(&self, first: u64, slots: &[u32]) {
-        let state = self.state.lock().unwrap();
-        let mut view = View::clone(&state.view);
+        let state = self.state.lock();
+        let mut view = state.view.next();
         // Others may have appended more by now.
         let len = slots.iter().map(|&slot| slot as usize + 1).max().unwrap_or(0);
         let len = len.max(view.held.len());
@@ -110,8 +145,8 @@ impl Table {
 
     /// Makes some live rows invisible; returns how many.
     pub fn remove(&self, count: usize, rng: &mut SmallRng) -> usize {
-        let state = self.state.lock().unwrap();
-        let mut view = View::clone(&state.view);
+        let state = self.state.lock();
+        let mut view = state.view.next();
         let mut slots: Vec<u32> = Vec::new();
         // Single ones, or neighbours in number.
         let scattered = rng.random();
@@ -134,8 +169,7 @@ impl Table {
 
     fn publish(&self, mut state: MutexGuard<'_, State>, view: View, gone: Vec<u32>) {
         let before = std::mem::replace(&mut state.view, Arc::new(view));
-        state.replaced.push_back((Arc::downgrade(&before), gone));
-        drop(before);
+        state.replaced.push_back((before, gone));
         self.forget(state);
     }
 
@@ -143,7 +177,7 @@ impl Table {
     fn forget(&self, mut state: MutexGuard<'_, State>) {
         let mut slots = Vec::new();
         while let Some((view, _)) = state.replaced.front()
-            && view.strong_count() == 0
+            && view.readers.load(Ordering::Acquire) == 0
         {
             slots.extend(
                 state
@@ -159,7 +193,7 @@ impl Table {
 
     /// When no reader holds a view any more.
     pub fn release(&self) {
-        self.forget(self.state.lock().unwrap());
-        assert!(self.state.lock().unwrap().replaced.is_empty());
+        self.forget(self.state.lock());
+        assert!(self.state.lock().replaced.is_empty());
     }
 }
