@@ -27,6 +27,18 @@ deny:
 demo *ARGS:
     cargo run --release -- demo {{ARGS}}
 
+# The lock-free parts of the index, through the orders of events that loom finds.
+models:
+    cargo test -p longbow-index --features loom --lib models
+
+# The stress test under ThreadSanitizer (needs nightly): `LONGBOW_STRESS_SECONDS=600 just tsan`.
+tsan:
+    tests/sanitizers/run tsan
+
+# Small tests of the index under Miri (needs nightly with it).
+miri:
+    tests/sanitizers/run miri
+
 # Measure what an issue asks for: `just bar slice`.
 bar SLUG *ARGS:
     cargo run --release -p longbow-bars --features peers -- {{SLUG}} {{ARGS}}

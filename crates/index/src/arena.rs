@@ -4,20 +4,21 @@
 //! `FIRST << (c - 1)` rows, so a directory of two dozen pointers covers every slot, a small index takes little, and a
 //! large one lies in a few mappings big enough for huge pages. Pages are touched on first write only.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicPtr, Ordering},
+use std::sync::Arc;
+
+use crate::{
+    error::Error,
+    image::ImageMemory,
+    sync::{AtomicPtr, Mutex, Ordering, is_model},
 };
 
-use parking_lot::Mutex;
-
-use crate::{error::Error, image::ImageMemory};
-
 /// Log2 of the rows in chunk 1.
-const FIRST_LOG: u32 = 8;
-const CHUNKS: usize = (34 - FIRST_LOG) as usize;
+const FIRST_LOG: u32 = if is_model() { 1 } else { 8 };
+const CHUNKS: usize = if is_model() { 4 } else { (34 - FIRST_LOG) as usize };
 /// Mappings of at least this size ask for huge pages.
+#[cfg(not(any(miri, feature = "loom")))]
 const HUGE_BYTES_MIN: usize = 4 << 20;
+#[cfg(not(any(miri, feature = "loom")))]
 const HUGE_PAGE: usize = 2 << 20;
 
 /// Rows of `stride` zeroed bytes.
@@ -30,18 +31,37 @@ pub(crate) struct Arena {
     /// Chunks 1, 2, …
     owned: Mutex<Vec<Block>>,
     _image: Option<Arc<ImageMemory>>,
+    /// Makes the atomics of a row, which are more than zeros in a model.
+    #[cfg(feature = "loom")]
+    begin: Option<unsafe fn(*mut u8, usize)>,
 }
 
 impl Arena {
     /// An arena of rows of `stride` bytes, itself a multiple of 64 or a power of two below.
     pub(crate) fn new(stride: usize) -> Self {
-        debug_assert!(stride > 0 && (stride.is_multiple_of(64) || stride.is_power_of_two()));
+        debug_assert!(stride > 0 && (is_model() || stride.is_multiple_of(64) || stride.is_power_of_two()));
         Self {
-            origins: [const { AtomicPtr::new(std::ptr::null_mut()) }; CHUNKS],
+            origins: std::array::from_fn(|_| AtomicPtr::new(std::ptr::null_mut())),
             stride,
             mapped: 0,
             owned: Mutex::new(Vec::new()),
             _image: None,
+            #[cfg(feature = "loom")]
+            begin: None,
+        }
+    }
+
+    /// As [`Arena::new`], for rows of atomics, zero at first.
+    #[cfg(not(feature = "loom"))]
+    pub(crate) fn of<A: crate::sync::Atomic>(stride: usize) -> Self {
+        Self::new(stride)
+    }
+
+    #[cfg(feature = "loom")]
+    pub(crate) fn of<A: crate::sync::Atomic>(stride: usize) -> Self {
+        Self {
+            begin: Some(crate::sync::begin::<A>),
+            ..Self::new(stride)
         }
     }
 
@@ -81,7 +101,15 @@ impl Arena {
                 .checked_mul(self.stride)
                 .ok_or(Error::OutOfMemory { bytes: usize::MAX })?;
             let block = Block::new(bytes)?;
+            #[cfg(feature = "loom")]
+            if let Some(begin) = self.begin {
+                for row in 0..count {
+                    // SAFETY: the row is `stride` bytes of the block, which nobody else knows yet.
+                    unsafe { begin(block.start.add(row * self.stride), self.stride) };
+                }
+            }
             let origin = block.start.wrapping_sub(first * self.stride);
+            // Release: whoever finds the chunk finds its mapping made.
             self.origins[owned.len() + 1].store(origin, Ordering::Release);
             owned.push(block);
         }
@@ -93,6 +121,7 @@ impl Arena {
     pub(crate) fn row(&self, row: u32) -> *mut u8 {
         let beyond = (u64::from(row) + 1).saturating_sub(self.mapped);
         let chunk = (beyond + (1 << FIRST_LOG) - 1).ilog2() - (FIRST_LOG - 1);
+        debug_assert!((chunk as usize) < CHUNKS);
         // SAFETY: `beyond` is at most 2^32, so the chunk is at most 32 - (FIRST_LOG - 1) = CHUNKS - 1.
         let origin = unsafe { self.origins.get_unchecked(chunk as usize) };
         origin
@@ -104,9 +133,9 @@ impl Arena {
 /// One zeroed mapping.
 pub(crate) struct Block {
     start: *mut u8,
-    #[cfg(not(miri))]
+    #[cfg(not(any(miri, feature = "loom")))]
     _map: memmap2::MmapMut,
-    #[cfg(miri)]
+    #[cfg(any(miri, feature = "loom"))]
     layout: std::alloc::Layout,
 }
 
@@ -120,7 +149,7 @@ impl Block {
     }
 }
 
-#[cfg(not(miri))]
+#[cfg(not(any(miri, feature = "loom")))]
 impl Block {
     pub(crate) fn new(bytes: usize) -> Result<Self, Error> {
         let huge = bytes >= HUGE_BYTES_MIN;
@@ -145,7 +174,7 @@ impl Block {
     }
 }
 
-#[cfg(miri)]
+#[cfg(any(miri, feature = "loom"))]
 impl Block {
     pub(crate) fn new(bytes: usize) -> Result<Self, Error> {
         let layout =
@@ -159,7 +188,7 @@ impl Block {
     }
 }
 
-#[cfg(miri)]
+#[cfg(any(miri, feature = "loom"))]
 impl Drop for Block {
     fn drop(&mut self) {
         // SAFETY: allocated in `new` with this layout.

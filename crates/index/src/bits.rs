@@ -1,10 +1,12 @@
 //! One bit per slot that any thread may set, clear and read.
 
-use std::sync::atomic::{AtomicU64, Ordering};
-
 use longbow_kernels::Bitset;
 
-use crate::{arena::Arena, error::Error};
+use crate::{
+    arena::Arena,
+    error::Error,
+    sync::{AtomicU64, Ordering},
+};
 
 /// Bits of slots; all clear at first.
 pub(crate) struct Bits {
@@ -14,7 +16,7 @@ pub(crate) struct Bits {
 impl Bits {
     pub(crate) fn new() -> Self {
         Self {
-            words: Arena::new(size_of::<u64>()),
+            words: Arena::of::<AtomicU64>(size_of::<AtomicU64>()),
         }
     }
 

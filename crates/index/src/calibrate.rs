@@ -6,7 +6,6 @@
 
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
-use crossbeam_epoch as epoch;
 use longbow_kernels::{Bitset, Number, Stored};
 use parking_lot::Mutex;
 
@@ -19,6 +18,7 @@ use crate::{
     scan::{allowed, tiles},
     space::{GROUP, Points, Space},
     store::Query,
+    sync::epoch,
     topk::TopK,
 };
 

@@ -1,17 +1,15 @@
 //! What one search or one insertion needs besides the index, kept for the next one.
 
-use std::{
-    ptr,
-    sync::atomic::{AtomicPtr, Ordering},
-};
+use std::ptr;
 
 use crate::{
     key::{Key, distance_of, slot_of},
     params::Neighbor,
-    queue::{Beam, Heaps, Sorted},
+    queue::{Heaps, Sorted},
     select::Selector,
     space::{GROUP, Points},
     store::Query,
+    sync::{AtomicPtr, Ordering, is_model},
     topk::TopK,
     visited::Visited,
 };
@@ -83,14 +81,9 @@ impl<S: Points> Context<S> {
             distance: distance_of(key),
         }));
     }
-
-    /// What the sorted beam found, into `found`.
-    pub(crate) fn drain(&mut self) {
-        self.sorted.drain(&mut self.found);
-    }
 }
 
-const PLACES: usize = 64;
+const PLACES: usize = if is_model() { 2 } else { 64 };
 
 /// Contexts at rest; taking and returning one is one atomic exchange.
 pub(crate) struct Contexts<C> {
@@ -100,7 +93,7 @@ pub(crate) struct Contexts<C> {
 impl<C: Default> Contexts<C> {
     pub(crate) fn new() -> Self {
         Self {
-            places: [const { AtomicPtr::new(ptr::null_mut()) }; PLACES],
+            places: std::array::from_fn(|_| AtomicPtr::new(ptr::null_mut())),
         }
     }
 
@@ -143,8 +136,9 @@ impl<C: Default> Contexts<C> {
 
 impl<C> Drop for Contexts<C> {
     fn drop(&mut self) {
-        for place in &mut self.places {
-            let resting = *place.get_mut();
+        for place in &self.places {
+            // Relaxed: whoever drops the whole has been told of all that was done to it.
+            let resting = place.load(Ordering::Relaxed);
             if !resting.is_null() {
                 // SAFETY: it came from `Box::into_raw` and nobody else can reach it any more.
                 drop(unsafe { Box::from_raw(resting) });

@@ -3,14 +3,15 @@
 //! A link is a slot plus one; zero ends a list. Lists are arrays of atomics: a reader that meets a writer sees a mix
 //! of old and new links, all of which lead to published nodes. Writers of one node exclude each other by a lock.
 
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
-
 use longbow_kernels::prefetch_lines;
-use parking_lot::{Mutex, MutexGuard};
 
-use crate::{arena::Arena, error::Error};
+use crate::{
+    arena::Arena,
+    error::Error,
+    sync::{AtomicU32, AtomicU64, Mutex, MutexGuard, Ordering, is_model},
+};
 
-const LOCKS: usize = 1024;
+const LOCKS: usize = if is_model() { 2 } else { 1024 };
 pub(crate) const LEVEL_SHIFT: u32 = 27;
 /// Highest level a node may have; five bits.
 pub(crate) const LEVEL_MAX: u32 = 31;
@@ -37,7 +38,7 @@ pub(crate) struct Entry {
 }
 
 fn list_stride(links: usize) -> usize {
-    let bytes = links * size_of::<u32>();
+    let bytes = links * size_of::<AtomicU32>();
     if bytes < 64 {
         bytes.next_power_of_two()
     } else {
@@ -48,9 +49,9 @@ fn list_stride(links: usize) -> usize {
 impl Graph {
     pub(crate) fn new(m: usize) -> Self {
         Self {
-            base: Arena::new(list_stride(2 * m)),
-            nodes: Arena::new(size_of::<u32>()),
-            upper: Arena::new(list_stride(m)),
+            base: Arena::of::<AtomicU32>(list_stride(2 * m)),
+            nodes: Arena::of::<AtomicU32>(size_of::<AtomicU32>()),
+            upper: Arena::of::<AtomicU32>(list_stride(m)),
             upper_len: AtomicU32::new(0),
             entry: AtomicU64::new(0),
             entry_lock: Mutex::new(()),
@@ -177,10 +178,10 @@ impl Graph {
         }
     }
 
-    /// If the entry is one that goes, makes the highest of the others the entry, or none.
+    /// If the entry is one that goes, or there is none, makes the highest of the others the entry, or none.
     pub(crate) fn replace_entry(&self, goes: impl Fn(u32) -> bool, others: impl Iterator<Item = u32>) {
         let _guard = self.entry_lock.lock();
-        if self.entry().is_some_and(|entry| goes(entry.slot)) {
+        if self.entry().is_none_or(|entry| goes(entry.slot)) {
             let highest = others
                 .map(|slot| (self.level(slot), slot))
                 .max_by_key(|&(level, _)| level);

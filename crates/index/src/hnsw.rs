@@ -2,9 +2,6 @@
 
 use std::ops::Range;
 
-use crossbeam_epoch as epoch;
-use parking_lot::Mutex;
-
 use crate::{
     bits::Bits,
     calibrate::Calibration,
@@ -15,6 +12,7 @@ use crate::{
     params::Params,
     progress::Progress,
     space::Points,
+    sync::{Mutex, epoch},
     vacuum::{Pass, Vacuum},
     waiting::Waiting,
 };
@@ -127,9 +125,13 @@ impl<S: Points> Hnsw<S> {
     }
 
     pub(crate) fn remove(&self, slot: u32) {
-        if slot < self.len() && self.removed.set(slot) {
-            self.vacuum.removed();
-            self.calibration.changed(1);
+        if slot < self.len() {
+            self.vacuum.removing();
+            if self.removed.set(slot) {
+                self.calibration.changed(1);
+            } else {
+                self.vacuum.removed_already();
+            }
         }
     }
 
@@ -169,7 +171,9 @@ impl<S: Points> Hnsw<S> {
             return;
         }
         let level = level_of(self.params.seed, slot, self.params.m);
-        if !self.linker().link(slot, level, self.len(), context) {
+        let linked = self.linker().link(slot, level, self.len(), context);
+        // The first of all has nothing to be linked to.
+        if !linked && self.linked() > 0 {
             self.vacuum.unlinked();
         }
     }

@@ -237,9 +237,8 @@ impl VectorIndex {
         self.inner.search(query, params, allow, cancel, out)
     }
 
-    /// Answers many queries, each as [`VectorIndex::search`] would. Scans read a row once for many queries; walks are
-    /// advanced in turn, which gains nothing while the index fits the processor's caches. `out` gets an answer per
-    /// query, in order; allocates nothing once everything has grown and if as many queries are asked as last time.
+    /// Answers many queries, each as [`VectorIndex::search`] would. Scans read a row once for many queries. `out` gets
+    /// an answer per query, in order; allocates nothing once everything has grown and if as many queries are asked as last time.
     pub fn search_batch(
         &self,
         queries: &[&[f32]],

@@ -26,6 +26,8 @@ mod image;
 mod index;
 mod key;
 mod link;
+#[cfg(all(test, feature = "loom"))]
+mod models;
 mod order;
 mod params;
 mod plan;
@@ -43,6 +45,7 @@ mod select;
 mod signs;
 mod space;
 mod store;
+mod sync;
 mod topk;
 mod training;
 mod traverse;

@@ -45,14 +45,13 @@ pub(crate) fn level_of(seed: u64, slot: u32, m: usize) -> u32 {
 }
 
 impl<S: Points> Linker<'_, S> {
-    /// Links a slot of the given level. `slots` bounds what may be met. False if there was nothing to link to although
-    /// there are nodes.
+    /// Links a slot of the given level. `slots` bounds what may be met. False if there was nothing to link to.
     pub(crate) fn link(&self, slot: u32, level: u32, slots: u32, context: &mut Context<S>) -> bool {
         let level = self.graph.raise(slot, level);
         let entry = loop {
             match self.graph.entry() {
                 Some(entry) => break entry,
-                None if self.graph.offer_entry(slot, level) => return true,
+                None if self.graph.offer_entry(slot, level) => return false,
                 None => {}
             }
         };

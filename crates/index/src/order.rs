@@ -7,10 +7,9 @@
 
 use std::collections::VecDeque;
 
-use crossbeam_epoch as epoch;
 use longbow_kernels::Bitset;
 
-use crate::{hnsw::Hnsw, space::Points};
+use crate::{hnsw::Hnsw, space::Points, sync::epoch};
 
 impl<S: Points> Hnsw<S> {
     /// All slots with a row: the linked ones breadth first from the entry, then the rest as they come.

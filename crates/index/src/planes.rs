@@ -9,7 +9,7 @@ use std::{
     io,
     sync::{
         Arc,
-        atomic::{AtomicBool, AtomicPtr, Ordering},
+        atomic::{AtomicPtr, Ordering},
     },
 };
 
@@ -24,6 +24,7 @@ use crate::{
     plane::{Plane, Wide},
     rotation::Rotation,
     store::Store,
+    sync::AtomicBool,
     training::{EARLY, Moments},
     vacuum::{deferred, is_set},
 };

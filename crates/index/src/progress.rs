@@ -1,12 +1,8 @@
 //! Which slots are linked: handed out in order, finished in any order.
 
-use std::{
-    cmp::Reverse,
-    collections::BinaryHeap,
-    sync::atomic::{AtomicU32, Ordering},
-};
+use std::{cmp::Reverse, collections::BinaryHeap};
 
-use parking_lot::Mutex;
+use crate::sync::{AtomicU32, Mutex, Ordering};
 
 /// Claims and completions of slots.
 ///

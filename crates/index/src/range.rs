@@ -2,7 +2,6 @@
 
 use std::{cmp::Reverse, collections::BinaryHeap};
 
-use crossbeam_epoch as epoch;
 use longbow_kernels::Bitset;
 
 use crate::{
@@ -17,6 +16,7 @@ use crate::{
     scope::Scope,
     space::{Points, Space},
     store::Query,
+    sync::epoch,
     topk::TopK,
     traverse::Walk,
 };

@@ -5,6 +5,7 @@
 
 use crate::{
     context::Context,
+    graph::Entry,
     key::{pack, slot_of},
     link::Linker,
     select::Twins,
@@ -47,16 +48,22 @@ impl<S: Points> Linker<'_, S> {
         !selector.links.is_empty()
     }
 
-    /// Links a node anew that nothing leads to, and sees to it that a link to it stays.
-    pub(crate) fn relink(&self, node: u32, slots: u32, context: &mut Context<S>) {
-        let Some(entry) = self.graph.entry().filter(|entry| entry.slot != node) else {
-            return;
+    /// Links a node anew that nothing leads to on the base level, and sees to it that a link to it stays. False if
+    /// there was nothing to link it to.
+    ///
+    /// Looks for its neighbours on the base level alone: links above may lead to the node itself, or to others that
+    /// are cut off as it is.
+    pub(crate) fn relink(&self, node: u32, slots: u32, context: &mut Context<S>) -> bool {
+        let entry = match self.graph.entry() {
+            Some(entry) if entry.slot == node => return true,
+            Some(entry) => Entry { level: 0, ..entry },
+            None => return false,
         };
         self.space.prepare_slot(node, &mut context.query);
         context.chosen.clear();
         self.choose(node, 0, entry, slots, context);
         if context.chosen.is_empty() {
-            return;
+            return false;
         }
         context.selector.links.clear();
         context
@@ -76,6 +83,7 @@ impl<S: Points> Linker<'_, S> {
         if !linked {
             self.force(context.chosen[0].1, node);
         }
+        true
     }
 
     /// Puts a link in the last place of a list, whatever stands there.

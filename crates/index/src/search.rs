@@ -2,7 +2,6 @@
 
 use std::ops::Range;
 
-use crossbeam_epoch as epoch;
 use longbow_kernels::Bitset;
 
 use crate::{
@@ -18,6 +17,7 @@ use crate::{
     scope::{Ask, Scope},
     space::{GROUP, Points, Space},
     store::Query,
+    sync::epoch,
     topk::TopK,
     traverse::Walk,
 };

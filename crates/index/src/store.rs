@@ -1,13 +1,8 @@
 //! The vectors themselves: appended rows, their norms, and distances from a prepared query to them.
 
-use std::{
-    io,
-    ops::Range,
-    sync::atomic::{AtomicU32, Ordering},
-};
+use std::{io, ops::Range};
 
 use longbow_kernels::{Metric, Number, Rows, Stored, prefetch_lines, rows};
-use parking_lot::Mutex;
 
 use crate::{
     arena::Arena,
@@ -15,6 +10,7 @@ use crate::{
     image::{Image, ImageError, Saver, Tag},
     key::SLOTS_MAX,
     space::{GROUP, Points, Space},
+    sync::{AtomicU32, Mutex, Ordering},
 };
 
 /// Rows of one element type.

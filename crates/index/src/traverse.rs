@@ -1,7 +1,5 @@
 //! Walking the graph towards a query.
 
-use std::sync::atomic::{AtomicU32, Ordering};
-
 use longbow_kernels::Bitset;
 
 use crate::{
@@ -12,6 +10,7 @@ use crate::{
     params::Stats,
     queue::Beam,
     space::{GROUP, Space},
+    sync::{AtomicU32, Ordering},
     topk::TopK,
     visited::Visited,
 };

@@ -11,15 +11,14 @@
 //! Waiting is for epochs (crossbeam): a search or an insertion pins one, and what was deferred runs when all that
 //! were pinned before are gone.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicBool, AtomicUsize, Ordering},
+use std::sync::Arc;
+
+use crate::{
+    context::Context,
+    hnsw::Hnsw,
+    space::Points,
+    sync::{AtomicBool, AtomicUsize, Mutex, MutexGuard, Ordering, epoch},
 };
-
-use crossbeam_epoch as epoch;
-use parking_lot::{Mutex, MutexGuard};
-
-use crate::{context::Context, hnsw::Hnsw, space::Points};
 
 /// A pass begins when at least one of so many linked slots was removed.
 const DUE: usize = 32;
@@ -81,9 +80,14 @@ pub(crate) struct Vacuum {
 }
 
 impl Vacuum {
-    /// A slot was removed.
-    pub(crate) fn removed(&self) {
+    /// A slot is about to be removed: counted before it can be doomed, so that the count never lags behind.
+    pub(crate) fn removing(&self) {
         self.removed.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// It had been removed before.
+    pub(crate) fn removed_already(&self) {
+        self.removed.fetch_sub(1, Ordering::Relaxed);
     }
 
     /// A node was left without links.
@@ -140,7 +144,10 @@ impl Vacuum {
 pub(crate) fn deferred() -> Arc<AtomicBool> {
     let flag = Arc::new(AtomicBool::new(false));
     let set = Arc::clone(&flag);
-    epoch::pin().defer(move || set.store(true, Ordering::Release));
+    let pin = epoch::pin();
+    pin.defer(move || set.store(true, Ordering::Release));
+    // Or it would wait until this very thread comes back.
+    pin.flush();
     flag
 }
 
@@ -237,7 +244,9 @@ impl<S: Points> Hnsw<S> {
                     *left -= 1;
                     if self.is_live(slot) {
                         let _pin = epoch::pin();
-                        self.linker().relink(slot, self.len(), context);
+                        if !self.linker().relink(slot, self.len(), context) {
+                            self.vacuum.unlinked();
+                        }
                     }
                 }
                 if pass.lost.is_empty() {
@@ -263,7 +272,6 @@ impl<S: Points> Hnsw<S> {
     /// Step 1: what was removed so far.
     fn doom(&self, pass: &mut Pass) {
         self.vacuum.urgent.store(false, Ordering::Relaxed);
-        let removed = self.vacuum.removed.load(Ordering::Relaxed);
         self.removed.for_each(self.linked(), |slot| {
             if !self.gone.set(slot) {
                 return;
@@ -278,9 +286,7 @@ impl<S: Points> Hnsw<S> {
         });
         let doomed = pass.doomed.len();
         self.vacuum.gone.fetch_add(doomed, Ordering::Relaxed);
-        self.vacuum
-            .removed
-            .fetch_sub(removed.min(doomed), Ordering::Relaxed);
+        self.vacuum.removed.fetch_sub(doomed, Ordering::Relaxed);
     }
 
     /// Step 2 for one node; false if it has no link left.
@@ -309,3 +315,6 @@ impl<S: Points> Hnsw<S> {
         Step::Reach { open, reached }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,14 +1,14 @@
 //! Rows in slots that were used before and are not linked yet: searches compare each of them.
 
-use std::{
-    collections::VecDeque,
-    sync::atomic::{AtomicUsize, Ordering},
-};
+use std::collections::VecDeque;
 
 use longbow_kernels::Bitset;
-use parking_lot::Mutex;
 
-use crate::{bits::Bits, error::Error};
+use crate::{
+    bits::Bits,
+    error::Error,
+    sync::{AtomicUsize, Mutex, Ordering},
+};
 
 /// Slots that wait to be linked.
 pub(crate) struct Waiting {

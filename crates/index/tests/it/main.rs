@@ -1,4 +1,5 @@
 //! What every vector index must do, whatever its parameters.
+#![cfg(not(feature = "loom"))]
 #![allow(clippy::unwrap_used)]
 
 mod allocations;
@@ -17,5 +18,6 @@ mod image_golden;
 mod kinds;
 mod quantized;
 mod range;
+mod stress;
 mod support;
 mod targets;
