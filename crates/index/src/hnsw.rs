@@ -168,3 +168,6 @@ impl<S: Points> Hnsw<S> {
         self.progress.claim(self.len())
     }
 }
+
+#[cfg(test)]
+mod tests;
