@@ -40,7 +40,7 @@ impl Bits {
         unsafe { &*self.words.row(at).cast::<AtomicU64>() }
     }
 
-    /// Sets a bit; whether it was clear.
+    /// Sets a bit; whether it was clear. What this thread did before is seen by whoever finds it set.
     pub(crate) fn set(&self, slot: u32) -> bool {
         let bit = 1 << (slot % 64);
         self.word(slot / 64).fetch_or(bit, Ordering::AcqRel) & bit == 0

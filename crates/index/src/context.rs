@@ -111,6 +111,7 @@ impl<C: Default> Contexts<C> {
             if place.load(Ordering::Relaxed).is_null() {
                 return None;
             }
+            // Acquire: pairs with the exchange that put it there; what its last user wrote is seen.
             let taken = place.swap(ptr::null_mut(), Ordering::Acquire);
             // SAFETY: pointers in `places` come from `Box::into_raw`, and the exchange took this one out.
             (!taken.is_null()).then(|| unsafe { Box::from_raw(taken) })
@@ -167,7 +168,7 @@ mod tests {
         std::thread::scope(|scope| {
             for _ in 0..4 {
                 scope.spawn(|| {
-                    for round in 0..10_000u64 {
+                    for round in 0..if cfg!(miri) { 50 } else { 10_000 } {
                         contexts.with(|context| {
                             context.clear();
                             context.push(round);

@@ -105,6 +105,7 @@ impl Graph {
         if end >= 1 << LEVEL_SHIFT || self.upper.ensure(end).is_err() {
             return 0;
         }
+        // Release pairs with `list`: the memory of the lists is there.
         self.node(slot)
             .store(level << LEVEL_SHIFT | first, Ordering::Release);
         level
@@ -166,6 +167,8 @@ impl Graph {
         for (place, &link) in list.iter().zip(links) {
             place.store(link + 1, Ordering::Release);
         }
+        // Relaxed: whoever reads an old link here meets a node that was not freed since its pin, and a link appended
+        // later is released after these.
         for place in &list[links.len()..] {
             place.store(0, Ordering::Relaxed);
         }
@@ -190,7 +193,7 @@ impl Graph {
         }
     }
 
-    /// Where searches begin.
+    /// Where searches begin. Acquire pairs with the release of whoever made it the entry: its row and lists are seen.
     #[inline(always)]
     pub(crate) fn entry(&self) -> Option<Entry> {
         let packed = self.entry.load(Ordering::Acquire);

@@ -198,3 +198,6 @@ impl<S: Points> Hnsw<S> {
         self.progress.claim(self.len())
     }
 }
+
+#[cfg(test)]
+mod tests;

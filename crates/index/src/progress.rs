@@ -18,6 +18,7 @@ pub(crate) struct Progress {
 impl Progress {
     /// Takes the next slot below `len`, if there is one.
     pub(crate) fn claim(&self, len: u32) -> Option<u32> {
+        // Relaxed: the slot's row is seen because `len` was loaded with Acquire.
         let next = |claimed: u32| (claimed < len).then_some(claimed + 1);
         self.claimed
             .fetch_update(Ordering::Relaxed, Ordering::Relaxed, next)
@@ -33,6 +34,7 @@ impl Progress {
             early.pop();
             done += 1;
         }
+        // Release: with the lock, which orders all who complete, it passes on the links of every slot below.
         self.done.store(done, Ordering::Release);
     }
 

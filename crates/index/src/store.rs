@@ -264,6 +264,7 @@ impl<T: Stored> Points for Store<T> {
             unsafe { self.write(slot, row) };
             written(slot);
         }
+        // Release pairs with `len`: whoever knows the slots finds their rows, and memory for all that belongs to them.
         self.len.store(slots.end, Ordering::Release);
         Ok(slots)
     }

@@ -41,7 +41,8 @@ impl Waiting {
         Ok(())
     }
 
-    /// Slots waiting, those being linked included.
+    /// Slots waiting, those being linked included. Acquire pairs with every change of the count: whoever reads 0 sees
+    /// the links of all that waited.
     pub(crate) fn count(&self) -> usize {
         self.count.load(Ordering::Acquire)
     }

@@ -4,6 +4,7 @@
 //! taken out of the index only after the view that was replaced, and every view before it, is gone.
 
 use std::collections::VecDeque;
+use std::sync::atomic::{Ordering, fence};
 use std::sync::{Arc, Weak};
 
 use longbow_index::VectorIndex;
@@ -74,6 +75,9 @@ impl Retired {
             if view.strong_count() > 0 {
                 break;
             }
+            // The count is read Relaxed. Pairs with the release of the last reader's drop: what readers of the view
+            // read of a slot, they read before it is written again.
+            fence(Ordering::Acquire);
             slots.iter().for_each(|&slot| index.remove(slot));
             self.waiting.pop_front();
         }
