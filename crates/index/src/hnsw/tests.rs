@@ -4,6 +4,7 @@ use longbow_kernels::{Bitset, Element, Metric, f16};
 
 use super::*;
 use crate::{
+    code::Levels,
     coded::Coded,
     params::{Mode, SearchParams},
     store::Store,
@@ -68,6 +69,6 @@ fn a_small_index_lives_through_everything() {
     let singles = |x: f32| x.to_ne_bytes().to_vec();
     live::<Store<f32>>(Element::F32, Metric::L2, singles);
     live::<Store<f16>>(Element::F16, Metric::Cosine, halves);
-    live::<Coded<f32, 8>>(Element::F32, Metric::L2, singles);
-    live::<Coded<f16, 4>>(Element::F16, Metric::Cosine, halves);
+    live::<Coded<f32, Levels<8>>>(Element::F32, Metric::L2, singles);
+    live::<Coded<f16, Levels<4>>>(Element::F16, Metric::Cosine, halves);
 }
