@@ -71,8 +71,9 @@ impl Graph {
         let packed = entry.map_or(0, |entry| {
             u64::from(entry.level) << 32 | u64::from(entry.slot + 1)
         });
-        *self.entry.get_mut() = packed;
-        *self.upper_len.get_mut() = lists;
+        // Nobody else knows of this graph yet.
+        self.entry.store(packed, Ordering::Relaxed);
+        self.upper_len.store(lists, Ordering::Relaxed);
         (self.base, self.nodes, self.upper) = (base, nodes, upper);
     }
 

@@ -9,7 +9,7 @@
 mod parts;
 mod slots;
 
-use std::ops::Range;
+use std::{io, ops::Range};
 
 use longbow_kernels::{Element, Metric};
 use loom::cell::UnsafeCell;
@@ -18,6 +18,7 @@ use crate::{
     context::Context,
     error::Error,
     hnsw::Hnsw,
+    image::{Image, ImageError, Saver},
     key::slot_of,
     params::{Params, Stats},
     queue::Beam,
@@ -110,6 +111,14 @@ impl Points for Line {
         // SAFETY: passed on to the caller.
         unsafe { self.rows.overwrite(slot, bytes) };
         self.cells[slot as usize].write(self.rows.row(slot)[0]);
+    }
+
+    fn save(&self, to: &mut Saver<'_>) -> io::Result<()> {
+        self.rows.save(to)
+    }
+
+    fn load(&mut self, image: &Image) -> Result<(), ImageError> {
+        self.rows.load(image)
     }
 
     fn rows(&self) -> &Store<f32> {

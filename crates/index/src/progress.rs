@@ -45,8 +45,8 @@ impl Progress {
 
     /// Every slot below counts as completed; nothing was claimed before.
     pub(crate) fn resume(&mut self, done: u32) {
-        *self.claimed.get_mut() = done;
-        *self.done.get_mut() = done;
+        self.claimed.store(done, Ordering::Relaxed);
+        self.done.store(done, Ordering::Relaxed);
     }
 
     /// Every slot below was completed.

@@ -88,6 +88,7 @@ pub(crate) trait Points: Space + Sized {
 
     /// Takes over the rows of an image; `self` is new.
     fn load(&mut self, image: &Image) -> Result<(), ImageError>;
+
     /// Makes estimates fit the data again, looking at up to `max` slots. Returns how many; 0: nothing to do now.
     fn retrain(&self, _max: usize) -> usize {
         0

@@ -288,7 +288,7 @@ impl<T: Stored> Points for Store<T> {
         if self.metric == Metric::Cosine {
             self.scales = image.plane(Tag::SCALES, self.scales.stride())?;
         }
-        *self.len.get_mut() = image.slots();
+        self.len.store(image.slots(), Ordering::Relaxed);
         Ok(())
     }
 

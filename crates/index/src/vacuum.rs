@@ -102,9 +102,9 @@ impl Vacuum {
 
     /// Begins with free slots, and others that are only removed.
     pub(crate) fn resume(&mut self, free: Vec<u32>, removed: usize) {
-        *self.removed.get_mut() = removed;
-        *self.gone.get_mut() = free.len();
-        *self.free.get_mut() = free;
+        self.removed.store(removed, Ordering::Relaxed);
+        self.gone.store(free.len(), Ordering::Relaxed);
+        *self.free.lock() = free;
     }
 
     /// Takes up to `max` free slots.
