@@ -161,7 +161,11 @@ fn images_written_beside_everything_are_whole() {
             scope.spawn(move || life.come_and_go(1));
             scope.spawn(move || life.search(2));
             let (mut unlinked, mut free) = (0, 0);
-            for _ in 0..8 {
+            // Until an image was seen of an index with rows on their way in and slots on their way back.
+            for image in 0..24 {
+                if image >= 8 && unlinked > 0 && free > 0 {
+                    break;
+                }
                 let settled = rounds.load(Ordering::Relaxed) + 10;
                 rounds_max.store(settled, Ordering::Relaxed);
                 while rounds.load(Ordering::Relaxed) < settled {
