@@ -107,8 +107,12 @@ fn concurrency(report: &mut Report, args: &IndexArgs) {
             "--nocapture",
         ];
         let cost = run("env", &[&[seconds.as_str(), "cargo"], &words[..]].concat())?;
-        let lines = json_lines(&cost.stdout);
-        let shares = lines.iter().filter_map(|line| line["found"].as_f64());
+        // The line stands behind the test's name.
+        let lines = cost
+            .stdout
+            .lines()
+            .filter_map(|line| Some(&line[line.find('{')?..]));
+        let shares = lines.filter_map(|line| serde_json::from_str::<Value>(line).ok()?["found"].as_f64());
         shares
             .reduce(f64::min)
             .context("the stress test printed no share")
@@ -130,7 +134,8 @@ fn concurrency(report: &mut Report, args: &IndexArgs) {
     });
     report.holds("thread-sanitizer-10-minutes", || {
         only_full(args)?;
-        let cost = run("scripts/tsan", &[RACE_SECONDS])?;
+        let seconds = format!("LONGBOW_STRESS_SECONDS={RACE_SECONDS}");
+        let cost = run("env", &[&seconds, "tests/sanitizers/run", "tsan"])?;
         ensure!(!cost.stdout.contains("WARNING: ThreadSanitizer"), "a data race");
         Ok(())
     });
