@@ -10,13 +10,13 @@ use longbow_kernels::{Bitset, Number, Stored};
 use parking_lot::Mutex;
 
 use crate::{
-    error::Cancelled,
     hnsw::Hnsw,
-    key::{distance_of, pack},
-    params::{Mode, Neighbor, RecallTarget, SearchParams},
+    key::distance_of,
+    mix::{STEP, mix},
+    params::{Mode, Neighbor, RecallTarget, SearchParams, Stats},
     plan::{default_ef, plan, walking},
-    scan::{allowed, tiles},
-    space::{GROUP, Points, Space},
+    scan::scan,
+    space::{Points, Space},
     store::Query,
     sync::epoch,
     topk::TopK,
@@ -98,11 +98,7 @@ impl Cell {
 }
 
 fn hash(x: u64) -> u64 {
-    // splitmix64
-    let mut x = x.wrapping_add(1).wrapping_mul(0x9e37_79b9_7f4a_7c15);
-    x = (x ^ (x >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    x = (x ^ (x >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-    x ^ (x >> 31)
+    mix(x.wrapping_add(1).wrapping_mul(STEP))
 }
 
 impl Calibration {
@@ -225,7 +221,7 @@ impl<S: Points> Hnsw<S> {
         if target >= 1.0 {
             return exact;
         }
-        let share = self.share(allow);
+        let share = self.scope(&exact, allow, &|| false).task.share();
         let ef = match self.calibration.ef(k, share, target) {
             Some(Some(ef)) => ef,
             Some(None) => return exact,
@@ -237,12 +233,6 @@ impl<S: Points> Hnsw<S> {
             ef,
             mode: Mode::Auto,
         }
-    }
-
-    /// The share of slots that are allowed.
-    fn share(&self, allow: &Bitset) -> f64 {
-        let live = (self.len() as usize).saturating_sub(self.vacuum.gone());
-        (allow.count() as f64 / live.max(1) as f64).min(1.0)
     }
 
     /// Asks one query with every beam, and counts what was found.
@@ -311,15 +301,9 @@ impl<S: Points> Hnsw<S> {
         rows.prepare(query, &mut exact);
         let mut top = TopK::default();
         top.reset(KS[KS.len() - 1]);
-        let mut distances = [0.0; GROUP];
-        let slots = allowed(allow, 0..allow.len() as u32);
-        let _ = tiles(rows.tile(), slots, |slots, ahead| {
-            rows.stream(&exact, slots, ahead, &mut distances[..slots.len()]);
-            for (&slot, &distance) in slots.iter().zip(&distances) {
-                top.push(pack(distance, slot));
-            }
-            Ok::<(), Cancelled>(())
-        });
+        let (all, mut stats) = (0..allow.len() as u32, Stats::default());
+        // Nothing cancels it.
+        let _ = scan(rows, &exact, all, allow, &|| false, &mut top, &mut stats);
         top.sorted().iter().map(|&key| distance_of(key)).collect()
     }
 

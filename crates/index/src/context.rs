@@ -38,8 +38,6 @@ pub(crate) struct Batch {
     pub(crate) distances: [f32; GROUP],
     pub(crate) keys: [Key; GROUP],
     pub(crate) len: usize,
-    /// Whatever is nearer than this is expanded in the next step.
-    pub(crate) next: Key,
 }
 
 impl Default for Batch {
@@ -49,7 +47,6 @@ impl Default for Batch {
             distances: [0.0; GROUP],
             keys: [0; GROUP],
             len: 0,
-            next: 0,
         }
     }
 }

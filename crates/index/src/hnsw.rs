@@ -112,6 +112,14 @@ impl<S: Points> Hnsw<S> {
         }
     }
 
+    pub(crate) fn free(&self) -> usize {
+        self.vacuum.free()
+    }
+
+    pub(crate) fn retrain(&self, max: usize) -> usize {
+        self.points.retrain(max)
+    }
+
     pub(crate) fn len(&self) -> u32 {
         self.points.rows().len()
     }

@@ -55,18 +55,18 @@ impl VectorIndex {
             ..params
         };
         let make = match params.element {
-            Element::F16 => erased::<f16>,
-            Element::BF16 => erased::<bf16>,
-            Element::F32 | Element::Complex64 => erased::<f32>,
-            Element::I8 => erased::<i8>,
-            Element::I16 => erased::<i16>,
-            Element::I32 => erased::<i32>,
-            Element::I64 => erased::<i64>,
-            Element::U8 => erased::<u8>,
-            Element::U16 => erased::<u16>,
-            Element::U32 => erased::<u32>,
-            Element::U64 => erased::<u64>,
-            _ => erased::<f64>,
+            Element::F16 => of_element::<f16>,
+            Element::BF16 => of_element::<bf16>,
+            Element::F32 | Element::Complex64 => of_element::<f32>,
+            Element::I8 => of_element::<i8>,
+            Element::I16 => of_element::<i16>,
+            Element::I32 => of_element::<i32>,
+            Element::I64 => of_element::<i64>,
+            Element::U8 => of_element::<u8>,
+            Element::U16 => of_element::<u16>,
+            Element::U32 => of_element::<u32>,
+            Element::U64 => of_element::<u64>,
+            _ => of_element::<f64>,
         };
         Ok(Self {
             params,
@@ -171,7 +171,7 @@ impl VectorIndex {
     /// Those of `out`; [`io::ErrorKind::Unsupported`] on a big-endian machine; [`io::ErrorKind::InvalidInput`] if vectors
     /// have more than 2^20 dimensions.
     pub fn write_image(&self, upto: u32, out: &mut dyn Write) -> io::Result<ImageSummary> {
-        self.inner.write_image(&mut self.header(), upto, None, out)
+        self.inner.save(&mut self.header(), upto, None, out)
     }
 
     /// The slots in an order in which neighbours lie near each other, without those that are free. For
@@ -196,8 +196,7 @@ impl VectorIndex {
             }
             seen.set(slot as usize);
         }
-        self.inner
-            .write_image(&mut self.header(), u32::MAX, Some(order), out)
+        self.inner.save(&mut self.header(), u32::MAX, Some(order), out)
     }
 
     fn header(&self) -> Header {
@@ -297,7 +296,7 @@ impl VectorIndex {
     }
 }
 
-fn erased<T: Stored>(
+fn of_element<T: Stored>(
     params: Params,
     quantization: Quantization,
     image: Option<&Image>,
@@ -318,8 +317,23 @@ fn made<S: Points + 'static>(params: Params, image: Option<&Image>) -> Result<Bo
     Ok(Box::new(hnsw))
 }
 
-/// An index with its element type hidden.
-trait Erased: Send + Sync {
+/// Declares what an index does whatever its element type, and that [`Hnsw`] does it by its method of the same name.
+macro_rules! erased {
+    ($(fn $name:ident(&self $(, $argument:ident: $type:ty)* $(,)?) $(-> $answer:ty)?;)*) => {
+        /// An index with its element type hidden.
+        trait Erased: Send + Sync {
+            $(fn $name(&self, $($argument: $type),*) $(-> $answer)?;)*
+        }
+
+        impl<S: Points> Erased for Hnsw<S> {
+            $(fn $name(&self, $($argument: $type),*) $(-> $answer)? {
+                Hnsw::$name(self, $($argument),*)
+            })*
+        }
+    };
+}
+
+erased! {
     fn append(&self, vectors: &[u8]) -> Result<Range<u32>, Error>;
     fn insert(&self, vectors: &[u8], slots: &mut Vec<u32>) -> Result<(), Error>;
     fn vacuum(&self, max: usize) -> usize;
@@ -330,7 +344,7 @@ trait Erased: Send + Sync {
     fn linked(&self) -> u32;
     fn remove(&self, slot: u32);
     fn bytes(&self, slot: u32) -> &[u8];
-    fn write_image(
+    fn save(
         &self,
         header: &mut Header,
         upto: u32,
@@ -373,113 +387,4 @@ trait Erased: Send + Sync {
     ) -> Result<Stats, Cancelled>;
     fn aim(&self, k: usize, target: RecallTarget, allow: &Bitset) -> SearchParams;
     fn calibrate(&self, max: usize) -> usize;
-}
-
-impl<S: Points> Erased for Hnsw<S> {
-    fn append(&self, vectors: &[u8]) -> Result<Range<u32>, Error> {
-        self.append(vectors)
-    }
-
-    fn insert(&self, vectors: &[u8], slots: &mut Vec<u32>) -> Result<(), Error> {
-        self.insert(vectors, slots)
-    }
-
-    fn vacuum(&self, max: usize) -> usize {
-        self.vacuum(max)
-    }
-
-    fn retrain(&self, max: usize) -> usize {
-        self.points.retrain(max)
-    }
-
-    fn free(&self) -> usize {
-        self.vacuum.free()
-    }
-
-    fn len(&self) -> u32 {
-        self.len()
-    }
-
-    fn link(&self, max: usize) -> usize {
-        self.link(max)
-    }
-
-    fn linked(&self) -> u32 {
-        self.linked()
-    }
-
-    fn remove(&self, slot: u32) {
-        self.remove(slot);
-    }
-
-    fn bytes(&self, slot: u32) -> &[u8] {
-        self.bytes(slot)
-    }
-
-    fn write_image(
-        &self,
-        header: &mut Header,
-        upto: u32,
-        order: Option<&[u32]>,
-        out: &mut dyn Write,
-    ) -> io::Result<ImageSummary> {
-        self.save(header, upto, order, out)
-    }
-
-    fn locality_order(&self) -> Vec<u32> {
-        self.locality_order()
-    }
-
-    fn search(
-        &self,
-        query: &[f32],
-        params: &SearchParams,
-        allow: &Bitset,
-        cancel: &dyn Fn() -> bool,
-        out: &mut Vec<Neighbor>,
-    ) -> Result<Stats, Cancelled> {
-        self.search(query, params, allow, cancel, out)
-    }
-
-    fn search_batch(
-        &self,
-        queries: &[&[f32]],
-        params: &SearchParams,
-        allow: &Bitset,
-        cancel: &dyn Fn() -> bool,
-        out: &mut [Answer],
-    ) -> Result<(), Cancelled> {
-        self.search_batch(queries, params, allow, cancel, out)
-    }
-
-    fn search_range(
-        &self,
-        query: &[f32],
-        params: &RangeParams,
-        allow: &Bitset,
-        cancel: &dyn Fn() -> bool,
-        out: &mut Vec<Neighbor>,
-    ) -> Result<(Stats, bool), Cancelled> {
-        self.search_range(query, params, allow, cancel, out)
-    }
-
-    fn scan(
-        &self,
-        query: &[f32],
-        k: usize,
-        range: Range<u32>,
-        allow: &Bitset,
-        cancel: &dyn Fn() -> bool,
-        out: &mut Vec<Neighbor>,
-    ) -> Result<Stats, Cancelled> {
-        self.scan(query, k, range, allow, cancel, out)
-    }
-
-    fn aim(&self, k: usize, target: RecallTarget, allow: &Bitset) -> SearchParams {
-        self.aim(k, target, allow)
-    }
-
-    fn calibrate(&self, max: usize) -> usize {
-        self.calibrate(max)
-    }
 }

@@ -26,6 +26,7 @@ mod image;
 mod index;
 mod key;
 mod link;
+mod mix;
 #[cfg(all(test, feature = "loom"))]
 mod models;
 mod order;

@@ -10,6 +10,7 @@ use crate::{
     error::Cancelled,
     graph::{Entry, Graph, LEVEL_MAX},
     key::{Key, pack, slot_of},
+    mix::{STEP, mix},
     params::Stats,
     queue::Beam,
     select::Twins,
@@ -31,14 +32,7 @@ pub(crate) struct Linker<'a, S: Points> {
 
 /// The level of a slot: geometric, a pure function of seed and slot.
 pub(crate) fn level_of(seed: u64, slot: u32, m: usize) -> u32 {
-    // splitmix64
-    let mut x = seed
-        ^ u64::from(slot)
-            .wrapping_add(1)
-            .wrapping_mul(0x9e37_79b9_7f4a_7c15);
-    x = (x ^ (x >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    x = (x ^ (x >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-    x ^= x >> 31;
+    let x = mix(seed ^ u64::from(slot).wrapping_add(1).wrapping_mul(STEP));
     let uniform = ((x >> 11) as f64 + 0.5) / (1u64 << 53) as f64;
     let level = -uniform.ln() / (m as f64).ln();
     (level as u32).min(LEVEL_MAX)

@@ -17,6 +17,13 @@ pub(crate) struct Task {
     pub(crate) bytes: usize,
 }
 
+impl Task {
+    /// The share of slots in the graph that are allowed.
+    pub(crate) fn share(&self) -> f64 {
+        self.allowed as f64 / self.linked.max(1) as f64
+    }
+}
+
 /// How to search the linked slots.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Plan {
@@ -79,7 +86,7 @@ pub(crate) fn walking(task: &Task) -> Plan {
 
 /// The cheapest way through the graph, and about how many distances of an unfiltered one it takes the time of.
 fn walk(task: &Task) -> (Plan, f64) {
-    let share = task.allowed as f64 / task.linked as f64;
+    let share = task.share();
     // A beam of all nodes is a scan.
     let ef = task.ef.min(task.linked);
     let distances = (DISTANCES_START + DISTANCES_PER_EF * ef) as f64;
@@ -124,7 +131,7 @@ fn costs(bytes: usize) -> (f64, f64) {
 
 /// How to search where [`Plan::Beam`] found too few.
 pub(crate) fn filtered(task: &Task) -> Plan {
-    let share = task.allowed as f64 / task.linked as f64;
+    let share = task.share();
     let width = (task.ef.min(task.linked) as f64 / share).ceil() as usize * 2;
     Plan::Filtered { width }
 }

@@ -4,6 +4,8 @@
 
 use longbow_kernels::rotate;
 
+use crate::mix::{STEP, mix};
+
 /// Rotations work on multiples of this many coordinates.
 const ROTATION_LANE: usize = 64;
 
@@ -23,11 +25,8 @@ impl Rotation {
         let mut state = seed;
         let mut signs = Vec::with_capacity(ROUNDS * len);
         while signs.len() < ROUNDS * len {
-            // splitmix64
-            state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
-            let mut bits = (state ^ (state >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-            bits = (bits ^ (bits >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-            bits ^= bits >> 31;
+            state = state.wrapping_add(STEP);
+            let bits = mix(state);
             signs.extend((0..64).map(|bit| if bits >> bit & 1 == 1 { 1.0f32 } else { -1.0 }));
         }
         Self { signs, len }

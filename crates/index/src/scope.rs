@@ -53,11 +53,7 @@ pub(crate) struct Ask<'a, P: Space> {
 impl<P: Space> Ask<'_, P> {
     /// How many of the nearest are kept for an answer of `k`.
     pub(crate) fn kept(&self, k: usize, way: Plan) -> usize {
-        if self.estimates {
-            candidates::<P>(k, way)
-        } else {
-            k
-        }
+        kept::<P>(k, way, self.estimates)
     }
 
     pub(crate) fn scan(&self, range: Range<u32>, top: &mut TopK, stats: &mut Stats) -> Result<(), Cancelled> {
@@ -77,9 +73,10 @@ impl<P: Space> Ask<'_, P> {
     }
 }
 
-/// Estimated nearest among which the `k` nearest are looked for.
-fn candidates<P: Space>(k: usize, way: Plan) -> usize {
+/// How many of the nearest are kept for an answer of `k`: of estimates, those among which the `k` nearest are looked for.
+pub(crate) fn kept<P: Space>(k: usize, way: Plan, estimates: bool) -> usize {
     match way {
+        _ if !estimates => k,
         // Scanning all of them costs so much that keeping some more does not show.
         Plan::Scan => k.saturating_mul(P::CANDIDATES + 1).saturating_add(20),
         _ => k.saturating_mul(P::CANDIDATES).saturating_add(10),

@@ -23,7 +23,7 @@ use crate::{
 };
 
 /// Beams up to this long are sorted arrays, longer ones heaps.
-pub(crate) const SORTED_MAX: usize = 1024;
+const SORTED_MAX: usize = 1024;
 /// Standard deviations of an estimate beyond which nothing is expected.
 const REFINE_DEVIATIONS: f32 = 3.5;
 /// Vectors compared at a time when estimates are refined.
@@ -69,7 +69,9 @@ impl<S: Points> Hnsw<S> {
             // Taken out, so that the rest of the context can be written to meanwhile.
             let mut exact = std::mem::take(&mut context.exact);
             let mut coarse = std::mem::take(&mut context.query);
-            self.points.rows().prepare(query, &mut exact);
+            if S::QUANTIZED || params.mode != Mode::Auto {
+                self.points.rows().prepare(query, &mut exact);
+            }
             let found = match params.mode {
                 Mode::Exact => {
                     context.top.reset(scope.k);
@@ -172,7 +174,6 @@ impl<S: Points> Hnsw<S> {
 
     /// Adds what is known about such searches.
     pub(crate) fn finished(&self, scope: &Scope<'_>, stats: Stats) -> Stats {
-        let share = scope.task.allowed as f64 / scope.task.linked.max(1) as f64;
         let recall = if stats.exact {
             Some(1.0)
         } else {
@@ -182,38 +183,20 @@ impl<S: Points> Hnsw<S> {
             } else {
                 scope.task.ef
             };
-            self.calibration.recall(scope.k, share, ef)
+            self.calibration.recall(scope.k, scope.task.share(), ef)
         };
         Stats { recall, ..stats }
     }
 
     /// Leaves the nearest allowed slots in `context.top`: `k`, and some more where distances are estimates.
-    pub(crate) fn nearest<P: Space>(
+    fn nearest<P: Space>(
         &self,
         way: Plan,
         ask: &Ask<'_, P>,
         context: &mut Context<S>,
         stats: &mut Stats,
     ) -> Result<(), Cancelled> {
-        context.found.clear();
-        if way != Plan::Scan
-            && ask.scope.task.k > 0
-            && let Some(entry) = self.graph.entry()
-        {
-            self.walk(way, ask, entry, context, stats)?;
-        }
-        self.after(way, ask, context, stats)
-    }
-
-    /// What [`Hnsw::nearest`] does when the walk is over and has left in `context.found` what it found.
-    pub(crate) fn after<P: Space>(
-        &self,
-        way: Plan,
-        ask: &Ask<'_, P>,
-        context: &mut Context<S>,
-        stats: &mut Stats,
-    ) -> Result<(), Cancelled> {
-        self.complete(way, ask, context, stats)?;
+        self.traverse(way, ask, context, stats)?;
         let scope = ask.scope;
         let Context {
             top, found, waiting, ..
@@ -269,15 +252,16 @@ impl<S: Points> Hnsw<S> {
         stats.exact = false;
     }
 
-    /// Makes of what a walk found the nearest allowed slots below `linked` that do not wait: at least `task.k` unless
-    /// nearer ones wait or lie above.
-    fn complete<P: Space>(
+    /// Finds the nearest allowed slots below `linked` that do not wait, at least `task.k` unless nearer ones wait or lie
+    /// above, into `context.found`.
+    fn traverse<P: Space>(
         &self,
         way: Plan,
         ask: &Ask<'_, P>,
         context: &mut Context<S>,
         stats: &mut Stats,
     ) -> Result<(), Cancelled> {
+        context.found.clear();
         let (task, linked) = (&ask.scope.task, ask.scope.linked);
         if task.k == 0 {
             stats.exact = true;
@@ -286,6 +270,7 @@ impl<S: Points> Hnsw<S> {
         if way != Plan::Scan
             && let Some(entry) = self.graph.entry()
         {
+            self.walk(way, ask, entry, context, stats)?;
             ask.keep_allowed(context);
             if matches!(way, Plan::Beam { .. }) && context.found.len() < task.k.max(task.ef / 2) {
                 // The few that are not allowed lie just here.

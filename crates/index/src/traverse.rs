@@ -33,128 +33,79 @@ pub(crate) struct Walk<'a, S: Space> {
     pub(crate) cancel: &'a dyn Fn() -> bool,
 }
 
-/// A greedy walk down the levels.
-pub(crate) struct Descent {
-    /// The nearest node so far.
-    pub(crate) best: Key,
-    /// Where its neighbours are looked at.
-    level: u32,
-    /// Levels above are walked.
-    last: u32,
-}
-
-impl Descent {
-    /// A descent to `last` that begins when the entry, then in the batch, is measured.
-    pub(crate) fn new(entry: Entry, last: u32) -> Self {
-        Self {
-            best: Key::MAX,
-            level: entry.level,
-            last,
-        }
-    }
-}
-
 impl<S: Space> Walk<'_, S> {
     /// Goes greedily from the entry down to the nearest node on the level above `level`, as a start for `level`.
     pub(crate) fn descend(&mut self, entry: Entry, level: u32) -> Key {
-        let mut descent = Descent::new(entry, level);
         self.batch.slots[0] = entry.slot;
         self.batch.len = 1;
-        loop {
-            self.settle(&mut descent);
-            if !self.look(&mut descent) {
-                return descent.best;
+        self.measure();
+        let mut best = pack(self.batch.distances[0], entry.slot);
+        for level in (level + 1..=entry.level).rev() {
+            loop {
+                let from = best;
+                let batch = &mut *self.batch;
+                batch.len = 0;
+                self.graph.neighbors(level, slot_of(from), |slot| {
+                    if batch.len < GROUP {
+                        batch.slots[batch.len] = slot;
+                        batch.len += 1;
+                    }
+                });
+                self.measure();
+                best = self.batch.keys().iter().copied().fold(best, Key::min);
+                if best == from {
+                    break;
+                }
             }
         }
-    }
-
-    /// Puts the neighbours of a descent's node into the batch; false at its end.
-    #[inline(always)]
-    pub(crate) fn look(&mut self, descent: &mut Descent) -> bool {
-        if descent.level <= descent.last {
-            return false;
-        }
-        let batch = &mut *self.batch;
-        batch.len = 0;
-        self.graph
-            .neighbors(descent.level, slot_of(descent.best), |slot| {
-                if batch.len < GROUP {
-                    batch.slots[batch.len] = slot;
-                    batch.len += 1;
-                }
-            });
-        true
-    }
-
-    /// Measures the batch and goes to the nearest of it, or a level down where nothing is nearer.
-    #[inline(always)]
-    pub(crate) fn settle(&mut self, descent: &mut Descent) {
-        self.measure();
-        let best = self.batch.keys().iter().copied().fold(descent.best, Key::min);
-        if best == descent.best {
-            descent.level -= 1;
-        }
-        descent.best = best;
+        best
     }
 
     /// Best-first search on a level from what is in the beam already (and marked as visited).
     pub(crate) fn beam<B: Beam>(&mut self, level: u32, beam: &mut B) -> Result<(), Cancelled> {
-        while self.open(level, beam)? {
-            self.close(level, beam);
-        }
-        Ok(())
-    }
-
-    /// Expands the next nodes of a beam into the batch; false when there are none.
-    #[inline(always)]
-    pub(crate) fn open<B: Beam>(&mut self, level: u32, beam: &mut B) -> Result<bool, Cancelled> {
-        let mut from = [0; EXPANSIONS];
-        let mut count = 0;
-        while count < EXPANSIONS
-            && let Some(key) = beam.pop()
-        {
-            from[count] = slot_of(key);
-            if level == 0 {
-                self.graph.prefetch(from[count]);
-            }
-            count += 1;
-            self.hop()?;
-        }
-        self.batch.len = 0;
-        if count == 0 {
-            return Ok(false);
-        }
-        let (mut next, mut open) = (Key::MAX, 0);
-        beam.upcoming(EXPANSIONS, |key| {
-            open += 1;
-            next = if open == EXPANSIONS { key } else { Key::MAX };
-        });
-        self.batch.next = next;
-        for &slot in &from[..count] {
-            for part in self.graph.list(level, slot).chunks(PART) {
-                if self.batch.len + part.len() > GROUP {
-                    self.measure();
-                    beam.push(self.batch.keys());
-                    self.batch.len = 0;
+        loop {
+            let mut from = [0; EXPANSIONS];
+            let mut count = 0;
+            while count < EXPANSIONS
+                && let Some(key) = beam.pop()
+            {
+                from[count] = slot_of(key);
+                if level == 0 {
+                    self.graph.prefetch(from[count]);
                 }
-                self.gather(part);
+                count += 1;
+                self.hop()?;
             }
+            if count == 0 {
+                return Ok(());
+            }
+            // Whatever is nearer than this will be expanded next.
+            let (mut next, mut open) = (Key::MAX, 0);
+            beam.upcoming(EXPANSIONS, |key| {
+                open += 1;
+                next = if open == EXPANSIONS { key } else { Key::MAX };
+            });
+            self.batch.len = 0;
+            for &slot in &from[..count] {
+                for part in self.graph.list(level, slot).chunks(PART) {
+                    if self.batch.len + part.len() > GROUP {
+                        self.measure();
+                        beam.push(self.batch.keys());
+                        self.batch.len = 0;
+                    }
+                    self.gather(part);
+                }
+            }
+            self.measure();
+            let (graph, keys) = (self.graph, self.batch.keys());
+            if level == 0 {
+                // Their lists are needed as soon as the beam has taken them in.
+                keys.iter()
+                    .filter(|&&key| key < next)
+                    .for_each(|&key| graph.prefetch(slot_of(key)));
+            }
+            beam.push(keys);
         }
-        Ok(true)
-    }
-
-    /// Measures the batch and gives it to the beam.
-    #[inline(always)]
-    pub(crate) fn close<B: Beam>(&mut self, level: u32, beam: &mut B) {
-        self.measure();
-        let (graph, next, keys) = (self.graph, self.batch.next, self.batch.keys());
-        if level == 0 {
-            // Their lists are needed as soon as the beam has taken them in.
-            keys.iter()
-                .filter(|&&key| key < next)
-                .for_each(|&key| graph.prefetch(slot_of(key)));
-        }
-        beam.push(keys);
     }
 
     /// Best-first search through all nodes that keeps the allowed ones in `top`; ends when everything left is

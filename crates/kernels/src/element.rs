@@ -48,6 +48,24 @@ pub enum Element {
 }
 
 impl Element {
+    /// Every element type.
+    pub const ALL: [Element; 14] = [
+        Element::F16,
+        Element::BF16,
+        Element::F32,
+        Element::F64,
+        Element::I8,
+        Element::I16,
+        Element::I32,
+        Element::I64,
+        Element::U8,
+        Element::U16,
+        Element::U32,
+        Element::U64,
+        Element::Complex64,
+        Element::Complex128,
+    ];
+
     /// Bytes of one element.
     pub const fn bytes(self) -> usize {
         match self {

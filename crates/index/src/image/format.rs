@@ -127,6 +127,7 @@ pub(crate) struct Trailer {
     pub(crate) sums: Vec<u32>,
 }
 
+/// Append only, as the next two: an image holds the position.
 const ELEMENTS: [Element; 14] = [
     Element::F16,
     Element::BF16,
@@ -144,7 +145,6 @@ const ELEMENTS: [Element; 14] = [
     Element::Complex128,
 ];
 const METRICS: [Metric; 3] = [Metric::Cosine, Metric::L2, Metric::Dot];
-/// Append only: an image holds the position.
 const QUANTIZATIONS: [Quantization; 4] = [
     Quantization::None,
     Quantization::Sq8,

@@ -10,22 +10,6 @@ use crate::{
     support::{bytes, check, clustered, image, memory, opened},
 };
 
-const ELEMENTS: [Element; 14] = [
-    Element::F16,
-    Element::BF16,
-    Element::F32,
-    Element::F64,
-    Element::I8,
-    Element::I16,
-    Element::I32,
-    Element::I64,
-    Element::U8,
-    Element::U16,
-    Element::U32,
-    Element::U64,
-    Element::Complex64,
-    Element::Complex128,
-];
 const QUANTIZATIONS: [Quantization; 4] = [
     Quantization::None,
     Quantization::Sq8,
@@ -82,7 +66,7 @@ fn answers(index: &VectorIndex, allow: &Bitset) -> Vec<String> {
 
 #[test]
 fn every_kind_of_index_answers_as_before() {
-    for element in ELEMENTS {
+    for element in Element::ALL {
         for metric in [Metric::Cosine, Metric::L2, Metric::Dot] {
             for quantization in QUANTIZATIONS {
                 let params = Params {
