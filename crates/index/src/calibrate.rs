@@ -6,18 +6,18 @@
 
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
-use longbow_kernels::{Bitset, Number, Stored};
+use longbow_kernels::Bitset;
 use parking_lot::Mutex;
 
 use crate::{
     hnsw::Hnsw,
     key::distance_of,
+    kind::Query,
     mix::{STEP, mix},
     params::{Mode, Neighbor, RecallTarget, SearchParams, Stats},
     plan::{default_ef, plan, walking},
     scan::scan,
     space::{Points, Space},
-    store::Query,
     sync::epoch,
     topk::TopK,
 };
@@ -310,17 +310,21 @@ impl<S: Points> Hnsw<S> {
     /// A query near a row: the row moved by the difference of two of its neighbours.
     fn question(&self, from: u32, seed: u64, out: &mut Vec<f32>) {
         let rows = self.points.rows();
-        let wide = |slot: u32, at: usize| -> f32 { rows.row(slot)[at].to_query().wide() as f32 };
+        let wide = |slot: u32| {
+            let mut wide = Vec::with_capacity(rows.dimension());
+            rows.values(slot, &mut wide);
+            wide
+        };
         out.clear();
-        out.extend((0..rows.dimension()).map(|at| wide(from, at)));
+        out.extend(wide(from).iter().map(|&x| x as f32));
         let mut near = Vec::new();
         self.graph.neighbors(0, from, |slot| near.push(slot));
         near.retain(|&slot| !self.removed.get(slot));
         if near.len() >= 2 {
             let a = (hash(seed ^ 1) % near.len() as u64) as usize;
             let b = (a + 1 + (hash(seed ^ 2) % (near.len() as u64 - 1)) as usize) % near.len();
-            for (at, x) in out.iter_mut().enumerate() {
-                *x += MOVED * (wide(near[a], at) - wide(near[b], at));
+            for (x, (a, b)) in out.iter_mut().zip(wide(near[a]).iter().zip(wide(near[b]))) {
+                *x += MOVED * (a - b) as f32;
             }
         }
     }

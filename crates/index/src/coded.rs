@@ -5,29 +5,31 @@
 
 use std::{io, ops::Range, ptr};
 
-use longbow_kernels::{Metric, Stored, prefetch_line, prefetch_lines};
+use longbow_kernels::{prefetch_line, prefetch_lines};
 
 use crate::{
     code::Code,
     error::Error,
     image::{Image, ImageError, Saver},
+    kind::Query,
+    params::Params,
     plane::{Plane, Wide, norm_of},
     planes::Planes,
     rotation::Rotation,
     space::{GROUP, Points, Space},
-    store::{Query, Store},
+    store::Store,
 };
 
 /// Vectors with codes beside them.
-pub(crate) struct Coded<T: Stored, C: Code> {
-    rows: Store<T>,
+pub(crate) struct Coded<C: Code> {
+    rows: Store,
     planes: Planes<C>,
     /// Bytes of a code, whatever the plane.
     code_bytes: usize,
 }
 
 /// A query made ready for one plane.
-pub(crate) struct CodeQuery<T: Stored, C: Code> {
+pub(crate) struct CodeQuery<C: Code> {
     plane: *const Plane<C>,
     code: C::Query,
     base: f32,
@@ -38,11 +40,11 @@ pub(crate) struct CodeQuery<T: Stored, C: Code> {
     noise: f32,
     /// Whether it is a slot compared on the vectors, which then are what matters.
     on_vectors: bool,
-    vectors: Query<T>,
+    vectors: Query,
     wide: Wide,
 }
 
-impl<T: Stored, C: Code> Default for CodeQuery<T, C> {
+impl<C: Code> Default for CodeQuery<C> {
     fn default() -> Self {
         Self {
             plane: ptr::null(),
@@ -59,9 +61,9 @@ impl<T: Stored, C: Code> Default for CodeQuery<T, C> {
 }
 
 // SAFETY: the plane is only read, by whichever thread made the query ready last.
-unsafe impl<T: Stored, C: Code> Send for CodeQuery<T, C> {}
+unsafe impl<C: Code> Send for CodeQuery<C> {}
 
-impl<T: Stored, C: Code> CodeQuery<T, C> {
+impl<C: Code> CodeQuery<C> {
     #[inline(always)]
     fn plane(&self) -> &Plane<C> {
         // SAFETY: set to a plane in use when the query was made ready; planes are dropped when every epoch pinned
@@ -70,15 +72,15 @@ impl<T: Stored, C: Code> CodeQuery<T, C> {
     }
 }
 
-impl<T: Stored, C: Code> Points for Coded<T, C> {
-    type Element = T;
+impl<C: Code> Points for Coded<C> {
     const QUANTIZED: bool = true;
 
-    fn new(metric: Metric, dimension: usize, seed: u64) -> Self {
-        let len = dimension.max(1).next_multiple_of(C::LANE);
+    fn new(params: &Params) -> Self {
+        let len = params.dimension.max(1).next_multiple_of(C::LANE);
+        let rotation = Rotation::new(len, params.seed);
         Self {
-            rows: Store::new(metric, dimension, seed),
-            planes: Planes::new(metric, dimension, Rotation::new(len, seed)),
+            rows: Store::new(params),
+            planes: Planes::new(params.metric, params.dimension, rotation),
             code_bytes: C::new(len).bytes(),
         }
     }
@@ -105,7 +107,7 @@ impl<T: Stored, C: Code> Points for Coded<T, C> {
     unsafe fn overwrite(&self, slot: u32, bytes: &[u8]) {
         let mut writing = self.planes.write();
         assert!(slot < self.rows.len(), "slot {slot} was never appended");
-        writing.forget(self.rows.row(slot));
+        writing.forget(&self.rows, slot);
         // SAFETY: passed on to the caller; the lock keeps out whoever makes codes of it meanwhile.
         unsafe {
             self.rows.overwrite(slot, bytes);
@@ -123,7 +125,7 @@ impl<T: Stored, C: Code> Points for Coded<T, C> {
         self.planes.load(image)
     }
 
-    fn rows(&self) -> &Store<T> {
+    fn rows(&self) -> &Store {
         &self.rows
     }
 
@@ -132,11 +134,11 @@ impl<T: Stored, C: Code> Points for Coded<T, C> {
     }
 }
 
-impl<T: Stored, C: Code> Space for Coded<T, C> {
-    type Query = CodeQuery<T, C>;
+impl<C: Code> Space for Coded<C> {
+    type Query = CodeQuery<C>;
     const CANDIDATES: usize = C::CANDIDATES;
 
-    fn prepare(&self, query: &[f32], out: &mut CodeQuery<T, C>) {
+    fn prepare(&self, query: &[f32], out: &mut CodeQuery<C>) {
         out.on_vectors = false;
         out.plane = self.planes.present();
         // SAFETY: as `CodeQuery::plane`.
@@ -153,7 +155,7 @@ impl<T: Stored, C: Code> Space for Coded<T, C> {
         plane.code.prepare(wide, &mut out.code);
     }
 
-    fn prepare_slot(&self, slot: u32, out: &mut CodeQuery<T, C>) {
+    fn prepare_slot(&self, slot: u32, out: &mut CodeQuery<C>) {
         if C::LINKED_ON_VECTORS {
             out.on_vectors = true;
             return self.rows.prepare_slot(slot, &mut out.vectors);
@@ -172,7 +174,7 @@ impl<T: Stored, C: Code> Space for Coded<T, C> {
     }
 
     #[inline(always)]
-    fn distances(&self, query: &CodeQuery<T, C>, slots: &[u32], out: &mut [f32]) {
+    fn distances(&self, query: &CodeQuery<C>, slots: &[u32], out: &mut [f32]) {
         debug_assert!(slots.len() <= GROUP && slots.len() == out.len());
         if C::LINKED_ON_VECTORS && query.on_vectors {
             return self.rows.distances(&query.vectors, slots, out);
@@ -214,7 +216,7 @@ impl<T: Stored, C: Code> Space for Coded<T, C> {
     }
 
     #[inline(always)]
-    fn deviation(&self, query: &CodeQuery<T, C>, slot: u32) -> f32 {
+    fn deviation(&self, query: &CodeQuery<C>, slot: u32) -> f32 {
         query.noise * query.plane().factors(slot).b.abs()
     }
 }

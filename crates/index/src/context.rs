@@ -4,11 +4,11 @@ use std::ptr;
 
 use crate::{
     key::{Key, distance_of, slot_of},
+    kind::Query,
     params::Neighbor,
     queue::{Heaps, Sorted},
     select::Selector,
     space::{GROUP, Points},
-    store::Query,
     sync::{AtomicPtr, Ordering, is_model},
     topk::TopK,
     visited::Visited,
@@ -18,7 +18,7 @@ use crate::{
 pub(crate) struct Context<S: Points> {
     pub(crate) query: S::Query,
     /// The query for distances to the vectors themselves.
-    pub(crate) exact: Query<S::Element>,
+    pub(crate) exact: Query,
     pub(crate) visited: Visited,
     pub(crate) sorted: Sorted,
     pub(crate) heaps: Heaps,

@@ -6,7 +6,6 @@
 use crate::{
     key::{Key, slot_of},
     queue::{Beam, Sorted},
-    space::Points,
     store::Store,
 };
 
@@ -22,12 +21,12 @@ pub(crate) fn is_crowded(keys: &[Key]) -> bool {
 }
 
 /// A sorted beam that takes few of many equal points.
-pub(crate) struct Distinct<'a, S: Points> {
+pub(crate) struct Distinct<'a> {
     pub(crate) beam: &'a mut Sorted,
-    pub(crate) rows: &'a Store<S::Element>,
+    pub(crate) rows: &'a Store,
 }
 
-impl<S: Points> Distinct<'_, S> {
+impl Distinct<'_> {
     fn takes(&self, key: Key) -> bool {
         let bytes = self.rows.bytes(slot_of(key));
         let equal = self.beam.as_far_as(key).iter();
@@ -36,7 +35,7 @@ impl<S: Points> Distinct<'_, S> {
     }
 }
 
-impl<S: Points> Beam for Distinct<'_, S> {
+impl Beam for Distinct<'_> {
     fn reset(&mut self, capacity: usize) {
         self.beam.reset(capacity);
     }

@@ -1,4 +1,4 @@
-//! The index of one element type: rows, graph, and what is on its way into the graph or out of it.
+//! The index of one kind of points: rows, graph, and what is on its way into the graph or out of it.
 
 use std::ops::Range;
 
@@ -52,7 +52,7 @@ impl<S: Points> Hnsw<S> {
     pub(crate) fn new(params: Params) -> Self {
         let m = params.m.clamp(2, 128);
         Self {
-            points: S::new(params.metric, params.dimension, params.seed),
+            points: S::new(&params),
             graph: Graph::new(m),
             progress: Progress::default(),
             waiting: Waiting::new(),

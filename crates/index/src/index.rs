@@ -1,11 +1,11 @@
-//! The index as its users see it, whatever the element type.
+//! The index as its users see it, whatever it walks on.
 
 use std::{
     io::{self, Write},
     ops::Range,
 };
 
-use longbow_kernels::{Bitset, Element, Stored, bf16, f16};
+use longbow_kernels::Bitset;
 
 use crate::{
     code::Levels,
@@ -54,28 +54,16 @@ impl VectorIndex {
             dimension: params.dimension * params.element.reals(),
             ..params
         };
-        let make = match params.element {
-            Element::F16 => of_element::<f16>,
-            Element::BF16 => of_element::<bf16>,
-            Element::F32 | Element::Complex64 => of_element::<f32>,
-            Element::I8 => of_element::<i8>,
-            Element::I16 => of_element::<i16>,
-            Element::I32 => of_element::<i32>,
-            Element::I64 => of_element::<i64>,
-            Element::U8 => of_element::<u8>,
-            Element::U16 => of_element::<u16>,
-            Element::U32 => of_element::<u32>,
-            Element::U64 => of_element::<u64>,
-            _ => of_element::<f64>,
-        };
+        let inner = match quantization.fitting(params.element, reals.dimension) {
+            Quantization::None => made::<Store>(reals, image),
+            Quantization::Sq8 => made::<Coded<Levels<8>>>(reals, image),
+            Quantization::Sq4 => made::<Coded<Levels<4>>>(reals, image),
+            Quantization::Bit1 => made::<Coded<Signs>>(reals, image),
+        }?;
         Ok(Self {
             params,
             quantization,
-            inner: make(
-                reals,
-                quantization.fitting(params.element, reals.dimension),
-                image,
-            )?,
+            inner,
         })
     }
 
@@ -296,19 +284,6 @@ impl VectorIndex {
     }
 }
 
-fn of_element<T: Stored>(
-    params: Params,
-    quantization: Quantization,
-    image: Option<&Image>,
-) -> Result<Box<dyn Erased>, ImageError> {
-    match quantization {
-        Quantization::None => made::<Store<T>>(params, image),
-        Quantization::Sq8 => made::<Coded<T, Levels<8>>>(params, image),
-        Quantization::Sq4 => made::<Coded<T, Levels<4>>>(params, image),
-        Quantization::Bit1 => made::<Coded<T, Signs>>(params, image),
-    }
-}
-
 fn made<S: Points + 'static>(params: Params, image: Option<&Image>) -> Result<Box<dyn Erased>, ImageError> {
     let mut hnsw = Hnsw::<S>::new(params);
     if let Some(image) = image {
@@ -317,10 +292,10 @@ fn made<S: Points + 'static>(params: Params, image: Option<&Image>) -> Result<Bo
     Ok(Box::new(hnsw))
 }
 
-/// Declares what an index does whatever its element type, and that [`Hnsw`] does it by its method of the same name.
+/// Declares what an index does whatever it walks on, and that [`Hnsw`] does it by its method of the same name.
 macro_rules! erased {
     ($(fn $name:ident(&self $(, $argument:ident: $type:ty)* $(,)?) $(-> $answer:ty)?;)*) => {
-        /// An index with its element type hidden.
+        /// An index with what it walks on hidden.
         trait Erased: Send + Sync {
             $(fn $name(&self, $($argument: $type),*) $(-> $answer)?;)*
         }

@@ -25,6 +25,7 @@ mod hnsw;
 mod image;
 mod index;
 mod key;
+mod kind;
 mod link;
 mod mix;
 #[cfg(all(test, feature = "loom"))]

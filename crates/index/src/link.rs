@@ -95,7 +95,7 @@ impl<S: Points> Linker<'_, S> {
             walk_on(&mut walk, level, beam, found);
             if is_crowded(found) {
                 let rows = self.space.rows();
-                let beam = &mut Distinct::<S> { beam, rows };
+                let beam = &mut Distinct { beam, rows };
                 begin(&mut walk, slots, slot, start, self.ef, beam);
                 walk_on(&mut walk, level, beam, found);
             }

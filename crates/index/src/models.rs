@@ -60,8 +60,16 @@ impl Cell {
 
 /// Points on a line.
 struct Line {
-    rows: Store<f32>,
+    rows: Store,
     cells: [Cell; SLOTS],
+}
+
+impl Line {
+    fn write(&self, slot: u32) {
+        let mut values = Vec::new();
+        self.rows.values(slot, &mut values);
+        self.cells[slot as usize].write(values[0] as f32);
+    }
 }
 
 impl Space for Line {
@@ -85,12 +93,11 @@ impl Space for Line {
 }
 
 impl Points for Line {
-    type Element = f32;
     const QUANTIZED: bool = false;
 
-    fn new(metric: Metric, dimension: usize, seed: u64) -> Self {
+    fn new(params: &Params) -> Self {
         Self {
-            rows: Store::new(metric, dimension, seed),
+            rows: Store::new(params),
             cells: Default::default(),
         }
     }
@@ -102,7 +109,7 @@ impl Points for Line {
         mut written: impl FnMut(u32),
     ) -> Result<Range<u32>, Error> {
         self.rows.append(bytes, prepare, |slot| {
-            self.cells[slot as usize].write(self.rows.row(slot)[0]);
+            self.write(slot);
             written(slot);
         })
     }
@@ -110,7 +117,7 @@ impl Points for Line {
     unsafe fn overwrite(&self, slot: u32, bytes: &[u8]) {
         // SAFETY: passed on to the caller.
         unsafe { self.rows.overwrite(slot, bytes) };
-        self.cells[slot as usize].write(self.rows.row(slot)[0]);
+        self.write(slot);
     }
 
     fn save(&self, to: &mut Saver<'_>) -> io::Result<()> {
@@ -121,7 +128,7 @@ impl Points for Line {
         self.rows.load(image)
     }
 
-    fn rows(&self) -> &Store<f32> {
+    fn rows(&self) -> &Store {
         &self.rows
     }
 }

@@ -102,7 +102,7 @@ impl<C: Code> Plane<C> {
     pub(crate) unsafe fn encode(
         &self,
         slot: u32,
-        row: impl Iterator<Item = f64>,
+        row: &[f64],
         norm: f64,
         rotation: &Rotation,
         wide: &mut Wide,
@@ -114,10 +114,11 @@ impl<C: Code> Plane<C> {
         };
         wide.clear();
         if self.centre.is_empty() {
-            wide.extend(row.map(|x| (x * scale) as f32));
+            wide.extend(row.iter().map(|x| (x * scale) as f32));
         } else {
             wide.extend(
-                row.zip(&self.centre)
+                row.iter()
+                    .zip(&self.centre)
                     .map(|(x, &c)| (x * scale - f64::from(c)) as f32),
             );
         }

@@ -15,7 +15,7 @@ use std::{
 
 use parking_lot::Mutex;
 
-use longbow_kernels::{Metric, Number, Stored};
+use longbow_kernels::Metric;
 
 use crate::{
     code::Code,
@@ -51,15 +51,18 @@ pub(crate) struct Writing<C: Code> {
     metric: Metric,
     /// Slots there is memory for.
     slots: usize,
+    scratch: Scratch,
+}
+
+/// Of a row that is coded.
+#[derive(Default)]
+struct Scratch {
+    row: Vec<f64>,
     wide: Wide,
 }
 
-fn values<T: Stored>(row: &[T]) -> impl Iterator<Item = f64> {
-    row.iter().map(|x| x.to_query().wide())
-}
-
-fn length<T: Stored>(row: &[T]) -> f64 {
-    values(row).map(|x| x * x).sum::<f64>().sqrt()
+fn length(row: &[f64]) -> f64 {
+    row.iter().map(|x| x * x).sum::<f64>().sqrt()
 }
 
 impl<C: Code> Planes<C> {
@@ -74,7 +77,7 @@ impl<C: Code> Planes<C> {
                 moments: Moments::new(metric, dimension),
                 metric,
                 slots: 0,
-                wide: Vec::new(),
+                scratch: Scratch::default(),
             }),
             rotation,
         }
@@ -92,7 +95,7 @@ impl<C: Code> Planes<C> {
     }
 
     /// Codes up to `max` slots anew if the data has drifted. Returns how many; 0: there is nothing to do now.
-    pub(crate) fn retrain<T: Stored>(&self, rows: &Store<T>, max: usize) -> usize {
+    pub(crate) fn retrain(&self, rows: &Store, max: usize) -> usize {
         let mut done = 0;
         while done < max {
             let mut writing = self.writing.lock();
@@ -115,19 +118,13 @@ impl<C: Code> Planes<C> {
     }
 
     /// Codes up to `max` slots below `end` for the plane on its way, and puts it to use when it has all.
-    fn fill<T: Stored>(
-        &self,
-        writing: &mut Writing<C>,
-        rows: &Store<T>,
-        end: u32,
-        max: usize,
-    ) -> Result<usize, Error> {
+    fn fill(&self, writing: &mut Writing<C>, rows: &Store, end: u32, max: usize) -> Result<usize, Error> {
         let Writing {
             present,
             filling,
             retired,
             slots,
-            wide,
+            scratch: Scratch { row, wide },
             ..
         } = writing;
         let Some((plane, next)) = filling else {
@@ -138,10 +135,11 @@ impl<C: Code> Planes<C> {
         let stop = end.min(next.saturating_add(u32::try_from(max).unwrap_or(u32::MAX)));
         let coded = (stop - *next) as usize;
         for slot in *next..stop {
-            let row = rows.row(slot);
+            row.clear();
+            rows.values(slot, row);
             // SAFETY: made available above, and nobody knows the plane yet. Rows below `end` are written, and the
             // lock keeps out whoever writes over them.
-            unsafe { plane.encode(slot, values(row), length(row), &self.rotation, wide) };
+            unsafe { plane.encode(slot, row, length(row), &self.rotation, wide) };
         }
         *next = stop;
         if stop == end
@@ -159,9 +157,9 @@ impl<C: Code> Planes<C> {
     ///
     /// # Safety
     /// The slot was made available by [`Writing::ensure`] under the same lock, and nobody reads it yet.
-    pub(crate) unsafe fn add<T: Stored>(&self, writing: &mut Writing<C>, rows: &Store<T>, slot: u32) {
+    pub(crate) unsafe fn add(&self, writing: &mut Writing<C>, rows: &Store, slot: u32) {
         // SAFETY: passed on to the caller.
-        unsafe { writing.encode(rows.row(slot), slot, &self.rotation) };
+        unsafe { writing.encode(rows, slot, &self.rotation) };
         // Counted by slots, not by calls: the codes are the same however rows are cut into batches.
         if EARLY.contains(&(u64::from(slot) + 1)) && writing.moments.rows() == u64::from(slot) + 1 {
             writing.filling = None;
@@ -172,15 +170,17 @@ impl<C: Code> Planes<C> {
     }
 
     /// Writes the codes in use. What is written to slots of the image meanwhile goes to slots that are free in it.
-    pub(crate) fn save<T: Stored>(&self, rows: &Store<T>, to: &mut Saver<'_>) -> io::Result<()> {
+    pub(crate) fn save(&self, rows: &Store, to: &mut Saver<'_>) -> io::Result<()> {
         let (plane, moments) = {
             let writing = self.writing.lock();
             let mut moments = writing.moments.clone();
             // As if nothing had ever been in the slots that the image has no row for.
             let held = to.held(rows.len());
+            let mut row = Vec::new();
             for slot in (0..rows.len()).filter(|&slot| !held.get(slot as usize)) {
-                let row = rows.row(slot);
-                moments.remove(values(row), length(row));
+                row.clear();
+                rows.values(slot, &mut row);
+                moments.remove(&row, length(&row));
             }
             (Arc::clone(&writing.present), moments)
         };
@@ -210,9 +210,9 @@ impl<C: Code> Planes<C> {
     ///
     /// # Safety
     /// Nobody else reads or writes the slot.
-    pub(crate) unsafe fn replace<T: Stored>(&self, writing: &mut Writing<C>, rows: &Store<T>, slot: u32) {
+    pub(crate) unsafe fn replace(&self, writing: &mut Writing<C>, rows: &Store, slot: u32) {
         // SAFETY: passed on to the caller; slots that hold a row are available.
-        unsafe { writing.encode(rows.row(slot), slot, &self.rotation) };
+        unsafe { writing.encode(rows, slot, &self.rotation) };
     }
 }
 
@@ -229,8 +229,11 @@ impl<C: Code> Writing<C> {
     }
 
     /// A row is about to be written over.
-    pub(crate) fn forget<T: Stored>(&mut self, row: &[T]) {
-        self.moments.remove(values(row), length(row));
+    pub(crate) fn forget(&mut self, rows: &Store, slot: u32) {
+        let row = &mut self.scratch.row;
+        row.clear();
+        rows.values(slot, row);
+        self.moments.remove(row, length(row));
     }
 
     /// Drops planes that no query holds.
@@ -250,9 +253,12 @@ impl<C: Code> Writing<C> {
 
     /// # Safety
     /// The slot is available in every plane in use, and nobody reads or writes it.
-    unsafe fn encode<T: Stored>(&mut self, row: &[T], slot: u32, rotation: &Rotation) {
+    unsafe fn encode(&mut self, rows: &Store, slot: u32, rotation: &Rotation) {
+        let Scratch { row, wide } = &mut self.scratch;
+        row.clear();
+        rows.values(slot, row);
         let norm = length(row);
-        self.moments.add(values(row), norm);
+        self.moments.add(row, norm);
         let filling = self
             .filling
             .iter()
@@ -261,7 +267,7 @@ impl<C: Code> Writing<C> {
         let retired = self.retired.iter().map(|(plane, _)| &**plane);
         for plane in retired.chain(filling).chain([&*self.present]) {
             // SAFETY: passed on to the caller; what is coded of the plane on its way is available too.
-            unsafe { plane.encode(slot, values(row), norm, rotation, &mut self.wide) };
+            unsafe { plane.encode(slot, row, norm, rotation, wide) };
         }
     }
 }

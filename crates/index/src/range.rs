@@ -9,13 +9,13 @@ use crate::{
     error::Cancelled,
     hnsw::Hnsw,
     key::{Key, pack_ceiling, slot_of},
+    kind::Query,
     params::{Mode, Neighbor, RangeParams, SearchParams, Stats},
     plan::{Plan, range_hops},
     queue::Beam,
     scan::{compare, scan},
     scope::Scope,
     space::{Points, Space},
-    store::Query,
     sync::epoch,
     topk::TopK,
     traverse::Walk,
@@ -98,7 +98,7 @@ impl<S: Points> Hnsw<S> {
     /// Walks through everything within the radius that links lead to; false if a scan is cheaper after all.
     fn walk_ball(
         &self,
-        query: &Query<S::Element>,
+        query: &Query,
         hops: u64,
         scope: &Scope<'_>,
         context: &mut Context<S>,

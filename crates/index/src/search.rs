@@ -10,13 +10,13 @@ use crate::{
     graph::Entry,
     hnsw::Hnsw,
     key::{Key, distance_of, slot_of},
+    kind::Query,
     params::{Mode, Neighbor, SearchParams, Stats, Way},
     plan::{Plan, Task, default_ef, filtered, plan},
     queue::Beam,
     scan::{compare, scan},
     scope::{Ask, Scope},
     space::{GROUP, Points, Space},
-    store::Query,
     sync::epoch,
     topk::TopK,
     traverse::Walk,
@@ -214,7 +214,7 @@ impl<S: Points> Hnsw<S> {
         &self,
         k: usize,
         coarse: &S::Query,
-        exact: &Query<S::Element>,
+        exact: &Query,
         context: &mut Context<S>,
         stats: &mut Stats,
     ) {
@@ -402,7 +402,7 @@ mod tests {
     use crate::{params::Params, store::Store};
 
     /// Rows on a circle, so that neighbours are known; slot `slow` stays claimed and unlinked.
-    fn circle(rows: u32, slow: Option<u32>) -> Hnsw<Store<f32>> {
+    fn circle(rows: u32, slow: Option<u32>) -> Hnsw<Store> {
         let hnsw = Hnsw::new(Params::new(Element::F32, Metric::L2, 2));
         let angle = |row: u32| row as f32 / rows as f32 * std::f32::consts::TAU;
         let vectors: Vec<u8> = (0..rows)
@@ -418,7 +418,7 @@ mod tests {
         hnsw
     }
 
-    fn search(hnsw: &Hnsw<Store<f32>>, query: [f32; 2], allow: &Bitset) -> (Vec<Neighbor>, Stats) {
+    fn search(hnsw: &Hnsw<Store>, query: [f32; 2], allow: &Bitset) -> (Vec<Neighbor>, Stats) {
         let params = SearchParams {
             k: 10,
             ef: 32,

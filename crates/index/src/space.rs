@@ -2,11 +2,10 @@
 
 use std::{io, ops::Range};
 
-use longbow_kernels::{Metric, Stored};
-
 use crate::{
     error::Error,
     image::{Image, ImageError, Saver},
+    params::Params,
     store::Store,
 };
 
@@ -61,12 +60,11 @@ pub(crate) trait Space: Send + Sync {
 
 /// A space that takes new points and keeps the vectors they came from.
 pub(crate) trait Points: Space + Sized {
-    /// Type of the vectors' elements.
-    type Element: Stored;
     /// Whether distances are only estimates of those between vectors.
     const QUANTIZED: bool;
 
-    fn new(metric: Metric, dimension: usize, seed: u64) -> Self;
+    /// None yet; complex numbers are given as twice as many dimensions.
+    fn new(params: &Params) -> Self;
 
     /// Appends rows of native-endian bytes. `prepare` runs with the new length before anything is written,
     /// `written` with each new slot before any of them is published.
@@ -95,5 +93,5 @@ pub(crate) trait Points: Space + Sized {
     }
 
     /// The vectors.
-    fn rows(&self) -> &Store<Self::Element>;
+    fn rows(&self) -> &Store;
 }

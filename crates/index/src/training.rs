@@ -66,19 +66,19 @@ impl Moments {
     }
 
     /// A row was written; `norm` is its own, and one that has none is left out.
-    pub(crate) fn add(&mut self, row: impl Iterator<Item = f64>, norm: f64) {
+    pub(crate) fn add(&mut self, row: &[f64], norm: f64) {
         self.change(row, norm, 1.0);
         self.rows += 1;
         self.written += 1;
     }
 
     /// A row is about to be written over.
-    pub(crate) fn remove(&mut self, row: impl Iterator<Item = f64>, norm: f64) {
+    pub(crate) fn remove(&mut self, row: &[f64], norm: f64) {
         self.change(row, norm, -1.0);
         self.rows = self.rows.saturating_sub(1);
     }
 
-    fn change(&mut self, row: impl Iterator<Item = f64>, norm: f64, sign: f64) {
+    fn change(&mut self, row: &[f64], norm: f64, sign: f64) {
         // Squares of larger ones would not leave room for others.
         if !(norm > 0.0 && norm < 1e100) {
             return;
@@ -137,7 +137,7 @@ mod tests {
     fn of(metric: Metric, rows: &[[f64; 2]]) -> Moments {
         let mut moments = Moments::new(metric, 2);
         for row in rows {
-            moments.add(row.iter().copied(), row[0].hypot(row[1]));
+            moments.add(row, row[0].hypot(row[1]));
         }
         moments
     }
@@ -168,8 +168,8 @@ mod tests {
     #[test]
     fn what_is_written_over_does_not_count() {
         let mut moments = of(Metric::L2, &[[9.0, 0.0], [8.0, 1.0], [1.0, 0.0], [-1.0, 0.0]]);
-        moments.remove([9.0, 0.0].into_iter(), 9.0);
-        moments.remove([8.0, 1.0].into_iter(), 65f64.sqrt());
+        moments.remove(&[9.0, 0.0], 9.0);
+        moments.remove(&[8.0, 1.0], 65f64.sqrt());
         assert_eq!(moments.better(&[]), None);
         assert!(moments.look() && !moments.look());
     }

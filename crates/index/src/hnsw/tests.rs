@@ -67,8 +67,8 @@ fn live<S: Points>(element: Element, metric: Metric, bytes: impl Fn(f32) -> Vec<
 fn a_small_index_lives_through_everything() {
     let halves = |x: f32| f16::from_f32(x).to_ne_bytes().to_vec();
     let singles = |x: f32| x.to_ne_bytes().to_vec();
-    live::<Store<f32>>(Element::F32, Metric::L2, singles);
-    live::<Store<f16>>(Element::F16, Metric::Cosine, halves);
-    live::<Coded<f32, Levels<8>>>(Element::F32, Metric::L2, singles);
-    live::<Coded<f16, Levels<4>>>(Element::F16, Metric::Cosine, halves);
+    live::<Store>(Element::F32, Metric::L2, singles);
+    live::<Store>(Element::F16, Metric::Cosine, halves);
+    live::<Coded<Levels<8>>>(Element::F32, Metric::L2, singles);
+    live::<Coded<Levels<4>>>(Element::F16, Metric::Cosine, halves);
 }

@@ -10,7 +10,7 @@ use crate::{params::Params, store::Store};
 const ROWS: u32 = 2_000;
 
 /// Rows on a circle, linked.
-fn circle(rows: u32) -> Hnsw<Store<f32>> {
+fn circle(rows: u32) -> Hnsw<Store> {
     let hnsw = Hnsw::new(Params::new(Element::F32, Metric::L2, 2));
     hnsw.append(&(0..rows).flat_map(row).collect::<Vec<u8>>())
         .unwrap();
@@ -27,14 +27,14 @@ fn row(slot: u32) -> Vec<u8> {
 }
 
 /// Until there is nothing to do; pins of other tests may hold a pass up.
-fn vacuum(hnsw: &Hnsw<Store<f32>>) {
+fn vacuum(hnsw: &Hnsw<Store>) {
     while hnsw.vacuum(1_000) > 0 || !matches!(hnsw.vacuum.pass.lock().step, Step::Rest) {
         std::thread::yield_now();
     }
 }
 
 /// Slots that cannot be reached from the entry on the base level.
-fn unreachable(hnsw: &Hnsw<Store<f32>>) -> Vec<u32> {
+fn unreachable(hnsw: &Hnsw<Store>) -> Vec<u32> {
     let mut reached = vec![false; hnsw.len() as usize];
     let mut open: Vec<u32> = hnsw.graph.entry().map(|entry| entry.slot).into_iter().collect();
     while let Some(slot) = open.pop() {
@@ -48,7 +48,7 @@ fn unreachable(hnsw: &Hnsw<Store<f32>>) -> Vec<u32> {
 }
 
 /// Takes away every link to a node on the base level.
-fn cut_off(hnsw: &Hnsw<Store<f32>>, slot: u32) {
+fn cut_off(hnsw: &Hnsw<Store>, slot: u32) {
     for other in 0..hnsw.len() {
         let mut links = Vec::new();
         hnsw.graph.neighbors(0, other, |link| links.push(link));

@@ -1,0 +1,193 @@
+//! Element types behind one interface, so that everything above is compiled once and not once for each of them.
+//!
+//! A call takes as many rows as there are to compare: what it costs to find out the type is not seen.
+
+use std::slice;
+
+use longbow_kernels::{Element, Metric, Number, Stored, bf16, f16, prefetch_lines, rows};
+
+/// Rows whose kernels run together.
+pub(crate) const GROUP_ROWS: usize = 4;
+
+/// A query made ready for distances: widened, padded, and of unit length for the cosine metric.
+///
+/// Its elements are all f32 or all f64, as the rows' type wants them.
+#[derive(Default)]
+pub(crate) struct Query {
+    words: Vec<u64>,
+}
+
+impl Query {
+    fn elements<N: Number>(&self) -> &[N] {
+        let len = self.words.len() * size_of::<u64>() / size_of::<N>();
+        // SAFETY: `N` is a float of at most 8 bytes (`Stored::Query`); any bits are one, and words are aligned for it.
+        unsafe { slice::from_raw_parts(self.words.as_ptr().cast(), len) }
+    }
+
+    /// As many elements as asked for, an even number, whatever they are.
+    fn resized<N: Number>(&mut self, len: usize) -> &mut [N] {
+        debug_assert!(len.is_multiple_of(2));
+        self.words.resize(len * size_of::<N>() / size_of::<u64>(), 0);
+        // SAFETY: as `elements`; nobody else has them.
+        unsafe { slice::from_raw_parts_mut(self.words.as_mut_ptr().cast(), len) }
+    }
+}
+
+/// What is to be done with rows of one element type. Rows are given as their bytes.
+pub(crate) trait Kind: Send + Sync {
+    /// Bytes of an element.
+    fn size(&self) -> usize;
+
+    /// Appends a row's elements.
+    fn values(&self, row: &[u8], out: &mut Vec<f64>);
+
+    /// Makes a caller's query ready: `padded` elements, those that are missing zero.
+    fn prepare(&self, query: &[f32], unit: bool, padded: usize, out: &mut Query);
+
+    /// Makes a row ready as a query, multiplied by `scale`.
+    fn prepare_row(&self, row: &[u8], scale: Option<f64>, padded: usize, out: &mut Query);
+
+    /// Squared Euclidean distances for L2, inner products otherwise. Meanwhile asks for `lines` cache lines of each row
+    /// of `next`, little by little.
+    ///
+    /// # Safety
+    /// The query was made ready here; each row points at as many readable elements as that has, and starts on a cache
+    /// line.
+    unsafe fn compare(
+        &self,
+        metric: Metric,
+        query: &Query,
+        rows: &[*const u8],
+        next: &[*const u8],
+        lines: usize,
+        out: &mut [f32],
+    );
+}
+
+/// The type of the parts of complex numbers, of the elements otherwise.
+pub(crate) fn kind_of(element: Element) -> Box<dyn Kind> {
+    match element {
+        Element::F16 => Of::<f16>::boxed(),
+        Element::BF16 => Of::<bf16>::boxed(),
+        Element::F32 | Element::Complex64 => Of::<f32>::boxed(),
+        Element::I8 => Of::<i8>::boxed(),
+        Element::I16 => Of::<i16>::boxed(),
+        Element::I32 => Of::<i32>::boxed(),
+        Element::I64 => Of::<i64>::boxed(),
+        Element::U8 => Of::<u8>::boxed(),
+        Element::U16 => Of::<u16>::boxed(),
+        Element::U32 => Of::<u32>::boxed(),
+        Element::U64 => Of::<u64>::boxed(),
+        // F64 and Complex128; there are no others.
+        _ => Of::<f64>::boxed(),
+    }
+}
+
+/// The kind of a type.
+struct Of<T: Stored> {
+    kernels: longbow_kernels::Rows<T>,
+}
+
+impl<T: Stored> Of<T> {
+    fn boxed() -> Box<dyn Kind> {
+        Box::new(Self { kernels: rows::<T>() })
+    }
+
+    fn elements(row: &[u8]) -> &[T] {
+        assert!(row.as_ptr().cast::<T>().is_aligned());
+        // SAFETY: any bits are an element, and they are aligned.
+        unsafe { slice::from_raw_parts(row.as_ptr().cast(), row.len() / size_of::<T>()) }
+    }
+}
+
+impl<T: Stored> Kind for Of<T> {
+    fn size(&self) -> usize {
+        size_of::<T>()
+    }
+
+    fn values(&self, row: &[u8], out: &mut Vec<f64>) {
+        out.extend(Self::elements(row).iter().map(|x| x.to_query().wide()));
+    }
+
+    fn prepare(&self, query: &[f32], unit: bool, padded: usize, out: &mut Query) {
+        let widened = query.iter().map(|&x| T::query_from_f32(x));
+        let scale = unit.then(|| {
+            let norm = widened.clone().map(|x| x.wide().powi(2)).sum::<f64>().sqrt();
+            if norm > 0.0 { 1.0 / norm } else { 0.0 }
+        });
+        let elements = out.resized::<T::Query>(padded);
+        elements.fill(T::Query::default());
+        for (element, x) in elements.iter_mut().zip(widened) {
+            *element = scale.map_or(x, |scale| T::scale_query(x, scale));
+        }
+    }
+
+    fn prepare_row(&self, row: &[u8], scale: Option<f64>, padded: usize, out: &mut Query) {
+        let row = Self::elements(row);
+        let (elements, rest) = out.resized::<T::Query>(padded).split_at_mut(row.len());
+        T::widen(row, elements);
+        rest.fill(T::Query::default());
+        if let Some(scale) = scale {
+            elements.iter_mut().for_each(|x| *x = T::scale_query(*x, scale));
+        }
+    }
+
+    unsafe fn compare(
+        &self,
+        metric: Metric,
+        query: &Query,
+        rows: &[*const u8],
+        next: &[*const u8],
+        lines: usize,
+        out: &mut [f32],
+    ) {
+        let kernel = if metric == Metric::L2 {
+            self.kernels.l2
+        } else {
+            self.kernels.dot
+        };
+        let query = query.elements::<T::Query>();
+        let mut next = next.chunks(GROUP_ROWS);
+        for (group, out) in rows.chunks(GROUP_ROWS).zip(out.chunks_mut(GROUP_ROWS)) {
+            let next = next.next().into_iter().flatten();
+            next.for_each(|&row| prefetch_lines(row, lines));
+            let mut addresses = [std::ptr::null::<T>(); GROUP_ROWS];
+            let addresses = &mut addresses[..group.len()];
+            for (address, row) in addresses.iter_mut().zip(group) {
+                *address = row.cast();
+            }
+            // SAFETY: passed on to the caller; the padding is to a multiple of the lane.
+            unsafe { kernel(query, addresses, out) };
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn queries_and_rows_become_the_same_elements() {
+        for element in Element::ALL {
+            let kind = kind_of(element);
+            // 1, 2, 3 as little-endian integers, or as whatever floats have these bits.
+            let size = kind.size();
+            let mut words = [0u64; 3];
+            // SAFETY: as many bytes, initialised.
+            let bytes: &mut [u8] = unsafe { slice::from_raw_parts_mut(words.as_mut_ptr().cast(), 3 * size) };
+            for (at, element) in bytes.chunks_exact_mut(size).enumerate() {
+                element[0] = at as u8 + 1;
+            }
+            let mut values = Vec::new();
+            kind.values(bytes, &mut values);
+            assert_eq!(values.len(), 3);
+            let (mut of_row, mut of_query) = (Query::default(), Query::default());
+            kind.prepare_row(bytes, None, 64, &mut of_row);
+            let query: Vec<f32> = values.iter().map(|&x| x as f32).collect();
+            kind.prepare(&query, false, 64, &mut of_query);
+            if values.iter().zip(&query).all(|(&x, &y)| x == f64::from(y)) {
+                assert_eq!(of_row.words, of_query.words, "{element:?}");
+            }
+        }
+    }
+}
