@@ -6,6 +6,7 @@
 use crate::{
     key::{Key, slot_of},
     queue::{Beam, Sorted},
+    slack::Stop,
     store::Store,
 };
 
@@ -59,6 +60,10 @@ impl Beam for Distinct<'_> {
 
     fn bound(&self) -> Key {
         self.beam.bound()
+    }
+
+    fn reach(&mut self, stop: &Stop) -> f32 {
+        self.beam.reach(stop)
     }
 
     fn drain(&mut self, out: &mut Vec<Key>) {

@@ -11,6 +11,7 @@ use crate::{
     link::{Linker, level_of},
     params::Params,
     progress::Progress,
+    slack::Slack,
     space::Points,
     sync::{Mutex, epoch},
     vacuum::{Pass, Vacuum},
@@ -37,6 +38,7 @@ pub(crate) struct Hnsw<S: Points> {
     serial: Mutex<()>,
     pub(crate) contexts: Contexts<Context<S>>,
     pub(crate) calibration: Calibration,
+    pub(crate) slack: Slack,
     pub(crate) params: Params,
 }
 
@@ -62,6 +64,7 @@ impl<S: Points> Hnsw<S> {
             serial: Mutex::new(()),
             contexts: Contexts::new(),
             calibration: Calibration::new(),
+            slack: Slack::default(),
             params: Params {
                 m,
                 ef_construction: params.ef_construction.clamp(m, 10_000),
@@ -149,6 +152,8 @@ impl<S: Points> Hnsw<S> {
             graph: &self.graph,
             removed: &self.removed,
             gone: &self.gone,
+            slack: &self.slack,
+            metric: self.params.metric,
             ef: self.params.ef_construction,
             m: self.params.m,
         }

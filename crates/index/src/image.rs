@@ -18,12 +18,14 @@
 //! |---|---|
 //! | `VECS` | the vectors, padded as the kernels want them |
 //! | `SCAL` | cosine: reciprocal of the norm, f32 |
-//! | `CODE`, `NORM` | codes of a quantization, and the norms they need |
+//! | `CODE`, `FACT` | codes of a quantization, and the factors of each |
 //! | `BASE` | links on the base level: slot + 1, 4 bytes each, zeros behind the last |
 //! | `NODE` | level in the top five bits, first list in `UPPR` in the others |
 //!
 //! and besides there are `UPPR` with the lists above the base, level by level for each node in slot order, and a bit
-//! per slot each in `RMVD` (removed), `FREE` (out of the graph, to be used again) and `WAIT` (to be linked).
+//! per slot each in `RMVD` (removed), `FREE` (out of the graph, to be used again) and `WAIT` (to be linked). `CNTR` has
+//! the centre that codes were made around, f32, `MOMT` the sums that say whether it still fits, f64, and `SLCK` how
+//! distances grow with the rank, f32: what walks end by.
 //!
 //! Invariants of what is written, all of which are checked before an index is made of it: a link leads to a linked
 //! slot of at least its level; slots that are not linked have no links; `UPPR` has no list that no node has.

@@ -45,6 +45,7 @@ mod scope;
 mod search;
 mod select;
 mod signs;
+mod slack;
 mod space;
 mod store;
 mod sync;

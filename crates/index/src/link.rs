@@ -3,17 +3,20 @@
 //! Order of publication: the node's own lists on all its levels, then links to it, then (if it is the highest) the
 //! entry. So whoever reaches a node finds it complete.
 
+use longbow_kernels::Metric;
+
 use crate::{
     bits::Bits,
     context::{Batch, Context},
     distinct::{Distinct, is_crowded},
     error::Cancelled,
     graph::{Entry, Graph, LEVEL_MAX},
-    key::{Key, pack, slot_of},
+    key::{Key, distance_of, pack, slot_of},
     mix::{STEP, mix},
     params::Stats,
     queue::Beam,
     select::Twins,
+    slack::{Slack, Stop},
     space::{GROUP, Points, Space},
     traverse::Walk,
 };
@@ -26,6 +29,9 @@ pub(crate) struct Linker<'a, S: Points> {
     pub(crate) removed: &'a Bits,
     /// Never linked to.
     pub(crate) gone: &'a Bits,
+    /// Learns from what is linked.
+    pub(crate) slack: &'a Slack,
+    pub(crate) metric: Metric,
     pub(crate) ef: usize,
     pub(crate) m: usize,
 }
@@ -91,15 +97,23 @@ impl<S: Points> Linker<'_, S> {
         let mut start = walk.descend(entry, level);
         for level in (0..=level.min(entry.level)).rev() {
             let (beam, found) = (&mut context.sorted, &mut context.found);
-            begin(&mut walk, slots, slot, start, self.ef, beam);
-            walk_on(&mut walk, level, beam, found);
+            let stop = if level > 0 || Slack::is_due(slot) {
+                Stop::at(self.ef)
+            } else {
+                self.slack.linking(self.metric, self.m, self.ef)
+            };
+            begin(&mut walk, slots, slot, start, &stop, beam);
+            walk_on(&mut walk, level, beam, &stop, found);
             if is_crowded(found) {
                 let rows = self.space.rows();
                 let beam = &mut Distinct { beam, rows };
-                begin(&mut walk, slots, slot, start, self.ef, beam);
-                walk_on(&mut walk, level, beam, found);
+                begin(&mut walk, slots, slot, start, &stop, beam);
+                walk_on(&mut walk, level, beam, &stop, found);
             }
-            start = context.found[0];
+            start = found[0];
+            if level == 0 && Slack::is_due(slot) {
+                self.slack.learn(found.len(), |rank| distance_of(found[rank]));
+            }
             // One that is linked anew may be met on an upper level, where the way to it was not lost.
             context.found.retain(|&key| slot_of(key) != slot);
             let removed = |&key: &Key| self.removed.get(slot_of(key));
@@ -193,19 +207,25 @@ fn begin<S: Space>(
     slots: u32,
     slot: u32,
     start: Key,
-    ef: usize,
+    stop: &Stop,
     beam: &mut impl Beam,
 ) {
     walk.visited.reset(slots);
     walk.visited.insert(slot);
     walk.visited.insert(slot_of(start));
-    beam.reset(ef);
+    beam.reset(stop.width);
     beam.push(&mut [start]);
 }
 
 /// Walks a level and leaves what was found, nearest first, in `found`. Nothing cancels it.
-fn walk_on<S: Space>(walk: &mut Walk<'_, S>, level: u32, beam: &mut impl Beam, found: &mut Vec<Key>) {
-    match walk.beam(level, beam) {
+fn walk_on<S: Space>(
+    walk: &mut Walk<'_, S>,
+    level: u32,
+    beam: &mut impl Beam,
+    stop: &Stop,
+    found: &mut Vec<Key>,
+) {
+    match walk.beam(level, beam, stop) {
         Ok(()) | Err(Cancelled) => beam.drain(found),
     }
 }

@@ -22,6 +22,7 @@ use crate::{
     key::slot_of,
     params::{Params, Stats},
     queue::Beam,
+    slack::Stop,
     space::{Points, Space},
     store::Store,
     sync::epoch,
@@ -182,7 +183,7 @@ fn walk(index: &Index, query: f32) -> Vec<u32> {
     walk.visited.insert(slot_of(start));
     context.sorted.reset(SLOTS);
     context.sorted.push(&mut [start]);
-    walk.beam(0, &mut context.sorted).unwrap();
+    walk.beam(0, &mut context.sorted, &Stop::at(usize::MAX)).unwrap();
     context.sorted.drain(&mut context.found);
     context.found.iter().map(|&key| slot_of(key)).collect()
 }

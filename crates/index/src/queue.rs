@@ -2,7 +2,11 @@
 
 use std::{cmp::Reverse, collections::BinaryHeap};
 
-use crate::{key::Key, topk::TopK};
+use crate::{
+    key::{Key, distance_of, pack_ceiling},
+    slack::Stop,
+    topk::TopK,
+};
 
 /// Keeps the nearest `capacity` keys pushed and hands out the unexpanded ones, nearest first.
 pub(crate) trait Beam {
@@ -15,6 +19,10 @@ pub(crate) trait Beam {
     fn upcoming(&self, count: usize, visit: impl FnMut(Key));
     /// Keys at or above this are not taken.
     fn bound(&self) -> Key;
+    /// Distance beyond which nothing is expanded from here on; such keys need not be taken.
+    fn reach(&mut self, _stop: &Stop) -> f32 {
+        f32::INFINITY
+    }
     /// The keys kept, nearest first, into `out`; the beam must be reset before its next use.
     fn drain(&mut self, out: &mut Vec<Key>);
 }
@@ -27,6 +35,8 @@ pub(crate) struct Sorted {
     len: usize,
     /// No unexpanded key lies before.
     cursor: usize,
+    /// Above, keys are only taken until half of the capacity is kept.
+    limit: Key,
 }
 
 const EXPANDED: Key = 1;
@@ -76,6 +86,7 @@ impl Beam for Sorted {
         self.keys.resize(capacity, 0);
         self.len = 0;
         self.cursor = 0;
+        self.limit = Key::MAX;
     }
 
     #[inline(always)]
@@ -111,10 +122,21 @@ impl Beam for Sorted {
     #[inline(always)]
     fn bound(&self) -> Key {
         match self.keys.last() {
-            Some(&last) if self.len == self.keys.len() => last,
+            Some(&last) if self.len == self.keys.len() => last.min(self.limit),
+            Some(_) if self.len * 2 >= self.keys.len() => self.limit,
             Some(_) => Key::MAX,
             None => 0,
         }
+    }
+
+    #[inline(always)]
+    fn reach(&mut self, stop: &Stop) -> f32 {
+        let Some(&key) = self.keys[..self.len].get(stop.rank - 1) else {
+            return f32::INFINITY;
+        };
+        let reach = stop.reach(distance_of(key));
+        self.limit = pack_ceiling(reach);
+        reach
     }
 
     fn drain(&mut self, out: &mut Vec<Key>) {
@@ -179,6 +201,7 @@ impl Beam for Heaps {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::key::pack;
     use proptest::prelude::*;
 
     fn keys(at: usize, distances: &[u32]) -> Vec<Key> {
@@ -205,6 +228,30 @@ mod tests {
         (popped, kept)
     }
 
+    /// What is popped within reach; with `limit`, what lies beyond need not have been taken.
+    fn within_reach(capacity: usize, limit: bool, moves: &[Option<Vec<u32>>]) -> Vec<Key> {
+        let stop = Stop::for_test(capacity.div_ceil(2), 7.0 * f32::MIN_POSITIVE);
+        let (mut beam, mut popped) = (Sorted::default(), Vec::new());
+        beam.reset(capacity);
+        for (at, step) in moves.iter().enumerate() {
+            let reach = beam.reach(&stop);
+            if !limit {
+                beam.limit = Key::MAX;
+            }
+            match step {
+                Some(distances) => {
+                    let pack = |(part, &d): (usize, &u32)| {
+                        pack(d as f32 * f32::MIN_POSITIVE, (at * 100 + part) as u32)
+                    };
+                    let mut keys: Vec<Key> = distances.iter().enumerate().map(pack).collect();
+                    beam.push(&mut keys);
+                }
+                None => popped.extend(beam.pop().filter(|&key| distance_of(key) <= reach)),
+            }
+        }
+        popped
+    }
+
     proptest! {
         #[test]
         fn both_beams_are_the_same_beam(
@@ -220,6 +267,15 @@ mod tests {
             pushed.sort_unstable();
             pushed.truncate(capacity);
             prop_assert_eq!(kept, pushed);
+        }
+
+        #[test]
+        fn what_is_beyond_reach_is_not_missed(
+            capacity in 1usize..20,
+            moves in prop::collection::vec(
+                prop::option::of(prop::collection::vec(0u32..50, 0..30)), 0..60),
+        ) {
+            prop_assert_eq!(within_reach(capacity, true, &moves), within_reach(capacity, false, &moves));
         }
     }
 }

@@ -15,6 +15,7 @@ use crate::{
     queue::Beam,
     scan::{compare, scan},
     scope::Scope,
+    slack::Stop,
     space::{Points, Space},
     sync::epoch,
     topk::TopK,
@@ -144,7 +145,7 @@ impl<S: Points> Hnsw<S> {
             hops,
         };
         ball.push(&mut [start]);
-        walk.beam(0, &mut ball)?;
+        walk.beam(0, &mut ball, &Stop::at(usize::MAX))?;
         Ok(ball.hops > 0)
     }
 }

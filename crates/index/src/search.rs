@@ -16,6 +16,7 @@ use crate::{
     queue::Beam,
     scan::{compare, scan},
     scope::{Ask, Scope},
+    slack::Stop,
     space::{GROUP, Points, Space},
     sync::epoch,
     topk::TopK,
@@ -271,8 +272,9 @@ impl<S: Points> Hnsw<S> {
             && let Some(entry) = self.graph.entry()
         {
             self.walk(way, ask, entry, context, stats)?;
+            let found = context.found.len();
             ask.keep_allowed(context);
-            if matches!(way, Plan::Beam { .. }) && context.found.len() < task.k.max(task.ef / 2) {
+            if matches!(way, Plan::Beam { .. }) && context.found.len() < task.k.max(found / 2) {
                 // The few that are not allowed lie just here.
                 self.walk(filtered(task), ask, entry, context, stats)?;
                 ask.keep_allowed(context);
@@ -331,10 +333,19 @@ impl<S: Points> Hnsw<S> {
         };
         walk.stats.ef = width;
         walk.stats.way = way.into();
-        if width <= SORTED_MAX {
-            run(way, &mut walk, start, width, ask, sorted, top, found)
+        let stop = match way {
+            // As many times `k` as the beam is wider than asked for, because of those that are not allowed.
+            Plan::Beam { width } => {
+                let Task { k, ef, .. } = ask.scope.task;
+                let k = k.saturating_mul(width) / ef;
+                self.slack.searching(self.params.metric, k, width, SORTED_MAX)
+            }
+            _ => Stop::at(width),
+        };
+        if stop.width <= SORTED_MAX {
+            run(way, &mut walk, start, stop, ask, sorted, top, found)
         } else {
-            run(way, &mut walk, start, width, ask, heaps, top, found)
+            run(way, &mut walk, start, stop, ask, heaps, top, found)
         }
     }
 }
@@ -345,14 +356,14 @@ fn run<P: Space, B: Beam>(
     way: Plan,
     walk: &mut Walk<'_, P>,
     start: Key,
-    width: usize,
+    stop: Stop,
     ask: &Ask<'_, P>,
     beam: &mut B,
     top: &mut TopK,
     found: &mut Vec<Key>,
 ) -> Result<(), Cancelled> {
     let (allow, ef) = (ask.scope.allow, ask.scope.task.ef);
-    beam.reset(width);
+    beam.reset(stop.width);
     let start_allowed = allow.get(slot_of(start) as usize);
     match way {
         Plan::Filtered { .. } => {
@@ -376,7 +387,7 @@ fn run<P: Space, B: Beam>(
         }
         Plan::Beam { .. } | Plan::Scan => {
             beam.push(&mut [start]);
-            walk.beam(0, beam)?;
+            walk.beam(0, beam, &stop)?;
             beam.drain(found);
         }
     }

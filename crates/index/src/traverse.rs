@@ -6,17 +6,22 @@ use crate::{
     context::Batch,
     error::Cancelled,
     graph::{Entry, Graph},
-    key::{Key, pack, slot_of},
+    key::{Key, distance_of, pack, slot_of},
     params::Stats,
     queue::Beam,
+    slack::Stop,
     space::{GROUP, Space},
     sync::{AtomicU32, Ordering},
     topk::TopK,
     visited::Visited,
 };
 
-/// Nodes expanded together: their neighbours' memory is waited for once. More of them find no more per distance.
+/// Most nodes expanded together: their neighbours' memory is waited for once. More of them find no more per distance.
 const EXPANSIONS: usize = 3;
+/// As [`EXPANSIONS`], of rows of at least [`WIDE_BYTES`]: reading what the nearest one would have shown to be too far
+/// away costs more than it saves.
+const WIDE_EXPANSIONS: usize = 2;
+const WIDE_BYTES: usize = 1024;
 /// Links of a list that are looked at together.
 const PART: usize = 32;
 /// Hops between two questions whether to go on.
@@ -62,13 +67,18 @@ impl<S: Space> Walk<'_, S> {
     }
 
     /// Best-first search on a level from what is in the beam already (and marked as visited).
-    pub(crate) fn beam<B: Beam>(&mut self, level: u32, beam: &mut B) -> Result<(), Cancelled> {
+    pub(crate) fn beam<B: Beam>(&mut self, level: u32, beam: &mut B, stop: &Stop) -> Result<(), Cancelled> {
+        let together = self.together();
         loop {
             let mut from = [0; EXPANSIONS];
             let mut count = 0;
-            while count < EXPANSIONS
+            let reach = beam.reach(stop);
+            while count < together
                 && let Some(key) = beam.pop()
             {
+                if distance_of(key) > reach {
+                    break;
+                }
                 from[count] = slot_of(key);
                 if level == 0 {
                     self.graph.prefetch(from[count]);
@@ -81,9 +91,9 @@ impl<S: Space> Walk<'_, S> {
             }
             // Whatever is nearer than this will be expanded next.
             let (mut next, mut open) = (Key::MAX, 0);
-            beam.upcoming(EXPANSIONS, |key| {
+            beam.upcoming(together, |key| {
                 open += 1;
-                next = if open == EXPANSIONS { key } else { Key::MAX };
+                next = if open == together { key } else { Key::MAX };
             });
             self.batch.len = 0;
             for &slot in &from[..count] {
@@ -116,10 +126,11 @@ impl<S: Space> Walk<'_, S> {
         top: &mut TopK,
         allow: &Bitset,
     ) -> Result<(), Cancelled> {
+        let together = self.together();
         loop {
             self.batch.len = 0;
             let mut count = 0;
-            while count < EXPANSIONS
+            while count < together
                 && self.batch.len + self.graph.capacity(0).min(PART) <= GROUP
                 && let Some(key) = beam.pop()
             {
@@ -243,6 +254,15 @@ impl<S: Space> Walk<'_, S> {
             };
             batch.slots[batch.len % GROUP] = slot;
             batch.len += usize::from(visited.insert(slot));
+        }
+    }
+
+    /// Nodes to expand together.
+    fn together(&self) -> usize {
+        if self.space.bytes() < WIDE_BYTES {
+            EXPANSIONS
+        } else {
+            WIDE_EXPANSIONS
         }
     }
 

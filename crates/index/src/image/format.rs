@@ -77,9 +77,10 @@ impl Tag {
     pub(crate) const REMOVED: Tag = Tag("RMVD");
     pub(crate) const FREE: Tag = Tag("FREE");
     pub(crate) const WAITING: Tag = Tag("WAIT");
+    pub(crate) const SLACK: Tag = Tag("SLCK");
 
     /// Those that errors can name.
-    pub(crate) const ALL: [Tag; 12] = [
+    pub(crate) const ALL: [Tag; 13] = [
         Tag::VECTORS,
         Tag::SCALES,
         Tag::CODES,
@@ -92,6 +93,7 @@ impl Tag {
         Tag::REMOVED,
         Tag::FREE,
         Tag::WAITING,
+        Tag::SLACK,
     ];
 }
 

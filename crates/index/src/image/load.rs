@@ -12,6 +12,7 @@ use crate::{
         format::{BLOCK_BYTES, Section, Trailer, damaged},
         links::{self, Linked},
     },
+    slack::Slack,
     space::Points,
 };
 
@@ -185,6 +186,11 @@ impl<S: Points> Hnsw<S> {
             free: &free,
             waiting: &waiting,
         };
+        self.slack = Slack::from_bytes(image.bytes(Tag::SLACK)?).ok_or(image.damaged_at(
+            Tag::SLACK,
+            0,
+            "no search can go by it",
+        ))?;
         self.points.load(image)?;
         self.graph = links::load(image, self.params.m, &linked)?;
         let removed_count = removed.count();

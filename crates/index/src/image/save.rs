@@ -212,6 +212,7 @@ impl<S: Points> Hnsw<S> {
         links.save(&mut saver)?;
         let mut summary = links.summary(&saver.slots);
         let removed = self.save_bits(&links, &mut saver)?;
+        saver.bytes(Tag::SLACK, &self.slack.to_bytes())?;
 
         let mut trailer = links.trailer();
         trailer.unsettled |= links.began.is_none() || self.quiet(&pass) != links.began;
