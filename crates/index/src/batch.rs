@@ -11,7 +11,7 @@ use crate::{
     hnsw::Hnsw,
     params::{Answer, Mode, SearchParams, Stats},
     plan::{Plan, plan},
-    scan::{CANCEL_DISTANCES, allowed, take, tiles},
+    scan::{CANCEL_DISTANCES, take, tiles},
     scope::{Scope, kept},
     space::{GROUP, Points, Space},
     sync::epoch,
@@ -84,7 +84,7 @@ impl<S: Points> Hnsw<S> {
             std::array::from_fn(|at| Some(self.begin(queries.get(at)?, estimates, kept)));
         let mut distances = [0.0; GROUP];
         let mut unasked = 0;
-        let slots = allowed(scope.allow, 0..scope.len);
+        let slots = scope.allowed().within(0..scope.len);
         let found = tiles(space.tile(), slots, |slots, mut ahead| {
             for lane in lanes.iter_mut().flatten() {
                 let distances = &mut distances[..slots.len()];

@@ -16,7 +16,7 @@ use crate::{
     mix::{STEP, mix},
     params::{Mode, Neighbor, RecallTarget, SearchParams, Stats},
     plan::{default_ef, plan, walking},
-    scan::scan,
+    scan::{Allowed, scan},
     space::{Points, Space},
     sync::epoch,
     topk::TopK,
@@ -302,8 +302,12 @@ impl<S: Points> Hnsw<S> {
         let mut top = TopK::default();
         top.reset(KS[KS.len() - 1]);
         let (all, mut stats) = (0..allow.len() as u32, Stats::default());
+        let allowed = Allowed {
+            allow,
+            removed: &self.removed,
+        };
         // Nothing cancels it.
-        let _ = scan(rows, &exact, all, allow, &|| false, &mut top, &mut stats);
+        let _ = scan(rows, &exact, all, allowed, &|| false, &mut top, &mut stats);
         top.sorted().iter().map(|&key| distance_of(key)).collect()
     }
 

@@ -67,6 +67,13 @@ pub(crate) fn nearest(x: f32) -> f32 {
     (x + SHIFT) - SHIFT
 }
 
+/// Codes per unit where the largest magnitude gets the largest code; 0, which makes all codes 0, where there is no such
+/// number.
+pub(crate) fn density(code: f32, largest: f32) -> f32 {
+    let density = code / largest;
+    if density.is_finite() { density } else { 0.0 }
+}
+
 /// The largest magnitude.
 pub(crate) fn largest(vector: &[f32]) -> f32 {
     vector.iter().fold(0.0f32, |largest, x| largest.max(x.abs()))
@@ -181,10 +188,10 @@ impl<const BITS: u32> Code for Levels<BITS> {
 
     fn prepare(&self, query: &mut [f32], out: &mut LevelQuery) {
         let largest = largest(query);
-        let density = if largest > 0.0 { QUERY_MAX / largest } else { 0.0 };
+        let density = density(QUERY_MAX, largest);
         out.codes.clear();
         out.codes.extend(query.iter().map(|x| nearest(x * density) as i8));
-        out.unit = if largest > 0.0 { 1.0 / density } else { 0.0 };
+        out.unit = if density > 0.0 { 1.0 / density } else { 0.0 };
         Self::set_offset(out);
     }
 
@@ -231,5 +238,18 @@ impl<const BITS: u32> Code for Levels<BITS> {
                 *out += query.unit * sum as f32;
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_has_no_size_to_speak_of_is_coded_as_nothing() {
+        for tiny in [0.0, f32::MIN_POSITIVE, 1e-37, f32::NAN] {
+            assert_eq!(density(QUERY_MAX, tiny), 0.0);
+        }
+        assert_eq!(density(QUERY_MAX, 0.5), 254.0);
     }
 }

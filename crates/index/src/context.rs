@@ -80,7 +80,7 @@ impl<S: Points> Context<S> {
     }
 }
 
-const PLACES: usize = if is_model() { 2 } else { 64 };
+const PLACES: usize = if is_model() { 2 } else { 256 };
 
 /// Contexts at rest; taking and returning one is one atomic exchange.
 pub(crate) struct Contexts<C> {

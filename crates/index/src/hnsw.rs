@@ -131,8 +131,15 @@ impl<S: Points> Hnsw<S> {
         self.progress.done()
     }
 
-    pub(crate) fn bytes(&self, slot: u32) -> &[u8] {
-        self.points.rows().bytes(slot)
+    pub(crate) fn vector(&self, slot: u32, out: &mut Vec<u8>) -> bool {
+        // What is not removed now is not written again before this is unpinned.
+        let _pin = epoch::pin();
+        let row = self.points.rows().bytes(slot);
+        let live = !self.removed.get(slot);
+        if live {
+            out.extend_from_slice(row);
+        }
+        live
     }
 
     pub(crate) fn remove(&self, slot: u32) {
@@ -200,8 +207,8 @@ impl<S: Points> Hnsw<S> {
             free: self.vacuum.free(),
         };
         // A slot that was taken out of the free ones and does not wait yet is still counted as gone.
-        let is_quiet =
-            pass.is_over() && self.vacuum.gone() == activity.free && self.linked() == activity.claimed;
+        let is_mended = pass.is_over() && !self.vacuum.is_urgent();
+        let is_quiet = is_mended && self.vacuum.gone() == activity.free && self.linked() == activity.claimed;
         is_quiet.then_some(activity)
     }
 

@@ -113,7 +113,7 @@ impl VectorIndex {
         self.inner.linked()
     }
 
-    /// Says that no search will allow this slot any more, nor anybody ask for its vector, until
+    /// Says that no search will find this slot any more, nor anybody get its vector, until
     /// [`VectorIndex::insert`] hands it out again.
     pub fn remove(&self, slot: u32) {
         self.inner.remove(slot);
@@ -141,12 +141,12 @@ impl VectorIndex {
         self.inner.free()
     }
 
-    /// Appends to `out` the bytes a slot was appended with.
+    /// Appends to `out` the bytes a slot was appended with. False, and nothing is appended, if the slot was removed.
     ///
     /// # Panics
     /// If the slot was never appended.
-    pub fn vector(&self, slot: u32, out: &mut Vec<u8>) {
-        out.extend_from_slice(self.inner.bytes(slot));
+    pub fn vector(&self, slot: u32, out: &mut Vec<u8>) -> bool {
+        self.inner.vector(slot, out)
     }
 
     /// Writes the slots below `upto` as they are, so that [`VectorIndex::from_image`] makes an index of the bytes.
@@ -318,7 +318,7 @@ erased! {
     fn link(&self, max: usize) -> usize;
     fn linked(&self) -> u32;
     fn remove(&self, slot: u32);
-    fn bytes(&self, slot: u32) -> &[u8];
+    fn vector(&self, slot: u32, out: &mut Vec<u8>) -> bool;
     fn save(
         &self,
         header: &mut Header,

@@ -68,7 +68,10 @@ impl<S: Points> Linker<'_, S> {
                 .selector
                 .links
                 .extend(rest[..count].iter().map(|chosen| chosen.1));
+            // A pass of the vacuum may be looking through the list of one that is linked anew.
+            let guard = self.graph.lock(slot);
             self.graph.write(level, slot, &context.selector.links);
+            drop(guard);
             rest = &rest[count..];
         }
         for at in 0..context.chosen.len() {
@@ -162,6 +165,8 @@ impl<S: Points> Linker<'_, S> {
             self.graph.append(level, node, keys.len(), new);
             return 0;
         }
+        // What is about to be freed must not be handed on to a node that was looked through already.
+        keys.retain(|&key| !self.gone.get(slot_of(key)));
         keys.push(pack(0.0, new));
         let equal = self.rank(node, keys, &mut context.query, &mut context.batch);
         let twins = Twins::kept(equal, capacity);

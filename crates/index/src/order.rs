@@ -9,15 +9,17 @@ use std::collections::VecDeque;
 
 use longbow_kernels::Bitset;
 
-use crate::{hnsw::Hnsw, space::Points, sync::epoch};
+use crate::{hnsw::Hnsw, space::Points};
 
 impl<S: Points> Hnsw<S> {
     /// All slots with a row: the linked ones breadth first from the entry, then the rest as they come.
     pub(crate) fn locality_order(&self) -> Vec<u32> {
-        let _pin = epoch::pin();
+        let pass = self.vacuum.hold();
         let len = self.len();
         let mark = self.linked();
-        let is_linked = |slot: u32| slot < mark && !self.gone.get(slot) && !self.waiting.get(slot);
+        let free = self.free_slots(&pass, len);
+        let is_free = |slot: u32| free.get(slot as usize);
+        let is_linked = |slot: u32| slot < mark && !is_free(slot) && !self.waiting.get(slot);
         let mut order = Vec::with_capacity(len as usize);
         let mut seen = Bitset::new(len as usize);
         let mut open = VecDeque::new();
@@ -38,7 +40,7 @@ impl<S: Points> Hnsw<S> {
                 });
             }
         }
-        order.extend((0..len).filter(|&slot| !seen.get(slot as usize) && !self.gone.get(slot)));
+        order.extend((0..len).filter(|&slot| !seen.get(slot as usize) && !is_free(slot)));
         order
     }
 }

@@ -171,20 +171,19 @@ impl<C: Code> Planes<C> {
 
     /// Writes the codes in use. What is written to slots of the image meanwhile goes to slots that are free in it.
     pub(crate) fn save(&self, rows: &Store, to: &mut Saver<'_>) -> io::Result<()> {
-        let (plane, moments) = {
+        let (plane, metric, dimension) = {
             let writing = self.writing.lock();
-            let mut moments = writing.moments.clone();
-            // As if nothing had ever been in the slots that the image has no row for.
-            let held = to.held(rows.len());
-            let mut row = Vec::new();
-            for slot in (0..rows.len()).filter(|&slot| !held.get(slot as usize)) {
-                row.clear();
-                rows.values(slot, &mut row);
-                moments.remove(&row, length(&row));
-            }
-            (Arc::clone(&writing.present), moments)
+            let dimension = writing.moments.dimension();
+            (Arc::clone(&writing.present), writing.metric, dimension)
         };
         plane.save(to)?;
+        // Anew, of the rows of the image alone, which do not change meanwhile; so nobody has to wait.
+        let (mut moments, mut row) = (Moments::new(metric, dimension), Vec::new());
+        for slot in to.held() {
+            row.clear();
+            rows.values(slot, &mut row);
+            moments.add(&row, length(&row));
+        }
         to.bytes(Tag::MOMENTS, &moments.to_bytes())
     }
 

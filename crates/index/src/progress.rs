@@ -11,7 +11,7 @@ use crate::sync::{AtomicU32, Mutex, Ordering};
 pub(crate) struct Progress {
     claimed: AtomicU32,
     done: AtomicU32,
-    /// Completed slots at or above `done`; no longer than there are linking threads.
+    /// Completed slots at or above `done`: as many as were linked while the slowest was.
     early: Mutex<BinaryHeap<Reverse<u32>>>,
 }
 
@@ -38,7 +38,7 @@ impl Progress {
         self.done.store(done, Ordering::Release);
     }
 
-    /// Slots below were claimed; later or never than what is completed is seen.
+    /// Slots below were claimed.
     pub(crate) fn claimed(&self) -> u32 {
         self.claimed.load(Ordering::Acquire)
     }

@@ -75,7 +75,7 @@ impl<S: Points> Hnsw<S> {
                         rows,
                         &exact,
                         scope.linked..scope.len,
-                        allow,
+                        scope.allowed(),
                         cancel,
                         top,
                         &mut stats,
@@ -84,7 +84,15 @@ impl<S: Points> Hnsw<S> {
                     top.reset_within(kept, pack_ceiling(params.radius));
                     stats.exact = true;
                     stats.way = Plan::Scan.into();
-                    scan(rows, &exact, 0..scope.len, allow, cancel, top, &mut stats)
+                    scan(
+                        rows,
+                        &exact,
+                        0..scope.len,
+                        scope.allowed(),
+                        cancel,
+                        top,
+                        &mut stats,
+                    )
                 }
             });
             context.exact = exact;

@@ -5,6 +5,7 @@ use std::ops::Range;
 use longbow_kernels::Bitset;
 
 use crate::{
+    bits::Bits,
     error::Cancelled,
     key::{distance_of, pack},
     params::Stats,
@@ -20,20 +21,31 @@ pub(crate) fn scan<S: Space>(
     space: &S,
     query: &S::Query,
     range: Range<u32>,
-    allow: &Bitset,
+    allowed: Allowed<'_>,
     cancel: &dyn Fn() -> bool,
     top: &mut TopK,
     stats: &mut Stats,
 ) -> Result<(), Cancelled> {
-    compare(space, query, allowed(allow, range), cancel, top, stats)
+    compare(space, query, allowed.within(range), cancel, top, stats)
 }
 
-/// The allowed slots of a range.
-pub(crate) fn allowed(allow: &Bitset, range: Range<u32>) -> impl Iterator<Item = u32> {
-    allow
-        .iter_from(range.start as usize)
-        .map(|slot| slot as u32)
-        .take_while(move |&slot| slot < range.end)
+/// Slots that may be compared: allowed, and not removed. While an epoch is pinned none that is found here is written
+/// again.
+#[derive(Clone, Copy)]
+pub(crate) struct Allowed<'a> {
+    pub(crate) allow: &'a Bitset,
+    pub(crate) removed: &'a Bits,
+}
+
+impl<'a> Allowed<'a> {
+    /// Those in a range.
+    pub(crate) fn within(self, range: Range<u32>) -> impl Iterator<Item = u32> + 'a {
+        self.allow
+            .iter_from(range.start as usize)
+            .map(|slot| slot as u32)
+            .take_while(move |&slot| slot < range.end)
+            .filter(move |&slot| !self.removed.get(slot))
+    }
 }
 
 /// Compares slots.

@@ -5,12 +5,13 @@ use std::ops::Range;
 use longbow_kernels::Bitset;
 
 use crate::{
+    bits::Bits,
     context::Context,
     error::Cancelled,
     key::slot_of,
     params::Stats,
     plan::{Plan, Task},
-    scan::scan,
+    scan::{Allowed, scan},
     space::{Points, Space},
     topk::TopK,
 };
@@ -19,6 +20,7 @@ use crate::{
 #[derive(Clone, Copy)]
 pub(crate) struct Scope<'a> {
     pub(crate) allow: &'a Bitset,
+    pub(crate) removed: &'a Bits,
     pub(crate) cancel: &'a dyn Fn() -> bool,
     /// Neighbours that there are to find.
     pub(crate) k: usize,
@@ -30,6 +32,13 @@ pub(crate) struct Scope<'a> {
 }
 
 impl<'a> Scope<'a> {
+    pub(crate) fn allowed(&self) -> Allowed<'a> {
+        Allowed {
+            allow: self.allow,
+            removed: self.removed,
+        }
+    }
+
     /// A search here for one query.
     pub(crate) fn ask<P: Space>(&'a self, space: &'a P, query: &'a P::Query, estimates: bool) -> Ask<'a, P> {
         Ask {
@@ -57,8 +66,8 @@ impl<P: Space> Ask<'_, P> {
     }
 
     pub(crate) fn scan(&self, range: Range<u32>, top: &mut TopK, stats: &mut Stats) -> Result<(), Cancelled> {
-        let Scope { allow, cancel, .. } = *self.scope;
-        scan(self.space, self.query, range, allow, cancel, top, stats)
+        let (allowed, cancel) = (self.scope.allowed(), self.scope.cancel);
+        scan(self.space, self.query, range, allowed, cancel, top, stats)
     }
 
     /// Drops what is not allowed, what was appended since, and what is compared because it waits.

@@ -14,7 +14,7 @@ use crate::{
     params::{Mode, Neighbor, SearchParams, Stats, Way},
     plan::{Plan, Task, default_ef, filtered, plan},
     queue::Beam,
-    scan::{compare, scan},
+    scan::{Allowed, compare, scan},
     scope::{Ask, Scope},
     slack::Stop,
     space::{GROUP, Points, Space},
@@ -78,7 +78,8 @@ impl<S: Points> Hnsw<S> {
                     context.top.reset(scope.k);
                     stats.exact = true;
                     let (rows, top) = (self.points.rows(), &mut context.top);
-                    scan(rows, &exact, 0..scope.len, allow, cancel, top, &mut stats)
+                    let allowed = scope.allowed();
+                    scan(rows, &exact, 0..scope.len, allowed, cancel, top, &mut stats)
                 }
                 Mode::FullPrecision => {
                     let ask = scope.ask(self.points.rows(), &exact, false);
@@ -127,7 +128,11 @@ impl<S: Points> Hnsw<S> {
             let Context { exact, top, .. } = context;
             self.points.rows().prepare(query, exact);
             top.reset(k);
-            scan(self.points.rows(), exact, range, allow, cancel, top, &mut stats)?;
+            let allowed = Allowed {
+                allow,
+                removed: &self.removed,
+            };
+            scan(self.points.rows(), exact, range, allowed, cancel, top, &mut stats)?;
             context.emit(out);
             Ok(stats)
         })
@@ -135,7 +140,7 @@ impl<S: Points> Hnsw<S> {
 
     /// What is searched, as it is now.
     pub(crate) fn scope<'a>(
-        &self,
+        &'a self,
         params: &SearchParams,
         allow: &'a Bitset,
         cancel: &'a dyn Fn() -> bool,
@@ -165,6 +170,7 @@ impl<S: Points> Hnsw<S> {
         };
         Scope {
             allow,
+            removed: &self.removed,
             cancel,
             k,
             task,
@@ -381,7 +387,7 @@ fn run<P: Space, B: Beam>(
                 beam.push(&mut [start]);
             }
             let count = allow.len().min(ask.scope.linked as usize);
-            walk.seed(seeds(allow, count), beam);
+            walk.seed(seeds(ask.scope.allowed(), count), beam);
             walk.two_hop(slot_of(start), beam, allow)?;
             beam.drain(found);
         }
@@ -395,14 +401,11 @@ fn run<P: Space, B: Beam>(
 }
 
 /// Allowed slots spread over `0..count`: where matching rows lie far from the query, its own neighbourhood has none.
-fn seeds(allow: &Bitset, count: usize) -> impl Iterator<Item = u32> {
+fn seeds(allowed: Allowed<'_>, count: usize) -> impl Iterator<Item = u32> {
     let step = (count / SEEDS).max(1);
     // Not at the beginning of each part, where rows that came together begin too.
     let starts = (0..SEEDS).map(move |part| part * step + part * 7919 % step);
-    starts
-        .filter_map(move |start| allow.iter_from(start).next())
-        .filter(move |&slot| slot < count)
-        .map(|s| s as u32)
+    starts.filter_map(move |start| allowed.within(start as u32..count as u32).next())
 }
 
 #[cfg(test)]

@@ -7,7 +7,7 @@
 use longbow_kernels::{BitsFn, bits};
 
 use crate::{
-    code::{Code, largest, nearest},
+    code::{Code, density, largest, nearest},
     space::GROUP,
 };
 
@@ -100,7 +100,7 @@ impl Code for Signs {
 
     fn prepare(&self, query: &mut [f32], out: &mut SignQuery) {
         let largest = largest(query);
-        let density = if largest > 0.0 { 127.0 / largest } else { 0.0 };
+        let density = density(127.0, largest);
         let words = self.len / 64;
         out.planes.clear();
         out.planes.resize(PLANES * words, 0);
@@ -113,7 +113,7 @@ impl Code for Signs {
                 out.planes[plane * words + at / 8] |= u64::from(bits) << (at % 8 * 8);
             }
         }
-        let unit = if largest > 0.0 { 1.0 / density } else { 0.0 };
+        let unit = if density > 0.0 { 1.0 / density } else { 0.0 };
         out.unit = 2.0 * unit;
         out.sum = sum * unit;
     }

@@ -23,6 +23,8 @@ pub(crate) struct Moments {
     rows: u64,
     sum: Vec<f64>,
     squares: f64,
+    /// Rows that the sums are of: those with a size.
+    summed: u64,
     /// Rows written since drift was looked for.
     written: u64,
 }
@@ -34,6 +36,7 @@ impl Moments {
             rows: 0,
             sum: vec![0.0; dimension],
             squares: 0.0,
+            summed: 0,
             written: 0,
         }
     }
@@ -44,19 +47,24 @@ impl Moments {
 
     /// The sums as an image holds them.
     pub(crate) fn to_bytes(&self) -> Vec<u8> {
-        let numbers = [self.squares].into_iter().chain(self.sum.iter().copied());
+        let numbers = [self.summed as f64, self.squares]
+            .into_iter()
+            .chain(self.sum.iter().copied());
         numbers.flat_map(f64::to_le_bytes).collect()
     }
 
-    /// The sums over so many slots, free ones included; nothing if they are of another dimension.
+    /// The sums of an image of so many slots; nothing if they cannot be.
     pub(crate) fn from_bytes(metric: Metric, dimension: usize, slots: u32, bytes: &[u8]) -> Option<Self> {
         let (numbers, rest) = bytes.as_chunks::<8>();
-        let (squares, sum) = numbers.split_first()?;
-        (rest.is_empty() && sum.len() == dimension).then(|| Self {
+        let ([summed, squares], sum) = numbers.split_first_chunk()?;
+        let summed = f64::from_le_bytes(*summed);
+        let fit = sum.len() == dimension && (0.0..=f64::from(slots)).contains(&summed);
+        (rest.is_empty() && fit).then(|| Self {
             metric,
             rows: u64::from(slots),
             sum: sum.iter().map(|&x| f64::from_le_bytes(x)).collect(),
             squares: f64::from_le_bytes(*squares),
+            summed: summed as u64,
             written: 0,
         })
     }
@@ -88,6 +96,7 @@ impl Moments {
         } else {
             1.0
         };
+        self.summed = self.summed.saturating_add_signed(sign as i64);
         self.squares += sign * (norm * scale).powi(2);
         for (sum, x) in self.sum.iter_mut().zip(row) {
             *sum += sign * scale * x;
@@ -105,7 +114,7 @@ impl Moments {
 
     /// The centre that codes should be made for instead of `present`, if it is worth the work. Empty: none.
     pub(crate) fn better(&self, present: &[f32]) -> Option<Vec<f32>> {
-        let rows = self.rows.max(1) as f64;
+        let rows = self.summed.max(1) as f64;
         let energy = self.squares / rows;
         let mean = |sum: &f64| sum / rows;
         let of_mean: f64 = self.sum.iter().map(|sum| mean(sum).powi(2)).sum();
@@ -163,6 +172,25 @@ mod tests {
         let moments = of(Metric::L2, &rows);
         assert_eq!(moments.better(&[]), None);
         assert_eq!(moments.rows(), 4);
+    }
+
+    #[test]
+    fn an_image_has_a_mean_of_its_rows_alone() {
+        let mut moments = of(Metric::L2, &[[5.0, 1.0], [5.0, -1.0], [0.0, 0.0]]);
+        let mean = moments.better(&[]);
+        assert_eq!(mean, Some(vec![5.0, 0.0]));
+        // Of eight slots, most are free.
+        let mut read = Moments::from_bytes(Metric::L2, 2, 8, &moments.to_bytes()).unwrap();
+        assert_eq!(read.better(&[]), mean);
+        for moments in [&mut moments, &mut read] {
+            moments.remove(&[0.0, 0.0], 0.0);
+            moments.add(&[5.0, 0.0], 5.0);
+        }
+        assert_eq!(read.better(&[5.0, 0.0]), None);
+        assert_eq!(read.better(&[]), moments.better(&[]));
+        assert!(
+            Moments::from_bytes(Metric::L2, 2, 2, &of(Metric::L2, &[[1.0, 0.0]; 3]).to_bytes()).is_none()
+        );
     }
 
     #[test]

@@ -13,6 +13,8 @@
 
 use std::sync::Arc;
 
+use longbow_kernels::Bitset;
+
 use crate::{
     context::Context,
     hnsw::Hnsw,
@@ -95,6 +97,11 @@ impl Vacuum {
         self.urgent.store(true, Ordering::Relaxed);
     }
 
+    /// Whether a node was left without links and no pass has begun since.
+    pub(crate) fn is_urgent(&self) -> bool {
+        self.urgent.load(Ordering::Relaxed)
+    }
+
     /// Keeps the pass where it is as long as this is held: no slot is freed.
     pub(crate) fn hold(&self) -> MutexGuard<'_, Pass> {
         self.pass.lock()
@@ -136,7 +143,6 @@ impl Vacuum {
 
     fn is_due(&self, linked: u32) -> bool {
         self.removed.load(Ordering::Relaxed) * DUE >= (linked as usize).max(1)
-            || self.urgent.load(Ordering::Relaxed)
     }
 }
 
@@ -179,17 +185,23 @@ impl<S: Points> Hnsw<S> {
     fn advance(&self, pass: &mut Pass, left: &mut usize, context: &mut Context<S>) -> bool {
         match &mut pass.step {
             Step::Rest => {
-                if !self.vacuum.is_due(self.linked()) {
+                let urgent = self.vacuum.urgent.swap(false, Ordering::Relaxed);
+                if !urgent && !self.vacuum.is_due(self.linked()) {
                     return false;
                 }
                 self.doom(pass);
+                // What was removed may be still to be linked: its turn comes first.
+                if !urgent && pass.doomed.is_empty() {
+                    return false;
+                }
                 pass.step = Step::Settle(deferred());
             }
             Step::Settle(settled) => {
                 if !is_set(settled) {
                     return false;
                 }
-                pass.end = self.linked();
+                // Beyond what counts as linked, because of one slow linker, there may be nodes with links.
+                pass.end = self.len();
                 pass.step = Step::Sweep { next: 0 };
             }
             Step::Sweep { next } => {
@@ -264,6 +276,18 @@ impl<S: Points> Hnsw<S> {
         true
     }
 
+    /// Of so many slots, those that hold no row: out of the graph, and not on their way out as those of a pass are.
+    pub(crate) fn free_slots(&self, pass: &Pass, len: u32) -> Bitset {
+        let mut free = Bitset::new(len as usize);
+        for slot in (0..len).filter(|&slot| self.gone.get(slot)) {
+            free.set(slot as usize);
+        }
+        for &slot in pass.doomed() {
+            free.clear(slot as usize);
+        }
+        free
+    }
+
     /// Linked, and nobody said that it goes.
     fn is_live(&self, slot: u32) -> bool {
         !self.removed.get(slot) && !self.waiting.get(slot)
@@ -271,7 +295,6 @@ impl<S: Points> Hnsw<S> {
 
     /// Step 1: what was removed so far.
     fn doom(&self, pass: &mut Pass) {
-        self.vacuum.urgent.store(false, Ordering::Relaxed);
         self.removed.for_each(self.linked(), |slot| {
             if !self.gone.set(slot) {
                 return;
@@ -292,7 +315,7 @@ impl<S: Points> Hnsw<S> {
     /// Step 2 for one node; false if it has no link left.
     fn sweep(&self, slot: u32, context: &mut Context<S>) -> bool {
         // One that was removed meanwhile is still passed through: it must not lead to what is freed.
-        if self.gone.get(slot) || self.waiting.get(slot) {
+        if self.gone.get(slot) {
             return true;
         }
         let _pin = epoch::pin();

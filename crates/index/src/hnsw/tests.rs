@@ -59,7 +59,9 @@ fn live<S: Points>(element: Element, metric: Metric, bytes: impl Fn(f32) -> Vec<
     let all = Bitset::full(31);
     for (slot, mode) in (0..31).zip([Mode::Auto, Mode::Exact, Mode::FullPrecision].into_iter().cycle()) {
         assert_eq!(nearest(slot, &all, mode), slot);
-        assert_eq!(hnsw.bytes(slot), row(slot));
+        let mut bytes = Vec::new();
+        assert!(hnsw.vector(slot, &mut bytes));
+        assert_eq!(bytes, row(slot));
     }
 }
 

@@ -59,6 +59,8 @@ const LINE: u64 = 64;
 const PAGE: u64 = 4096;
 const PAGED_BYTES_MIN: u64 = 64 << 10;
 const UNSETTLED: u32 = 1;
+/// Most sections, so that looking for one takes no time.
+const SECTIONS_MAX: usize = 256;
 
 /// Name of a section.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -354,7 +356,7 @@ impl Trailer {
         };
         let sections = numbers.u32()? as usize;
         let room = trailer.len().checked_sub(TRAILER_BYTES_MIN)?;
-        if sections > room / ENTRY_BYTES {
+        if sections > SECTIONS_MAX.min(room / ENTRY_BYTES) {
             return None;
         }
         let (mut blocks, mut free_from) = (0u64, HEADER_BYTES as u64);

@@ -204,6 +204,10 @@ impl<S: Points> Hnsw<S> {
         let mut queue: Vec<u32> = waiting.iter().map(|slot| slot as u32).collect();
         if image.trailer().unsettled {
             self.unreached(&free, &waiting, &mut queue);
+            if queue.len() > waiting.count() {
+                // Upper levels may lead to some of them, which are then linked among themselves.
+                self.vacuum.unlinked();
+            }
         }
         self.waiting.load(queue, slots)?;
         Ok(())

@@ -103,13 +103,9 @@ impl Saver<'_> {
         self.end()
     }
 
-    /// Which of so many slots of the index have their row in the image.
-    pub(crate) fn held(&self, slots: u32) -> Bitset {
-        let mut held = Bitset::new(slots as usize);
-        for slot in (0..self.slots.len).filter_map(|slot| self.slots.held(slot)) {
-            held.set(slot as usize);
-        }
-        held
+    /// The slots of the index that have their row in the image.
+    pub(crate) fn held(&self) -> impl Iterator<Item = u32> {
+        (0..self.slots.len).filter_map(|slot| self.slots.held(slot))
     }
 
     /// A section of bytes.
@@ -187,13 +183,7 @@ impl<S: Points> Hnsw<S> {
         let pass = self.vacuum.hold();
         let all = self.len();
         let len = order.map_or(all.min(upto), |order| order.len() as u32);
-        let mut free = Bitset::new(all as usize);
-        for slot in (0..all).filter(|&slot| self.gone.get(slot)) {
-            free.set(slot as usize);
-        }
-        for &slot in pass.doomed() {
-            free.clear(slot as usize);
-        }
+        let free = self.free_slots(&pass, all);
         header.slots = len;
         let first = header
             .to_bytes()

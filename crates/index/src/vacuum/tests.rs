@@ -155,3 +155,69 @@ fn a_slot_that_waits_is_not_freed_before_it_was_its_turn() {
     vacuum(&hnsw);
     assert_eq!(hnsw.vacuum.free(), 100 + 100 + 1 + 100);
 }
+
+#[test]
+fn what_is_removed_before_it_is_linked_waits_for_its_turn() {
+    let hnsw = Hnsw::<Store>::new(Params::new(Element::F32, Metric::L2, 2));
+    hnsw.append(&row(0)).unwrap();
+    hnsw.remove(0);
+    assert_eq!(hnsw.vacuum(1), 0);
+    let hnsw = circle(ROWS);
+    hnsw.append(&(0..ROWS).flat_map(row).collect::<Vec<u8>>())
+        .unwrap();
+    (ROWS..ROWS + 200).for_each(|slot| hnsw.remove(slot));
+    assert_eq!(hnsw.vacuum(1_000), 0);
+    while hnsw.link(100) > 0 {}
+    vacuum(&hnsw);
+    assert_eq!(hnsw.vacuum.free(), 200);
+}
+
+#[test]
+fn a_removed_equal_point_is_not_handed_on_to_a_node_that_was_looked_through() {
+    const EQUAL: u32 = 60;
+    let equal = row(0).repeat(EQUAL as usize);
+    for stop in 1..EQUAL {
+        let hnsw = Hnsw::<Store>::new(Params {
+            m: 4,
+            ..Params::new(Element::F32, Metric::L2, 2)
+        });
+        hnsw.append(&equal).unwrap();
+        while hnsw.link(100) > 0 {}
+        (0..EQUAL).step_by(2).for_each(|slot| hnsw.remove(slot));
+        while !matches!(hnsw.vacuum.pass.lock().step, Step::Sweep { .. }) {
+            hnsw.vacuum(1);
+        }
+        hnsw.vacuum(stop as usize);
+        hnsw.append(&equal[..row(0).len() * 8]).unwrap();
+        while hnsw.link(100) > 0 {}
+        vacuum(&hnsw);
+        for slot in (0..hnsw.len()).filter(|&slot| !hnsw.gone.get(slot)) {
+            let leads = |to: u32| assert!(!hnsw.gone.get(to), "{slot} leads to {to}, which is free");
+            hnsw.graph.neighbors(0, slot, leads);
+        }
+    }
+}
+
+#[test]
+fn a_graph_that_is_to_be_mended_is_not_at_rest() {
+    let hnsw = circle(ROWS);
+    hnsw.vacuum.unlinked();
+    assert!(hnsw.quiet(&hnsw.vacuum.hold()).is_none());
+    vacuum(&hnsw);
+    assert!(hnsw.quiet(&hnsw.vacuum.hold()).is_some());
+}
+
+#[test]
+fn removed_rows_are_not_found_by_whoever_allows_them() {
+    let hnsw = circle(ROWS);
+    (0..ROWS).step_by(2).for_each(|slot| hnsw.remove(slot));
+    let all = Bitset::full(ROWS as usize);
+    let mut out = Vec::new();
+    let stats = hnsw
+        .scan(&[1.0, 0.0], 10, 0..ROWS, &all, &|| false, &mut out)
+        .unwrap();
+    assert!(stats.exact && out.len() == 10);
+    assert!(out.iter().all(|found| found.slot % 2 == 1), "{out:?}");
+    let mut bytes = Vec::new();
+    assert!(!hnsw.vector(2, &mut bytes) && bytes.is_empty());
+}

@@ -74,10 +74,10 @@ fn a_warm_search_allocates_nothing() {
 
 #[test]
 fn warm_batches_ranges_and_shares_of_scans_allocate_nothing() {
-    let params = Params::new(Element::F16, Metric::Cosine, 24);
-    let linked = Linked::quantized(params, Quantization::Sq4, clustered(20_000, 24, 14));
-    linked.append(&clustered(100, 24, 15));
-    let queries = clustered(40, 24, 16);
+    let params = Params::new(Element::F16, Metric::Cosine, 40);
+    let linked = Linked::quantized(params, Quantization::Sq4, clustered(20_000, 40, 14));
+    linked.append(&clustered(100, 40, 15));
+    let queries = clustered(40, 40, 16);
     let asked: Vec<&[f32]> = queries.iter().map(Vec::as_slice).collect();
     let share = |n: usize| -> Bitset { (0..20_100).filter(|slot| slot % n == 0).collect() };
     let filters = [Bitset::full(20_100), share(2), share(50)];

@@ -13,7 +13,7 @@ use crate::{
     support::{bytes, check, clustered, opened},
 };
 
-const DIMENSION: usize = 16;
+const DIMENSION: usize = 32;
 /// Rows at the end of the pool that only an opened image gets.
 const SPARE: usize = 10_000;
 
@@ -139,8 +139,7 @@ fn images_written_beside_everything_are_whole() {
     for quantization in [Quantization::None, Quantization::Sq8] {
         let pool = clustered(60_000, DIMENSION, 61);
         let params = Params {
-            m: 8,
-            ef_construction: 40,
+            ef_construction: 100,
             ..Params::new(Element::F32, Metric::L2, DIMENSION)
         };
         let index = VectorIndex::with_quantization(params, quantization);

@@ -7,14 +7,19 @@ use proptest::prelude::*;
 
 use crate::support::{bytes, check, clustered, image, memory};
 
+/// Enough for codes to be shorter.
+const DIMENSION: usize = 20;
+
 fn small(quantization: Quantization) -> Vec<u8> {
     let params = Params {
         m: 3,
         ef_construction: 20,
-        ..Params::new(Element::F32, Metric::L2, 5)
+        ..Params::new(Element::F32, Metric::L2, DIMENSION)
     };
     let index = VectorIndex::with_quantization(params, quantization);
-    index.append(&bytes(&clustered(70, 5, 71), Element::F32)).unwrap();
+    index
+        .append(&bytes(&clustered(70, DIMENSION, 71), Element::F32))
+        .unwrap();
     index.link(60);
     index.remove(11);
     image(&index)
@@ -31,7 +36,8 @@ fn try_out(bytes_of_image: &[u8]) -> Result<(), ImageError> {
             let params = SearchParams { k: 5, ef: 16, mode };
             let (found, _) = index.search(&query, &params, allow, &|| false).unwrap();
             check(&found, allow);
-            assert_eq!(found.len(), allow.count().min(5));
+            // What is removed is not found; how much that is only the image knows.
+            assert!(found.len() <= allow.count().min(5));
         }
     };
     ask(&index, &all);

@@ -23,7 +23,7 @@ const THREADS: u64 = 8;
 const STEPS: usize = 500;
 /// How long the end of all work is waited for.
 const SETTLE_MAX: Duration = Duration::from_secs(120);
-const DIMENSION: usize = 24;
+const DIMENSION: usize = 40;
 /// Live rows that the threads keep about.
 const LIVE: usize = 3_000;
 
