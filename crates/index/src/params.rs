@@ -95,7 +95,8 @@ pub enum Mode {
 pub struct SearchParams {
     /// Neighbours wanted.
     pub k: usize,
-    /// Candidates kept while traversing the graph: more is more exact and slower. 0 takes the default for `k`.
+    /// Candidates kept while traversing the graph: more is more exact and slower. A query with many points at like
+    /// distances takes up to twice as many, an easy one fewer. 0 takes the default for `k`.
     pub ef: usize,
     /// How to search.
     pub mode: Mode,
