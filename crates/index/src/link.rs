@@ -100,7 +100,7 @@ impl<S: Points> Linker<'_, S> {
         let mut start = walk.descend(entry, level);
         for level in (0..=level.min(entry.level)).rev() {
             let (beam, found) = (&mut context.sorted, &mut context.found);
-            let stop = if level > 0 || Slack::is_due(slot) {
+            let stop = if level > 0 || Slack::is_due(slot, slots) {
                 Stop::at(self.ef)
             } else {
                 self.slack.linking(self.metric, self.m, self.ef)
@@ -114,7 +114,7 @@ impl<S: Points> Linker<'_, S> {
                 walk_on(&mut walk, level, beam, &stop, found);
             }
             start = found[0];
-            if level == 0 && Slack::is_due(slot) {
+            if level == 0 && Slack::is_due(slot, slots) {
                 self.slack.learn(found.len(), |rank| distance_of(found[rank]));
             }
             // One that is linked anew may be met on an upper level, where the way to it was not lost.

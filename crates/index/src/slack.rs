@@ -16,22 +16,22 @@ use crate::sync::{AtomicU32, Mutex, Ordering};
 
 /// Doublings of the rank that are known.
 const OCTAVES: usize = 10;
-/// One in so many points is learnt from.
-const EVERY: u32 = 64;
 /// Points that medians are taken of, the latest.
-const SAMPLES: usize = 32;
+const SAMPLES: usize = 64;
+/// One in so many points is learnt from, at most.
+const EVERY: u32 = 64;
+/// As many points of all are learnt from, if they are more than that: samples are of the latest half, since rows that come
+/// together are often of one kind.
+const OF_ALL: u32 = 2 * SAMPLES as u32;
 /// Points before which nothing is known.
 const SAMPLES_MIN: usize = 8;
 /// Candidates without which a point says nothing: it was linked when there were few.
 const CANDIDATES_MIN: usize = 32;
-/// Times as wide as asked for a beam may become.
-const WIDER: usize = 2;
-/// Times what is usual a search looks: at this the mean query costs as many distances as with a beam of fixed width, since
-/// queries lie farther from everything than what is stored does.
-const SEARCHING: f32 = 1.2;
+/// Times what is usual a search looks: at this the mean query costs about as many distances as with a beam of fixed width.
+const SEARCHING: f32 = 1.0;
 /// As [`SEARCHING`], of the candidates for links. A fifth of the distances of a beam of fixed width are saved, and the
 /// graph is as good per distance of a search.
-const LINKING: f32 = 0.85;
+const LINKING: f32 = 0.7;
 
 /// See the module.
 #[derive(Default)]
@@ -92,9 +92,9 @@ impl Stop {
 }
 
 impl Slack {
-    /// Whether the candidates of a slot are to be learnt from.
-    pub(crate) fn is_due(slot: u32) -> bool {
-        slot.is_multiple_of(EVERY)
+    /// Whether the candidates of a slot, one of `slots`, are to be learnt from.
+    pub(crate) fn is_due(slot: u32, slots: u32) -> bool {
+        slot.is_multiple_of(EVERY.max(slots / OF_ALL))
     }
 
     /// Learns from the distances of a point's candidates, in order.
@@ -141,7 +141,7 @@ impl Slack {
 
     /// How a search for the `k` nearest with a beam of `ef` ends, where beams of up to `max` can end so.
     pub(crate) fn searching(&self, metric: Metric, k: usize, ef: usize, max: usize) -> Stop {
-        let width = ef.saturating_mul(WIDER);
+        let width = wider(ef);
         let slack = (width <= max).then(|| self.usual(metric, k, ef)).flatten();
         slack.map_or(Stop::at(ef), |slack| Stop {
             width,
@@ -195,6 +195,11 @@ impl Stop {
             ..self
         }
     }
+}
+
+/// How wide a beam may become that was asked to be `ef` wide.
+fn wider(ef: usize) -> usize {
+    ef.saturating_add(ef / 4 * 3)
 }
 
 /// Puts a number into its place in a ring and publishes the bits of the median, once there is one to go by: 0 for one

@@ -161,7 +161,7 @@ fn images_written_beside_everything_are_whole() {
             scope.spawn(move || life.search(2));
             let (mut unlinked, mut free) = (0, 0);
             // Until an image was seen of an index with rows on their way in and slots on their way back.
-            for image in 0..24 {
+            for image in 0..100 {
                 if image >= 8 && unlinked > 0 && free > 0 {
                     break;
                 }
