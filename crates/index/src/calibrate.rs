@@ -16,7 +16,7 @@ use crate::{
     mix::{STEP, mix},
     params::{Mode, Neighbor, RecallTarget, SearchParams, Stats},
     plan::{default_ef, plan, walking},
-    scan::{Allowed, scan},
+    scan::scan,
     space::{Points, Space},
     sync::epoch,
     topk::TopK,
@@ -302,10 +302,7 @@ impl<S: Points> Hnsw<S> {
         let mut top = TopK::default();
         top.reset(KS[KS.len() - 1]);
         let (all, mut stats) = (0..allow.len() as u32, Stats::default());
-        let allowed = Allowed {
-            allow,
-            removed: &self.removed,
-        };
+        let allowed = self.allowed(allow);
         // Nothing cancels it.
         let _ = scan(rows, &exact, all, allowed, &|| false, &mut top, &mut stats);
         top.sorted().iter().map(|&key| distance_of(key)).collect()

@@ -23,7 +23,7 @@ use crate::{
     image::{Image, ImageError, Saver, Tag},
     plane::{Plane, Wide},
     rotation::Rotation,
-    store::Store,
+    store::{Store, length},
     sync::AtomicBool,
     training::{EARLY, Moments},
     vacuum::{deferred, is_set},
@@ -59,10 +59,6 @@ pub(crate) struct Writing<C: Code> {
 struct Scratch {
     row: Vec<f64>,
     wide: Wide,
-}
-
-fn length(row: &[f64]) -> f64 {
-    row.iter().map(|x| x * x).sum::<f64>().sqrt()
 }
 
 impl<C: Code> Planes<C> {

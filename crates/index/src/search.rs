@@ -128,14 +128,19 @@ impl<S: Points> Hnsw<S> {
             let Context { exact, top, .. } = context;
             self.points.rows().prepare(query, exact);
             top.reset(k);
-            let allowed = Allowed {
-                allow,
-                removed: &self.removed,
-            };
+            let allowed = self.allowed(allow);
             scan(self.points.rows(), exact, range, allowed, cancel, top, &mut stats)?;
             context.emit(out);
             Ok(stats)
         })
+    }
+
+    /// Of these slots, those that were not removed.
+    pub(crate) fn allowed<'a>(&'a self, allow: &'a Bitset) -> Allowed<'a> {
+        Allowed {
+            allow,
+            removed: &self.removed,
+        }
     }
 
     /// What is searched, as it is now.

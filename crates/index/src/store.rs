@@ -40,6 +40,11 @@ const LINES_MAX: usize = 12;
 /// Memory of the rows that a scan takes together.
 const TILE_BYTES: usize = 16 << 10;
 
+/// Length of a row.
+pub(crate) fn length(row: &[f64]) -> f64 {
+    row.iter().map(|x| x * x).sum::<f64>().sqrt()
+}
+
 impl Store {
     /// Slots appended.
     pub(crate) fn len(&self) -> u32 {
@@ -86,7 +91,7 @@ impl Store {
         if self.metric == Metric::Cosine {
             wide.clear();
             self.values(slot, wide);
-            let norm = wide.iter().map(|x| x * x).sum::<f64>().sqrt();
+            let norm = length(wide);
             let scale = if norm > 0.0 { (1.0 / norm) as f32 } else { 0.0 };
             // SAFETY: as above; a scale is one aligned f32.
             unsafe { self.scales.row(slot).cast::<f32>().write(scale) };
