@@ -66,7 +66,8 @@ impl<S: Points> Hnsw<S> {
         // Slots met from here on are not written again before this is unpinned.
         let _pin = epoch::pin();
         self.contexts.with(|context| {
-            self.waiting.allowed(scope.linked, allow, &mut context.waiting);
+            self.waiting
+                .allowed(scope.linked, scope.allowed(), &mut context.waiting);
             // Taken out, so that the rest of the context can be written to meanwhile.
             let mut exact = std::mem::take(&mut context.exact);
             let mut coarse = std::mem::take(&mut context.query);

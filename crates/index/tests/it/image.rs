@@ -191,8 +191,7 @@ fn rows_come_and_go_across_images() {
             (table.measure(&queries), twin.measure(&queries));
         assert!(recall >= twin_recall - 0.01, "{recall}, twin {twin_recall}");
         assert!(
-            // What both have learnt of usual distances is not from the same points.
-            distances <= 1.05 * twin_distances,
+            distances <= 1.02 * twin_distances,
             "{distances}, twin {twin_distances}"
         );
         // And it grows beyond what was mapped.
