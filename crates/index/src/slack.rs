@@ -143,7 +143,9 @@ impl Slack {
             if len > SAMPLES {
                 return None;
             }
-            *ring = (0..len).map(|_| word().map(f32::from_bits)).collect::<Option<_>>()?;
+            *ring = (0..len)
+                .map(|_| word().map(f32::from_bits))
+                .collect::<Option<_>>()?;
         }
         let slack = Self::default();
         publish(&samples.near, &slack.near);
@@ -333,7 +335,11 @@ mod tests {
             read.searching(Metric::L2, 8, 64, 1024),
             slack.searching(Metric::L2, 8, 64, 1024)
         );
-        for wrong in [&bytes[4..], &bytes[..bytes.len() - 1], &[bytes.as_slice(), &[0]].concat()] {
+        for wrong in [
+            &bytes[4..],
+            &bytes[..bytes.len() - 1],
+            &[bytes.as_slice(), &[0]].concat(),
+        ] {
             assert!(Slack::from_bytes(wrong).is_none());
         }
         let mut long = bytes.clone();

@@ -239,7 +239,8 @@ impl<S: Points> Hnsw<S> {
         if !reach.is_over() {
             return Step::Reach(reach);
         }
-        pass.lost.extend(reach.missed().filter(|&slot| self.is_live(slot)));
+        pass.lost
+            .extend(reach.missed().filter(|&slot| self.is_live(slot)));
         pass.lost.sort_unstable();
         pass.lost.dedup();
         Step::Relink
