@@ -119,7 +119,7 @@ impl Replica {
             seed: options.seed,
             ..layout.index_params()
         };
-        let index = Arc::new(VectorIndex::new(params));
+        let index = Arc::new(VectorIndex::with_quantization(params, layout.quantization()));
         let ids = Arc::new(IdMap::new(layout.schema().id_kind()));
         let live = Arc::new(Bitset::new(0));
         let view = View {
