@@ -9,6 +9,7 @@ pub mod lsn;
 pub mod node;
 pub mod partition;
 pub mod quantization;
+pub mod recall;
 pub mod schema;
 
 pub use error::{Error, ErrorCode, Result};
