@@ -11,6 +11,7 @@ mod doors;
 mod garbage;
 mod identity;
 mod latch;
+mod quantization;
 mod restart;
 mod shared;
 mod slaughter;
