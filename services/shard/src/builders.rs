@@ -151,8 +151,49 @@ mod tests {
     use crate::apply::{Applier, Op};
     use crate::partition::Key;
     use crate::state::tests::{schema, upsert_body};
-    use longbow_storage::{Options, Replica, WriteKind};
+    use longbow_storage::{Options, Projection, Query, Replica, WriteKind};
     use longbow_types::DatasetId;
+
+    #[test]
+    fn recall_is_measured_where_it_is_wanted() {
+        // So many that the graph is walked.
+        const ROWS: u64 = 12_000;
+        let key = Key {
+            dataset: DatasetId(3),
+            ordinal: 0,
+        };
+        let replica = Replica::new(schema(), &Options::default(), 3);
+        let partition = Arc::new(Partition::new(key, "d".into(), replica.reader().clone()));
+        let op = Op {
+            index: 4,
+            kind: WriteKind::Upsert,
+            body: Some(upsert_body(&(0..ROWS).collect::<Vec<_>>())),
+            rows: ROWS as u32,
+        };
+        Applier::new(replica, Arc::clone(&partition)).apply(&[op]);
+        let finish = || while work(&partition) > 0 {};
+        let recall = || {
+            let view = partition.reader.view();
+            let projection = Projection::new(view.layout(), &[], false).unwrap();
+            let query = Query {
+                vector: &[500.25, 0.0],
+                k: 10,
+                ef: 0,
+                recall_target: Some(0.9),
+                full_precision: false,
+                exact: false,
+                predicate: None,
+                projection: &projection,
+            };
+            view.search(&query, &|| false).unwrap().stats.recall
+        };
+        finish();
+        assert_eq!((partition.reader.unlinked(), recall()), (0, None));
+        assert!(partition.want_recall());
+        assert!(!partition.want_recall(), "only the first one wakes anybody");
+        finish();
+        assert!(recall().is_some_and(|recall| recall >= 0.9));
+    }
 
     #[test]
     fn a_thread_that_sleeps_holds_no_dataset() {

@@ -158,6 +158,7 @@ fn slice(body: &Bytes, range: &PartitionRange) -> Option<Bytes> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use longbow_types::Quantization;
     use longbow_wire::internal::{
         CreateDatasetCommand, DropDatasetCommand, OpenProducerCommand, RegisterShardCommand, ReplicaSet,
     };
@@ -182,7 +183,9 @@ mod tests {
 
     /// A dataset of three partitions, of which this node holds 0 and 2.
     fn create(name: &str) -> EntryHeader {
-        let schema = schema::to_proto(&crate::state::tests::schema());
+        // Not the default, so that a choice that is lost on the way is missed.
+        let schema = crate::state::tests::schema().with_quantization(Quantization::Bit1);
+        let schema = schema::to_proto(&schema);
         let set = |nodes: &[&str]| ReplicaSet {
             node_ids: nodes.iter().map(|&node| node.into()).collect(),
         };
@@ -240,6 +243,7 @@ mod tests {
             };
             assert_eq!((place.dataset, place.name.as_str()), (DatasetId(4), "d"));
             assert_eq!(place.partitions, [0, 2]);
+            assert_eq!(place.schema.vector().quantization, Quantization::Bit1);
             log
         }
     }
