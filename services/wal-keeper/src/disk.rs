@@ -212,6 +212,9 @@ impl Meters {
 }
 
 fn encode(batch: &mut Batch, job: &Persist) -> Result<(), Error> {
+    if let Some(at) = job.snapshot {
+        batch.start(GROUP, at.term, at.index);
+    }
     for entry in &job.entries {
         let kind = match entry.entry_type() {
             RaftEntryType::Unspecified => EntryKind::Normal,

@@ -269,4 +269,18 @@ impl KeeperService for Service {
     ) -> Result<Response<ResetKeeperLatchResponse>, Status> {
         Err(Status::unimplemented("shards do not ask for this"))
     }
+
+    async fn change_keepers(
+        &self,
+        _: Request<longbow_wire::internal::ChangeKeepersRequest>,
+    ) -> Result<Response<longbow_wire::internal::ChangeKeepersResponse>, Status> {
+        Err(Status::unimplemented("shards do not ask for this"))
+    }
+
+    async fn install_snapshot(
+        &self,
+        _: Request<tonic::Streaming<longbow_wire::internal::InstallSnapshotRequest>>,
+    ) -> Result<Response<longbow_wire::internal::InstallSnapshotResponse>, Status> {
+        Err(Status::unimplemented("shards do not ask for this"))
+    }
 }

@@ -50,6 +50,8 @@ pub async fn until<T, Fut: Future<Output = Option<T>>>(what: &str, mut probe: im
 pub struct Keepers {
     dir: tempfile::TempDir,
     count: usize,
+    /// So many of them form the group; the others may be added.
+    initial: usize,
     pub running: Vec<Option<Running>>,
     /// Gossip of everybody who ever ran: where newcomers look.
     seeds: Mutex<Vec<SocketAddr>>,
@@ -62,9 +64,18 @@ impl Keepers {
         Self {
             dir: tempfile::tempdir().unwrap(),
             count,
+            initial: count,
             running: (0..count).map(|_| None).collect(),
             seeds: Mutex::default(),
             disks: vec![None; count],
+        }
+    }
+
+    /// Keepers of which only the first few form the group.
+    pub fn formed_by(count: usize, initial: usize) -> Self {
+        Self {
+            initial,
+            ..Self::new(count)
         }
     }
 
@@ -84,7 +95,7 @@ impl Keepers {
 
     pub fn config(&self, at: usize) -> Config {
         let mut settings = Loader::new("test", "", &[COMMON, SETTINGS]).defaults();
-        let voters: Vec<String> = (0..self.count).map(|at| format!("k{at}")).collect();
+        let voters: Vec<String> = (0..self.initial).map(|at| format!("k{at}")).collect();
         settings
             .set("cluster.id", "test")
             .set("cluster.secret", SECRET)
@@ -136,6 +147,19 @@ impl Keepers {
     pub async fn kill(&mut self, at: usize) {
         let keeper = self.running[at].take().expect("it runs");
         keeper.kill().await;
+    }
+
+    /// Takes away what a keeper has, as a new disk would. `node.json` stays: of two lives that begin in the same second
+    /// without it, gossip cannot tell which is the later.
+    pub fn wipe(&self, at: usize) {
+        for entry in std::fs::read_dir(self.data_path(at)).unwrap() {
+            let path = entry.unwrap().path();
+            match path.is_dir() {
+                true => std::fs::remove_dir_all(path).unwrap(),
+                false if path.ends_with("node.json") => {}
+                false => std::fs::remove_file(path).unwrap(),
+            }
+        }
     }
 
     pub fn addr(&self, at: usize) -> SocketAddr {

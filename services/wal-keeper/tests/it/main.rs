@@ -3,6 +3,7 @@
 // A test fails by panicking; clippy only knows functions marked as tests.
 #![allow(clippy::unwrap_used)]
 
+mod change;
 mod cluster;
 mod crash;
 mod doors;
