@@ -8,3 +8,4 @@ pub mod latch;
 pub mod membership;
 pub mod placement;
 pub mod raft_core;
+pub mod retention;

@@ -9,6 +9,7 @@ mod change;
 mod fatal;
 mod install;
 mod reads;
+mod retain;
 
 use std::{
     collections::BTreeMap,
@@ -40,6 +41,7 @@ use append::Pending;
 use change::PendingChange;
 use install::Installing;
 use reads::Reads;
+use retain::Retention;
 
 /// Ticks of one election timeout.
 const ELECTION_TICKS: usize = 10;
@@ -83,6 +85,7 @@ pub(crate) struct Engine {
     reads: Reads,
     /// When each member was heard of last.
     heard: BTreeMap<u64, Instant>,
+    retention: Retention,
     /// A change of the group that somebody waits for.
     change: Option<PendingChange>,
     /// A snapshot that is not part of this keeper's state yet.
@@ -95,6 +98,8 @@ pub(crate) struct Engine {
     uncheckpointed: u64,
     /// The term that this keeper leads.
     led_term: Option<u64>,
+    /// Since when.
+    led_since: Instant,
     /// What watchers see has changed.
     view_stale: bool,
     fatal: Option<Fatal>,
@@ -125,6 +130,7 @@ pub(crate) fn spawn(config: &Config, mut parts: Parts) -> Result<thread::JoinHan
     let core = RaftCore::new(&core_config, parts.restored.clone(), log, timeouts)?;
     // What a crash may have left of an installation is finished: the next checkpoint says so.
     let uncheckpointed = u64::from(std::mem::take(&mut parts.state.snapshot_term) > 0);
+    let parts_index = parts.state.index();
     let now = Instant::now();
     let tick = config.election_timeout / ELECTION_TICKS as u32;
     let mut engine = Engine {
@@ -136,6 +142,7 @@ pub(crate) fn spawn(config: &Config, mut parts: Parts) -> Result<thread::JoinHan
         parts,
         pending: BTreeMap::new(),
         reads: Reads::default(),
+        retention: Retention::new(config, parts_index),
         heard: BTreeMap::new(),
         change: None,
         installing: None,
@@ -145,6 +152,7 @@ pub(crate) fn spawn(config: &Config, mut parts: Parts) -> Result<thread::JoinHan
         last_checkpoint: now,
         uncheckpointed,
         led_term: None,
+        led_since: now,
         view_stale: true,
         fatal: None,
         stopping: None,
@@ -193,6 +201,9 @@ impl Engine {
         // One that was offered is not stored: at least its entries are to be offered again.
         self.uncheckpointed = self.uncheckpointed.max(u64::from(mail.checkpoint_missed));
         self.note_checkpoints(&mail);
+        if let Some(index) = mail.checkpointed {
+            self.retention.checkpointed = self.retention.checkpointed.max(index);
+        }
         if let Some(cause) = &mail.disk_failed {
             self.fail_flush(cause);
         }
@@ -246,6 +257,7 @@ impl Engine {
             self.core.unreachable(member);
         }
         for (member, arrived) in mail.snapshots_sent {
+            self.retention.sending.remove(&member);
             self.core.snapshot_sent(member, arrived);
         }
         for request in mail.requests {
@@ -254,9 +266,14 @@ impl Engine {
                 Request::ReadIndex(reply) => self.reads.ask(reply),
                 Request::Change(ask, reply) => self.change(&ask, reply),
                 Request::Install(install) => self.install(*install),
+                Request::Durable(shard, replicas, reply) => {
+                    self.note_durable(&shard, &replicas);
+                    let _ = reply.send(Ok(()));
+                }
             }
         }
         self.begin_reads();
+        self.retain(now);
     }
 
     /// A leader whose disk does not answer commits on the others' alone, and nothing at all once their copies are slow:
@@ -312,7 +329,7 @@ impl Engine {
             self.view_stale = true;
             let leads = self.core.is_leader().then(|| self.core.term());
             if self.led_term != leads {
-                self.led_term = leads;
+                (self.led_term, self.led_since) = (leads, Instant::now());
                 self.lose_leadership();
             }
         }

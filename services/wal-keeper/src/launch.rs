@@ -10,6 +10,7 @@ use std::{
 use longbow_cluster::raft_core::Restored;
 use longbow_node::{gossip::Gossip, http::Readiness, identity::Identity, rpc::Peers, shutdown::Shutdown};
 use longbow_types::{Error, ErrorCode, Result};
+use longbow_wal::Spares;
 use longbow_wire::internal::GetKeeperStatusResponse;
 use tokio::time::Instant;
 
@@ -171,6 +172,7 @@ impl Launch {
     /// Starts the threads.
     pub fn start(self) -> Result<Threads> {
         let found = self.found;
+        let spares = found.writer.spares();
         let queue = Arc::new(disk::DiskQueue::new(found.reader.clone()));
         let (checkpoints, states) = mpsc::sync_channel(1);
         let parts = engine::Parts {
@@ -207,7 +209,7 @@ impl Launch {
         Ok(Threads(vec![
             engine::spawn(&self.config, parts)?,
             disk::spawn(found.writer, queue, self.mailbox.clone()).map_err(failed)?,
-            spawn_checkpoints(found.checkpoints, states, self.mailbox).map_err(failed)?,
+            spawn_checkpoints(found.checkpoints, states, spares, self.mailbox).map_err(failed)?,
         ]))
     }
 }
@@ -216,6 +218,7 @@ impl Launch {
 fn spawn_checkpoints(
     mut checkpoints: Checkpoints,
     states: mpsc::Receiver<State>,
+    spares: Spares,
     mailbox: Arc<Mailbox>,
 ) -> std::io::Result<JoinHandle<Result<(), String>>> {
     let thread = thread::Builder::new().name("longbow-checkpoint".to_owned());
@@ -223,7 +226,13 @@ fn spawn_checkpoints(
         while let Ok(state) = states.recv() {
             match checkpoints.store(&state) {
                 Ok(Stored::Durable) => mailbox.checkpointed(state.index()),
-                Ok(Stored::Missed) => mailbox.checkpoint_missed(),
+                Ok(Stored::Missed) => {
+                    // On a full disk the log cannot be cut before a checkpoint fits: a spare segment is held for that.
+                    if let Err(error) = spares.release() {
+                        tracing::warn!(%error, "no spare segment could be given up for a checkpoint");
+                    }
+                    mailbox.checkpoint_missed();
+                }
                 Err(error) => {
                     // A sync that fails here says as much about the disk as one in the log.
                     mailbox.disk_failed(error.to_string());

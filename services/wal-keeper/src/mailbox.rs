@@ -8,7 +8,9 @@ use std::{
 use bytes::Bytes;
 use longbow_cluster::keepers::Ask;
 use longbow_types::{Error, ErrorCode, NodeId, Result};
-use longbow_wire::internal::{AppendResponse, ChangeKeepersResponse, EntryHeader, RaftMessage};
+use longbow_wire::internal::{
+    AppendResponse, ChangeKeepersResponse, DurableReplica, EntryHeader, RaftMessage,
+};
 use parking_lot::{Condvar, Mutex};
 use tokio::sync::oneshot;
 
@@ -56,6 +58,8 @@ pub(crate) enum Request {
     ReadIndex(oneshot::Sender<Result<u64, Refusal>>),
     Change(Ask, oneshot::Sender<Result<ChangeKeepersResponse, Refusal>>),
     Install(Box<Install>),
+    /// What a shard has made durable.
+    Durable(NodeId, Vec<DurableReplica>, oneshot::Sender<Result<(), Refusal>>),
 }
 
 /// A snapshot that came whole and was checked.
@@ -76,6 +80,7 @@ impl Request {
             Self::Append(append) => drop(append.reply.send(Err(refusal))),
             Self::ReadIndex(reply) => drop(reply.send(Err(refusal))),
             Self::Change(_, reply) => drop(reply.send(Err(refusal))),
+            Self::Durable(_, _, reply) => drop(reply.send(Err(refusal))),
             Self::Install(install) => drop(install.reply.send(Err(refusal))),
         }
     }
@@ -176,7 +181,7 @@ impl Mailbox {
     pub fn request(&self, request: Request) -> Result<()> {
         let bytes = match &request {
             Request::Append(append) => append.encoded.len() + append.body.len(),
-            Request::ReadIndex(_) | Request::Change(..) | Request::Install(_) => 0,
+            Request::ReadIndex(_) | Request::Change(..) | Request::Install(_) | Request::Durable(..) => 0,
         };
         let mut held = self.mail.lock();
         if let Some(why) = &held.closed {

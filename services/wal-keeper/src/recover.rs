@@ -235,3 +235,75 @@ impl LogReader for DurableLog {
         Ok(entries.into_iter().map(entry).collect())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use longbow_cluster::keepers::Keepers;
+    use longbow_wal::sim::SimDisk;
+    use longbow_wire::internal::EntryHeader;
+
+    use super::*;
+
+    /// A state of nine entries, the last of term 3.
+    fn snapshot() -> State {
+        let mut state = State::first(Keepers::formed(&["k1".parse().unwrap()]));
+        for index in 1..=9 {
+            state.catalogue.apply(index, &EntryHeader::default());
+        }
+        state.snapshot_term = 3;
+        state
+    }
+
+    fn log(disk: &SimDisk, terms: &[u64]) -> Log {
+        let mut log = Log::create(Arc::new(disk.clone()), Options::default(), 7).unwrap();
+        for (index, term) in (1..).zip(terms) {
+            let writer = &mut log.writer;
+            writer
+                .entry(GROUP, EntryKind::Normal, *term, index, b"x")
+                .unwrap();
+        }
+        log.writer.flush().unwrap();
+        log
+    }
+
+    /// First and last index after the start that finishes, and after one more that power was cut before.
+    fn finished(terms: &[u64]) -> (u64, u64) {
+        let disk = SimDisk::new();
+        let mut log = log(&disk, terms);
+        finish_snapshot(&mut log, &snapshot()).unwrap();
+        let found = (log.reader.first_index(GROUP), log.reader.last_index(GROUP));
+        let disk = disk.crash(&mut || false);
+        let mut again = Log::open(Arc::new(disk.clone()), Options::default()).unwrap();
+        let durable = (again.reader.first_index(GROUP), again.reader.last_index(GROUP));
+        assert_eq!(durable, found);
+        let before = disk.counters();
+        finish_snapshot(&mut again, &snapshot()).unwrap();
+        assert_eq!(disk.counters(), before, "there is nothing left to do");
+        found
+    }
+
+    #[test]
+    fn an_installation_that_a_crash_cut_short_is_finished() {
+        assert_eq!(finished(&[1, 1, 1]), (10, 9), "a log that ends before");
+        assert_eq!(finished(&[]), (10, 9));
+        assert_eq!(
+            finished(&[1, 1, 1, 2, 2, 2, 2, 2, 2, 2]),
+            (10, 9),
+            "another history"
+        );
+        // What follows on the snapshot's last entry was acknowledged, perhaps.
+        assert_eq!(finished(&[1, 1, 1, 2, 2, 2, 2, 2, 3, 3]), (1, 10));
+    }
+
+    #[test]
+    fn an_ordinary_checkpoint_changes_no_log() {
+        let disk = SimDisk::new();
+        let mut log = log(&disk, &[1]);
+        let state = State {
+            snapshot_term: 0,
+            ..snapshot()
+        };
+        finish_snapshot(&mut log, &state).unwrap();
+        assert_eq!(log.reader.last_index(GROUP), 1);
+    }
+}

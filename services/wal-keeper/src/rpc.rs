@@ -2,6 +2,7 @@
 
 mod append;
 mod change;
+mod durable;
 mod install;
 mod raft;
 mod read_index;
@@ -19,8 +20,9 @@ use longbow_wire::{
     internal::{
         AppendRequest, AppendResponse, ChangeKeepersRequest, ChangeKeepersResponse, GetKeeperStatusRequest,
         GetKeeperStatusResponse, InstallSnapshotRequest, InstallSnapshotResponse, RaftRequest, RaftResponse,
-        ReadIndexRequest, ReadIndexResponse, ResetKeeperLatchRequest, ResetKeeperLatchResponse, TailRequest,
-        TailResponse, WatchCatalogueRequest, WatchCatalogueResponse,
+        ReadIndexRequest, ReadIndexResponse, ReportDurableRequest, ReportDurableResponse,
+        ResetKeeperLatchRequest, ResetKeeperLatchResponse, TailRequest, TailResponse, WatchCatalogueRequest,
+        WatchCatalogueResponse,
         keeper_service_server::{KeeperService, KeeperServiceServer},
     },
 };
@@ -170,6 +172,13 @@ impl KeeperService for Keeper {
         request: Request<ChangeKeepersRequest>,
     ) -> Result<Response<ChangeKeepersResponse>, Status> {
         change::change(&self.0, &request).await.map(Response::new)
+    }
+
+    async fn report_durable(
+        &self,
+        request: Request<ReportDurableRequest>,
+    ) -> Result<Response<ReportDurableResponse>, Status> {
+        durable::report(&self.0, request).await.map(Response::new)
     }
 
     async fn install_snapshot(

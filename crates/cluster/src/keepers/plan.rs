@@ -47,6 +47,8 @@ pub struct Situation<'a> {
     pub last_index: u64,
     /// Whether a change is under way.
     pub is_changing: bool,
+    /// What stands before this entry is needed by nobody: it is durable elsewhere.
+    pub needed_from: u64,
     /// By raft id, the leader included.
     pub progress: &'a BTreeMap<u64, Progress>,
 }
@@ -186,7 +188,7 @@ fn check_quorum(now: &Situation<'_>, voters: &[u64]) -> Result<()> {
 /// Refuses to remove the only keeper that is known to hold the oldest entries: shards may need them still.
 fn check_copies(now: &Situation<'_>, member: u64, ask: &Ask) -> Result<()> {
     let first_of = |id: &u64| now.progress.get(id).and_then(|progress| progress.first_index);
-    let Some(first) = first_of(&member) else {
+    let Some(first) = first_of(&member).map(|first| first.max(now.needed_from)) else {
         return Ok(());
     };
     let others = || now.keepers.members().filter(|other| other.raft_id != member);

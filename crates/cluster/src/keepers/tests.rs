@@ -50,6 +50,7 @@ fn decide(keepers: &Keepers, progress: &BTreeMap<u64, Progress>, ask: &Ask) -> R
         me: 1,
         last_index: 5_000,
         is_changing: false,
+        needed_from: 3_000,
         progress,
     };
     plan(&now, ask)
@@ -222,16 +223,21 @@ fn the_only_copy_of_old_entries_is_not_given_up_without_saying_so() {
         ErrorCode::MembershipChanging,
         "k2 will tell"
     );
-    progress.get_mut(&2).unwrap().first_index = Some(9);
+    progress.get_mut(&2).unwrap().first_index = Some(3_001);
     assert_eq!(
         code(decide(&keepers, &progress, &remove)),
         ErrorCode::QuorumAtRisk
     );
     let forced = Ask {
         force: true,
-        ..remove
+        ..remove.clone()
     };
     assert!(decide(&keepers, &progress, &forced).is_ok());
+    progress.get_mut(&2).unwrap().first_index = Some(3_000);
+    assert!(
+        decide(&keepers, &progress, &remove).is_ok(),
+        "what it lacks is needed by nobody"
+    );
 }
 
 #[test]
@@ -243,6 +249,7 @@ fn one_change_at_a_time() {
         me: 1,
         last_index: 5_000,
         is_changing: true,
+        needed_from: 1,
         progress: &progress,
     };
     for change in [KeeperChange::Add, KeeperChange::Promote, KeeperChange::Remove] {

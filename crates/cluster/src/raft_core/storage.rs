@@ -175,6 +175,11 @@ impl<R: LogReader> Storage for CachedStorage<R> {
         if low < self.cache_first {
             let end = high.min(self.cache_first);
             entries = self.read(low..end, budget);
+            if entries.is_empty() && low < self.first_index()? {
+                // Cut between the look and the read: that is no damage.
+                self.read_error.borrow_mut().take();
+                return Err(StorageError::Compacted.into());
+            }
             next = low + entries.len() as u64;
             if next < end {
                 return Ok(entries);

@@ -116,6 +116,13 @@ impl KeeperService for Source {
         absent()
     }
 
+    async fn report_durable(
+        &self,
+        _: Request<longbow_wire::internal::ReportDurableRequest>,
+    ) -> Result<Response<longbow_wire::internal::ReportDurableResponse>, Status> {
+        absent()
+    }
+
     async fn install_snapshot(
         &self,
         _: Request<tonic::Streaming<longbow_wire::internal::InstallSnapshotRequest>>,

@@ -151,6 +151,13 @@ impl KeeperService for Keeper {
         Err(Status::unimplemented("not here"))
     }
 
+    async fn report_durable(
+        &self,
+        _: Request<longbow_wire::internal::ReportDurableRequest>,
+    ) -> Result<Response<longbow_wire::internal::ReportDurableResponse>, Status> {
+        Err(Status::unimplemented("not here"))
+    }
+
     async fn install_snapshot(
         &self,
         _: Request<tonic::Streaming<longbow_wire::internal::InstallSnapshotRequest>>,

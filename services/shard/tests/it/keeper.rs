@@ -277,6 +277,13 @@ impl KeeperService for Service {
         Err(Status::unimplemented("shards do not ask for this"))
     }
 
+    async fn report_durable(
+        &self,
+        _: Request<longbow_wire::internal::ReportDurableRequest>,
+    ) -> Result<Response<longbow_wire::internal::ReportDurableResponse>, Status> {
+        Err(Status::unimplemented("shards do not ask for this"))
+    }
+
     async fn install_snapshot(
         &self,
         _: Request<tonic::Streaming<longbow_wire::internal::InstallSnapshotRequest>>,

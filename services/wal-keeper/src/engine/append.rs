@@ -53,6 +53,11 @@ impl Engine {
             let _ = reply.send(Err(Refusal::certain(error)));
             return;
         }
+        if let Some(error) = self.no_room(&header) {
+            count("refused");
+            let _ = reply.send(Err(Refusal::certain(error)));
+            return;
+        }
         let encoded = match &mut header.command {
             Some(Command::CreateDataset(_)) if !self.core.leads_knowingly() => {
                 // Placement needs the newest catalogue; it is moments away.
@@ -87,6 +92,7 @@ impl Engine {
                 header.command,
                 Some(Command::RegisterShard(_) | Command::OpenProducer(_))
             );
+        self.retention.appended += (encoded.len() + body.len()) as u64;
         match self.core.propose(entry::join(&encoded, &body)) {
             Ok(proposed) => {
                 let pending = Pending {

@@ -48,6 +48,10 @@ impl Engine {
             let message = "the leader has not caught up with its log yet";
             return Err(Error::new(ErrorCode::NoLeader, message));
         }
+        if self.led_since.elapsed() < self.tick * SILENT_TICKS {
+            let message = "the leader has just begun to lead, and does not know yet who is there";
+            return Err(Error::new(ErrorCode::NoLeader, message));
+        }
         let me = self.parts.group.raft_id;
         // raft itself only looks back over a whole election timeout.
         let now = Instant::now();
@@ -77,6 +81,7 @@ impl Engine {
             me,
             last_index: self.core.last_index(),
             is_changing: self.core.is_changing(),
+            needed_from: self.retention.let_go,
             progress: &progress,
         };
         plan(&situation, ask)

@@ -39,6 +39,7 @@ impl Engine {
             // More was applied since raft wrote the message: it writes another.
             return self.core.snapshot_sent(message.to, false);
         }
+        self.retention.sending.insert(message.to, state.index());
         let mut state = state.clone();
         state.snapshot_term = wanted.map_or(0, |at| at.term);
         self.parts.transport.send_snapshot(message, state);

@@ -50,6 +50,8 @@ pub async fn until<T, Fut: Future<Output = Option<T>>>(what: &str, mut probe: im
 pub struct Keepers {
     dir: tempfile::TempDir,
     count: usize,
+    /// What is set otherwise than usual.
+    pub change_config: fn(&mut Config),
     /// So many of them form the group; the others may be added.
     initial: usize,
     pub running: Vec<Option<Running>>,
@@ -64,6 +66,7 @@ impl Keepers {
         Self {
             dir: tempfile::tempdir().unwrap(),
             count,
+            change_config: |_| {},
             initial: count,
             running: (0..count).map(|_| None).collect(),
             seeds: Mutex::default(),
@@ -111,6 +114,7 @@ impl Keepers {
             .set("keeper.election_timeout", "300ms")
             .set("keeper.segment_bytes", 256 << 10)
             .set("keeper.checkpoint_interval", "50ms")
+            .set("keeper.window_entries", 5)
             .set("keeper.fatal_grace", "1s");
         let seeds: Vec<String> = self
             .seeds
@@ -122,6 +126,7 @@ impl Keepers {
         settings.set("gossip.seeds", seeds.join(","));
         let mut config = Config::from_settings(&settings).unwrap();
         config.log_disk = self.disks[at].clone();
+        (self.change_config)(&mut config);
         config
     }
 

@@ -9,5 +9,6 @@ mod crash;
 mod doors;
 mod group;
 mod latch;
+mod retain;
 mod settings;
 mod tail;

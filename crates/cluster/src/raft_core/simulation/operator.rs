@@ -45,6 +45,7 @@ impl World {
                 me,
                 last_index: member.core.last_index(),
                 is_changing: member.core.is_changing(),
+                needed_from: 1,
                 progress: &progress,
             };
             let ask = Ask {
