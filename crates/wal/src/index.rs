@@ -142,6 +142,10 @@ impl GroupIndex {
     /// Forgets entries from `index` on.
     fn truncate(&mut self, index: u64) {
         self.is_cut |= !self.runs.is_empty() && self.last() >= index;
+        if !self.runs.is_empty() && self.before.is_some_and(|(before, _)| index <= before) {
+            // Also the one before the first is replaced.
+            self.before = None;
+        }
         let kept = self.runs.partition_point(|run| run.first < index);
         self.runs.truncate(kept);
         if let Some(run) = self.runs.last_mut()

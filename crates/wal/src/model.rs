@@ -123,27 +123,26 @@ impl Model {
     /// What a log holds. What was trimmed is taken over from `before`.
     fn of(log: &Log, before: &Model) -> Self {
         let (first, last) = (log.reader.first_index(0), log.reader.last_index(0));
-        let start = before.start;
-        let trimmed = (first.saturating_sub(start.0 + 1)) as usize;
-        if start.0 > 0 && trimmed == 0 && first == start.0 + 1 && last + 1 == first {
-            assert_eq!(
-                log.reader.term(0, start.0),
-                Some(start.1),
-                "the term before the first entry"
-            );
+        let hard_state = log.reader.hard_state(0);
+        if first > 1 && last + 1 == first {
+            // Trimming leaves the last entry: so this log begins behind a snapshot.
+            let term = log.reader.term(0, last).expect("the term before the first entry");
+            return Self {
+                start: (last, term),
+                entries: Vec::new(),
+                hard_state,
+            };
         }
+        // What the log lacks of the model is taken as trimmed.
+        let start = before.start;
+        let trimmed = first.saturating_sub(start.0 + 1) as usize;
         let mut entries = before.entries[..trimmed.min(before.entries.len())].to_vec();
         let read = log.reader.read(0, first..last + 1, usize::MAX).unwrap();
         entries.extend(read.into_iter().map(|e| (e.term, e.data.to_vec())));
         Self {
-            // The log says where it begins by its first index; what it lacks of the model is taken as trimmed.
-            start: if first > start.0 && trimmed <= before.entries.len() {
-                start
-            } else {
-                (first - 1, 0)
-            },
+            start: if first > start.0 { start } else { (first - 1, 0) },
             entries,
-            hard_state: log.reader.hard_state(0),
+            hard_state,
         }
     }
 }
