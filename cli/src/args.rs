@@ -84,6 +84,9 @@ pub enum Command {
     /// Let a cluster that refuses writes accept them again.
     #[command(subcommand)]
     Latch(commands::latch::LatchCommand),
+    /// Show and change who is in the wal-keepers' group.
+    #[command(subcommand)]
+    Keeper(commands::keeper::KeeperCommand),
     /// Look at the log of a keeper that is stopped; nothing is changed.
     #[command(subcommand)]
     Wal(commands::wal::WalCommand),
