@@ -65,7 +65,7 @@ pub use filter::{Column, Filter, all, any, col};
 pub use get::{Found, GetRows, Rows};
 pub use keeper::{KeeperInfo, KeeperRole};
 pub use longbow_types::{
-    Error, ErrorCode, IdKind, Metric, Result, Role, RowId, Schema, Token, VectorElement,
+    Error, ErrorCode, IdKind, Metric, Quantization, Result, Role, RowId, Schema, Token, VectorElement,
 };
 pub use options::{Options, RetryPolicy};
 pub use row::{IntoRowId, Row};
