@@ -12,6 +12,7 @@ mod garbage;
 mod identity;
 mod keepers;
 mod latch;
+mod quantization;
 mod restart;
 mod shared;
 mod slaughter;
