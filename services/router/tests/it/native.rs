@@ -57,7 +57,11 @@ async fn datasets_are_made_described_listed_and_dropped() {
         .dataset
         .unwrap();
     assert_eq!((described.partitions, described.replication_factor), (4, 2));
-    assert_eq!(described.schema, Some(schema()));
+    let mut chosen = schema();
+    let vector = chosen.columns[1].vector.as_mut().unwrap();
+    // Named where it was left to the server.
+    vector.set_quantization(v1::Quantization::Sq8);
+    assert_eq!(described.schema, Some(chosen));
     // Applied on one replica of each partition; the most advanced one is counted.
     assert_eq!(described.rows, Some(100));
     assert!(described.bytes.unwrap() >= 100 * 32);
