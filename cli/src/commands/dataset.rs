@@ -288,10 +288,11 @@ fn describe(info: &DatasetInfo) -> String {
             "id".to_owned()
         } else if position == info.schema.vector().position {
             let vector = info.schema.vector();
-            format!(
-                "vector, {} distance, {} codes",
-                vector.metric, vector.quantization
-            )
+            let codes = match vector.quantization {
+                Quantization::None => "no",
+                some => some.as_str(),
+            };
+            format!("vector, {} distance, {codes} codes", vector.metric)
         } else {
             String::new()
         };
@@ -439,6 +440,11 @@ mod tests {
         for part in ["float32[4]", "cosine", "sq8 codes", "5 000", "pos"] {
             assert!(text.contains(part), "{part} in {text}");
         }
+        let plain = DatasetInfo {
+            schema: info.schema.clone().with_quantization(Quantization::None),
+            ..info.clone()
+        };
+        assert!(describe(&plain).contains("no codes"));
         let counted = list(std::slice::from_ref(&info), true);
         for part in ["words", "sq8", "rows", "5 000", "unknown"] {
             assert!(counted.contains(part), "{part} in {counted}");
