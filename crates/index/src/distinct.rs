@@ -4,10 +4,13 @@
 //! that has no way on. So when a node is linked, few of many equal points are looked at.
 
 use crate::{
+    error::Cancelled,
     key::{Key, slot_of},
     queue::{Beam, Sorted},
     slack::Stop,
+    space::Space,
     store::Store,
+    traverse::Walk,
 };
 
 /// Equal points in the beam.
@@ -19,6 +22,36 @@ const CROWDED: usize = 4;
 pub(crate) fn is_crowded(keys: &[Key]) -> bool {
     let equal = keys.windows(2).filter(|pair| pair[0] >> 32 == pair[1] >> 32);
     equal.count() * CROWDED > keys.len()
+}
+
+/// Looks past the equal points that a beam of `slots` slots was full of, in `found`: with few of each, and where that
+/// met nearer ones, on from everything met.
+pub(crate) fn past_crowd<P: Space>(
+    walk: &mut Walk<'_, P>,
+    start: Key,
+    stop: &Stop,
+    slots: u32,
+    mut distinct: Distinct<'_>,
+    met: &mut Vec<Key>,
+    found: &mut Vec<Key>,
+) -> Result<(), Cancelled> {
+    std::mem::swap(met, found);
+    walk.begin(slots, &mut distinct, stop, &mut [start]);
+    walk.beam(0, &mut distinct, stop)?;
+    distinct.drain(found);
+    let wanted = met[..stop.rank.min(met.len())].last().copied();
+    let is_new = |key: &Key| met.binary_search(key).is_err();
+    if !found.iter().take_while(|&&key| Some(key) < wanted).any(is_new) {
+        std::mem::swap(met, found);
+        return Ok(());
+    }
+    found.append(met);
+    found.sort_unstable();
+    found.dedup();
+    walk.begin(slots, distinct.beam, stop, found);
+    walk.beam(0, distinct.beam, stop)?;
+    distinct.beam.drain(found);
+    Ok(())
 }
 
 /// A sorted beam that takes few of many equal points.

@@ -6,7 +6,7 @@ use longbow_kernels::Bitset;
 
 use crate::{
     context::Context,
-    distinct::{Distinct, is_crowded},
+    distinct::{Distinct, is_crowded, past_crowd},
     error::Cancelled,
     graph::Entry,
     hnsw::Hnsw,
@@ -413,36 +413,6 @@ fn run<P: Space, B: Beam>(
             beam.drain(found);
         }
     }
-    Ok(())
-}
-
-/// Looks past the equal points that a beam of `slots` slots was full of, in `found`: with few of each, and where that
-/// met nearer ones, on from everything met.
-fn past_crowd<P: Space>(
-    walk: &mut Walk<'_, P>,
-    start: Key,
-    stop: &Stop,
-    slots: u32,
-    mut distinct: Distinct<'_>,
-    met: &mut Vec<Key>,
-    found: &mut Vec<Key>,
-) -> Result<(), Cancelled> {
-    std::mem::swap(met, found);
-    walk.begin(slots, &mut distinct, stop, &mut [start]);
-    walk.beam(0, &mut distinct, stop)?;
-    distinct.drain(found);
-    let wanted = met[..stop.rank.min(met.len())].last().copied();
-    let is_new = |key: &Key| met.binary_search(key).is_err();
-    if !found.iter().take_while(|&&key| Some(key) < wanted).any(is_new) {
-        std::mem::swap(met, found);
-        return Ok(());
-    }
-    found.append(met);
-    found.sort_unstable();
-    found.dedup();
-    walk.begin(slots, distinct.beam, stop, found);
-    walk.beam(0, distinct.beam, stop)?;
-    distinct.beam.drain(found);
     Ok(())
 }
 
