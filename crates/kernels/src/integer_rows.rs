@@ -1,9 +1,10 @@
 //! One query against many rows of integers, shaped so that the compiler vectorises it for whatever target features it
 //! is given.
 //!
-//! Elements are widened to the query's type, whose sums round as those of float rows do.
+//! Elements are widened to the query's type, whose sums round as those of float rows do, and are done again as theirs
+//! are.
 
-use crate::{Number, Stored};
+use crate::{Number, Stored, lane_rows::Again, lanes};
 
 /// Sums that run side by side: two registers of 64-bit floats, one of 32-bit ones.
 const LANES: usize = 16;
@@ -28,7 +29,7 @@ reals!(f32 f64);
 /// # Safety
 /// As [`crate::RowFn`].
 #[inline(always)]
-unsafe fn sums<T: Stored<Query: Real>>(
+unsafe fn sums<T: Stored<Query: Real>, M: Again>(
     query: &[T::Query],
     rows: &[*const T],
     out: &mut [f32],
@@ -49,6 +50,9 @@ unsafe fn sums<T: Stored<Query: Real>>(
             *sum = term(q, x.to_query(), *sum);
         }
         *out = sums.iter().map(|sum| sum.wide()).sum::<f64>() as f32;
+        if !out.is_finite() {
+            *out = M::again(query, row) as f32;
+        }
     }
 }
 
@@ -60,7 +64,7 @@ unsafe fn sums<T: Stored<Query: Real>>(
 pub(crate) unsafe fn l2<T: Stored<Query: Real>>(query: &[T::Query], rows: &[*const T], out: &mut [f32]) {
     // SAFETY: passed on to the caller.
     unsafe {
-        sums(query, rows, out, |q, x, sum| {
+        sums::<T, lanes::L2>(query, rows, out, |q, x, sum| {
             let d = q - x;
             d.mul_add(d, sum)
         });
@@ -74,5 +78,5 @@ pub(crate) unsafe fn l2<T: Stored<Query: Real>>(query: &[T::Query], rows: &[*con
 #[inline(always)]
 pub(crate) unsafe fn dot<T: Stored<Query: Real>>(query: &[T::Query], rows: &[*const T], out: &mut [f32]) {
     // SAFETY: passed on to the caller.
-    unsafe { sums(query, rows, out, |q, x, sum| q.mul_add(x, sum)) };
+    unsafe { sums::<T, lanes::Dot>(query, rows, out, |q, x, sum| q.mul_add(x, sum)) };
 }

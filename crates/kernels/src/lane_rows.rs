@@ -1,27 +1,28 @@
 //! One query against many rows, over the registers of [`crate::lanes`].
 //!
 //! # Error
-//! As that of a pair, and one rounding to 32 bits. Sums of 32 bits that overflowed on the way are done again in 64
-//! bits; terms that underflow are lost, which a result of 32 bits does not show.
+//! See [`crate::Rows`]. Sums that overflowed on the way are done again in 64 bits, whatever the rows' type: queries may
+//! hold numbers that rows cannot. Terms that underflow are lost, which a result of 32 bits does not show.
 
 use crate::{
-    lanes::{GROUP, Lanes, Step},
+    Number,
+    lanes::{self, GROUP, Lanes, Step},
     wide,
 };
 
-/// A step whose sum can be done again in 64 bits.
-pub(crate) trait Again<L: Lanes>: Step<L> {
-    fn again(query: &[L::Q], row: &[L::T]) -> f64;
+/// A metric whose sum can be done again in 64 bits.
+pub(crate) trait Again {
+    fn again<Q: Number, T: Number>(query: &[Q], row: &[T]) -> f64;
 }
 
-impl<L: Lanes> Again<L> for crate::lanes::L2 {
-    fn again(query: &[L::Q], row: &[L::T]) -> f64 {
+impl Again for lanes::L2 {
+    fn again<Q: Number, T: Number>(query: &[Q], row: &[T]) -> f64 {
         wide::l2(query, row)
     }
 }
 
-impl<L: Lanes> Again<L> for crate::lanes::Dot {
-    fn again(query: &[L::Q], row: &[L::T]) -> f64 {
+impl Again for lanes::Dot {
+    fn again<Q: Number, T: Number>(query: &[Q], row: &[T]) -> f64 {
         wide::dot(query, row)
     }
 }
@@ -31,7 +32,7 @@ impl<L: Lanes> Again<L> for crate::lanes::Dot {
 /// # Safety
 /// As [`crate::RowFn`], and the target features of `L`.
 #[inline(always)]
-unsafe fn group_sums<L: Lanes, S: Again<L>, const R: usize>(
+unsafe fn group_sums<L: Lanes, S: Step<L> + Again, const R: usize>(
     query: &[L::Q],
     rows: &[*const L::T; R],
 ) -> [f32; GROUP] {
@@ -51,7 +52,7 @@ unsafe fn group_sums<L: Lanes, S: Again<L>, const R: usize>(
         }
         L::sums(sums)
     };
-    if !L::HOLDS && !sums.iter().all(|sum| sum.is_finite()) {
+    if !sums.iter().all(|sum| sum.is_finite()) {
         for (sum, &row) in sums.iter_mut().zip(rows).filter(|(sum, _)| !sum.is_finite()) {
             // SAFETY: the caller guarantees `len` readable elements at each row.
             let row = unsafe { std::slice::from_raw_parts(row, len) };
@@ -66,7 +67,11 @@ unsafe fn group_sums<L: Lanes, S: Again<L>, const R: usize>(
 /// # Safety
 /// As [`crate::RowFn`], and the target features of `L`.
 #[inline(always)]
-pub(crate) unsafe fn sums<L: Lanes, S: Again<L>>(query: &[L::Q], rows: &[*const L::T], out: &mut [f32]) {
+pub(crate) unsafe fn sums<L: Lanes, S: Step<L> + Again>(
+    query: &[L::Q],
+    rows: &[*const L::T],
+    out: &mut [f32],
+) {
     let (groups, rest) = rows.as_chunks::<GROUP>();
     let (out_groups, out_rest) = out.split_at_mut(rows.len() - rest.len());
     // SAFETY: passed on to the caller.

@@ -18,7 +18,8 @@ pub(crate) trait Lanes {
     type V: Copy;
     /// Numbers in a register.
     const N: usize;
-    /// Whether the register's numbers hold squares of any `T`, and sums of them, so that results need no check.
+    /// Whether the register's numbers hold products of any two `T`, and sums of them, as well as the twin's do, so that
+    /// nothing but infinities and NaNs in a result need be looked at. Of queries, which may be larger, it says nothing.
     const HOLDS: bool;
 
     unsafe fn zero() -> Self::V;
