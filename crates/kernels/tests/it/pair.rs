@@ -4,6 +4,7 @@ use std::any::TypeId;
 
 use longbow_kernels::{Number, Paired, Simd, bf16, f16, pair_at, scalar};
 use proptest::{prelude::*, strategy::ValueTree, test_runner::TestRunner};
+use rand::{Rng, SeedableRng, rngs::SmallRng};
 
 use crate::twin::{DOUBLE, SINGLE, agrees, all_finite};
 
@@ -180,5 +181,21 @@ fn cosine_of_a_zero_vector_is_one() {
         let kernels = pair_at::<f32>(simd).unwrap();
         assert_eq!((kernels.cosine)(&[0.0; 40], &[1.0; 40]), 1.0);
         assert_eq!((kernels.cosine)(&[], &[]), 1.0);
+    }
+}
+
+/// A product may round to more than either of two squares that just fit.
+#[test]
+fn cosine_of_vectors_whose_squares_just_fit_is_finite() {
+    let mut rng = SmallRng::seed_from_u64(6);
+    for _ in 0..100_000 {
+        let len = [2usize, 4, 8][rng.random_range(0..3)];
+        let near = (f32::MAX / len as f32).sqrt().to_bits();
+        let a: Vec<f32> = (0..len)
+            .map(|_| f32::from_bits(near - 8 + rng.random_range(0..16)))
+            .collect();
+        let mut b = a.clone();
+        b.rotate_left(1);
+        check(&a, &b, SINGLE);
     }
 }
