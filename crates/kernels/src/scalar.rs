@@ -1,4 +1,4 @@
-//! The scalar twins: the plain meaning of every kernel, in 64-bit floats.
+//! The scalar twins of pairs: the plain meaning of their kernels, in 64-bit floats.
 //!
 //! They are the oracle of the property tests and what runs where no vector unit is known.
 
