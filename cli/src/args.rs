@@ -16,10 +16,7 @@ Examples:
 
 Exit codes: 0 done, 1 failed, 2 the command line is wrong.";
 
-const ANN_EXAMPLES: &str = "\
-Examples:
-  longbow bench ann data/wordnet
-  longbow bench ann data/wordnet 16 200 32 64 128 --filters --json";
+const ANN_HELP: &str = include_str!("bench/ann-help.txt");
 
 /// Longbow: a distributed vector database.
 #[derive(Debug, Parser)]
@@ -87,6 +84,9 @@ pub enum Command {
     /// Let a cluster that refuses writes accept them again.
     #[command(subcommand)]
     Latch(commands::latch::LatchCommand),
+    /// Show and change who is in the wal-keepers' group.
+    #[command(subcommand)]
+    Keeper(commands::keeper::KeeperCommand),
     /// Look at the log of a keeper that is stopped; nothing is changed.
     #[command(subcommand)]
     Wal(commands::wal::WalCommand),
@@ -102,7 +102,7 @@ pub enum Command {
 #[derive(Debug, Subcommand)]
 pub enum BenchCommand {
     /// The vector index alone, on a data set with known answers.
-    #[command(after_help = ANN_EXAMPLES)]
+    #[command(after_long_help = ANN_HELP, after_help = "Example:\n  longbow bench ann data/wordnet 16 200 32 64 128\n\n`--help` describes data sets, output, and how other benchmarks run this.")]
     Ann(crate::bench::ann::AnnArgs),
 }
 

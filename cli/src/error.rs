@@ -75,6 +75,12 @@ fn hint(code: ErrorCode) -> Option<&'static str> {
         ErrorCode::NoLeader | ErrorCode::NotLeader => {
             "a majority of the wal-keepers must be up: `longbow status` shows who is missing; then try again"
         }
+        ErrorCode::KeeperNotFound => "`longbow keeper list` shows who is there",
+        ErrorCode::QuorumAtRisk => {
+            "`longbow keeper list` shows who is missing: bring those back, or add others first"
+        }
+        ErrorCode::LearnerBehind => "wait until `longbow keeper list` shows that it has caught up",
+        ErrorCode::LogFull => "`longbow keeper list` shows the size of the log; raise keeper.log_bytes_max",
         ErrorCode::NoReplica | ErrorCode::NotEnoughShards => {
             "`longbow status` shows which shards are missing"
         }

@@ -65,6 +65,7 @@ async fn run(command: Command, global: &Global) -> anyhow::Result<()> {
         Command::Search(args) => commands::search::run(&args, global).await,
         Command::Get(args) => commands::get::run(&args, global).await,
         Command::Delete(args) => commands::delete::run(&args, global).await,
+        Command::Keeper(command) => commands::keeper::run(&command, global).await,
         Command::Latch(command) => commands::latch::run(&command, global).await,
         Command::Bench(_) | Command::Role(_) | Command::Wal(_) => {
             unreachable!("main runs these without a runtime")

@@ -10,6 +10,7 @@ mod demo;
 mod doors;
 mod garbage;
 mod identity;
+mod keepers;
 mod latch;
 mod restart;
 mod shared;

@@ -1,8 +1,11 @@
 //! `longbow bench ann`: recall and speed of the vector index on a data set with known answers.
 
-use std::{path::PathBuf, time::Duration};
+use std::{
+    path::PathBuf,
+    time::{Duration, Instant},
+};
 
-use anyhow::{Result, ensure};
+use anyhow::{Context, Result, ensure};
 use clap::{Args, ValueEnum};
 use longbow_index::{Bitset, Element, Metric, Mode, Params, Quantization, VectorIndex};
 use longbow_kernels::Simd;
@@ -12,6 +15,7 @@ use super::{
     dataset::Dataset,
     measure::{batch, build, search},
     report::Report,
+    saved,
     shares::filters,
 };
 
@@ -39,6 +43,9 @@ pub struct AnnArgs {
     /// Also search with the data set's filters.
     #[arg(long)]
     pub filters: bool,
+    /// Beam widths to search with under filters; those of unfiltered searches if none is given.
+    #[arg(long, value_name = "EF", value_delimiter = ',')]
+    pub filter_ef: Vec<usize>,
     /// Also search with filters that match such a share of the rows at random.
     #[arg(long, value_name = "SHARE", value_delimiter = ',')]
     pub share: Vec<f64>,
@@ -57,7 +64,10 @@ pub struct AnnArgs {
     /// Seconds to search for with each ef, at least.
     #[arg(long, default_value_t = 0.4)]
     pub seconds: f64,
-    /// Number of this round: rounds after the first build once.
+    /// File to keep the index in: it is read from there instead of built, except in round 0, and written if it was built.
+    #[arg(long, value_name = "FILE")]
+    pub image: Option<PathBuf>,
+    /// Number of this round: rounds after the first build at most once, and without threads to compare.
     #[arg(long, env = "PEERS_ROUND", hide = true)]
     pub round: Option<u32>,
     /// Print JSON lines; also when a round is given.
@@ -128,29 +138,54 @@ pub fn run(args: AnnArgs) -> Result<()> {
         ef_construction: args.ef_construction,
         ..Params::new(element, Metric::Cosine, dataset.dimension)
     };
-    let builds = if args.round.unwrap_or(0) == 0 {
-        args.threads.len()
-    } else {
-        1
-    };
+    let first = obtain(&args, &dataset, (params, quantization), &report)?;
+    measure_all(&args, &dataset, &first.index, &report)?;
+    if let Some(path) = args.image.as_ref().filter(|_| first.is_new) {
+        saved::write(&first.index, path)?;
+    }
+    if args.churn > 0 {
+        let again = match &args.image {
+            Some(path) => saved::read(path, &params, quantization, rows)?,
+            None => build(&dataset, params, quantization, args.threads[0])?.index,
+        };
+        let how = (args.k, &args.ef[..]);
+        let threads = args.threads[0];
+        report.churn(&churn(&first.index, &again, &dataset, args.churn, threads, how)?);
+    }
+    Ok(())
+}
+
+/// The index that is searched.
+struct Obtained {
+    index: VectorIndex,
+    /// Built just now, not read from a file.
+    is_new: bool,
+}
+
+/// Reads the index, or builds it with every number of threads and keeps the first.
+fn obtain(
+    args: &AnnArgs,
+    dataset: &Dataset,
+    (params, quantization): (Params, Quantization),
+    report: &Report,
+) -> Result<Obtained> {
+    let rows = dataset.rows();
+    let kept = args.image.as_ref().filter(|_| args.round != Some(0));
+    if let Some(path) = kept.filter(|path| path.exists()) {
+        let start = Instant::now();
+        let index = saved::read(path, &params, quantization, rows)?;
+        report.load(start.elapsed().as_secs_f64());
+        return Ok(Obtained { index, is_new: false });
+    }
     let mut first = None;
-    for &threads in &args.threads[..builds] {
-        let built = build(&dataset, params, quantization, threads)?;
+    let later = args.round.unwrap_or(0) > 0;
+    for &threads in args.threads.iter().take(if later { 1 } else { usize::MAX }) {
+        let built = build(dataset, params, quantization, threads)?;
         report.build(threads, rows, built.seconds, built.rss_mb);
         first.get_or_insert(built.index);
     }
-    match first {
-        Some(index) => {
-            measure_all(&args, &dataset, &index, &report)?;
-            if args.churn > 0 {
-                let again = build(&dataset, params, quantization, args.threads[0])?;
-                let how = (args.k, &args.ef[..]);
-                report.churn(&churn(&index, &again.index, &dataset, args.churn, how)?);
-            }
-            Ok(())
-        }
-        None => Ok(()),
-    }
+    let index = first.context("--threads takes one number at least")?;
+    Ok(Obtained { index, is_new: true })
 }
 
 fn measure_all(args: &AnnArgs, dataset: &Dataset, index: &VectorIndex, report: &Report) -> Result<()> {
@@ -162,18 +197,21 @@ fn measure_all(args: &AnnArgs, dataset: &Dataset, index: &VectorIndex, report: &
         let how = (args.k, ef, mode);
         let timing = search(index, dataset, &everything, &dataset.truth, how, time)?;
         let batches = args.threads.iter().map(|&threads| {
-            (
-                format!("batch{threads}_qps"),
-                batch(index, dataset, &everything, how, threads),
-            )
+            let qps = batch(index, dataset, &everything, how, threads)?;
+            Ok((format!("batch{threads}_qps"), qps))
         });
-        let batches: Vec<_> = batches.collect();
+        let batches = batches.collect::<Result<Vec<_>>>()?;
         report.search(None, args.k, ef, &timing, &batches);
     }
-    let random = filters(index, dataset, args.k, &args.share)?;
+    let random = filters(dataset, args.k, &args.share);
+    let widths = if args.filter_ef.is_empty() {
+        &args.ef
+    } else {
+        &args.filter_ef
+    };
     let named = dataset.filters.iter().filter(|_| args.filters);
     for filter in named.chain(&random) {
-        for &ef in &args.ef {
+        for &ef in widths {
             let timing = search(
                 index,
                 dataset,

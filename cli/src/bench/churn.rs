@@ -6,7 +6,10 @@ use anyhow::{Result, ensure};
 use longbow_index::{Bitset, Mode, Neighbor, SearchParams, VectorIndex};
 use rand::{SeedableRng, rngs::SmallRng, seq::index::sample};
 
-use super::{dataset::Dataset, measure::element_bytes};
+use super::{
+    dataset::Dataset,
+    measure::{element_bytes, link},
+};
 
 /// One row in so many goes in a round.
 const SHARE: usize = 5;
@@ -56,16 +59,18 @@ impl Slots {
 }
 
 /// Churns `index`, which holds the rows in order, and compares it with `fresh`, which holds the same.
+/// `threads` link what was put back.
 pub(super) fn churn(
     fresh: &VectorIndex,
     index: &VectorIndex,
     dataset: &Dataset,
     rounds: u32,
+    threads: usize,
     (k, efs): (usize, &[usize]),
 ) -> Result<Churned> {
     let mut slots = Slots::new(dataset.rows());
     for round in 0..rounds {
-        replace(index, dataset, round, &mut slots)?;
+        replace(index, dataset, round, threads, &mut slots)?;
     }
     let left_alone = Slots::new(dataset.rows());
     let mut churned = Churned {
@@ -90,7 +95,13 @@ pub(super) fn churn(
 }
 
 /// Takes a fifth of the rows out, and puts them in again.
-fn replace(index: &VectorIndex, dataset: &Dataset, round: u32, slots: &mut Slots) -> Result<()> {
+fn replace(
+    index: &VectorIndex,
+    dataset: &Dataset,
+    round: u32,
+    threads: usize,
+    slots: &mut Slots,
+) -> Result<()> {
     let mut rng = SmallRng::seed_from_u64(u64::from(round));
     let rows = sample(&mut rng, dataset.rows(), dataset.rows() / SHARE);
     let mut bytes = Vec::new();
@@ -111,7 +122,7 @@ fn replace(index: &VectorIndex, dataset: &Dataset, round: u32, slots: &mut Slots
     for (row, &slot) in rows.iter().zip(&placed) {
         slots.put(row as u32, slot);
     }
-    while index.link(STEP) > 0 {}
+    link(index, threads);
     Ok(())
 }
 

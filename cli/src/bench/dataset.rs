@@ -64,6 +64,7 @@ impl Dataset {
             .chunks_exact(dimension)
             .map(<[f32]>::to_vec)
             .collect();
+        ensure!(!queries.is_empty(), "there are no queries");
         let archive = Archive::open(&folder.join(answers))?;
         let truth = Truth::read(&archive, "ids", queries.len())?;
         let mut filters = Vec::new();

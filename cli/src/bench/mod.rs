@@ -3,8 +3,10 @@
 pub mod ann;
 mod churn;
 mod dataset;
+mod exact;
 mod measure;
 mod npy;
 mod npz;
 mod report;
+mod saved;
 mod shares;

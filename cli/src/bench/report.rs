@@ -44,6 +44,11 @@ impl Report {
         });
     }
 
+    pub(super) fn load(&self, seconds: f64) {
+        let value = json!({"phase": "load", "seconds": round(seconds, 3)});
+        self.line(&value, || format!("read from its file in {seconds:.1} s"));
+    }
+
     pub(super) fn churn(&self, churned: &Churned) {
         let value = json!({"phase": "churn", "recall_lost": round(churned.recall_lost, 5),
             "qps_over_fresh": round(churned.qps_over_fresh, 4), "slots_per_row": round(churned.slots_per_row, 4)});

@@ -1,43 +1,28 @@
 //! Filters that match a random share of the rows, with their exact answers.
 
-use anyhow::Result;
-use longbow_index::{Bitset, Mode, SearchParams, VectorIndex};
+use longbow_index::Bitset;
 use rand::{Rng, SeedableRng, rngs::SmallRng};
 
-use super::dataset::{Dataset, Filter, Truth};
+use super::{
+    dataset::{Dataset, Filter, Truth},
+    exact,
+};
 
 /// A filter for each share, the same for the same share.
-pub(super) fn filters(
-    index: &VectorIndex,
-    dataset: &Dataset,
-    k: usize,
-    shares: &[f64],
-) -> Result<Vec<Filter>> {
+pub(super) fn filters(dataset: &Dataset, k: usize, shares: &[f64]) -> Vec<Filter> {
     let filter = |&share: &f64| {
         let mut rng = SmallRng::seed_from_u64(share.to_bits());
+        let rows = 0..dataset.rows() as u32;
+        let matching: Vec<u32> = rows.filter(|_| rng.random_bool(share)).collect();
         let mut allow = Bitset::new(dataset.rows());
-        for row in 0..dataset.rows() {
-            if rng.random_bool(share) {
-                allow.set(row);
-            }
+        for &row in &matching {
+            allow.set(row as usize);
         }
-        let truth = exact(index, dataset, k, &allow)?;
-        let name = format!("{share}");
-        Ok(Filter { name, allow, truth })
+        Filter {
+            name: format!("{share}"),
+            allow,
+            truth: Truth::from_answers(&exact::nearest(dataset, &matching, k)),
+        }
     };
     shares.iter().map(filter).collect()
-}
-
-fn exact(index: &VectorIndex, dataset: &Dataset, k: usize, allow: &Bitset) -> Result<Truth> {
-    let params = SearchParams {
-        k,
-        ef: 0,
-        mode: Mode::Exact,
-    };
-    let answer = |query: &Vec<f32>| {
-        let (found, _) = index.search(query, &params, allow, &|| false)?;
-        Ok(found.iter().map(|neighbor| neighbor.slot).collect())
-    };
-    let answers: Result<Vec<Vec<u32>>> = dataset.queries.iter().map(answer).collect();
-    Ok(Truth::from_answers(&answers?))
 }

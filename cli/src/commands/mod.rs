@@ -4,6 +4,7 @@
 pub mod dataset;
 pub mod delete;
 pub mod get;
+pub mod keeper;
 pub mod latch;
 pub mod search;
 pub mod status;

@@ -22,6 +22,7 @@ Examples:
   longbow search words --id 10734
   longbow search words --id 10734 -k 5 --columns lemmas,gloss --filter \"pos = 'noun' and word_count >= 2\"
   longbow search words --vector 0.1,0.2,0.3 --exact
+  longbow search words --id 10734 --recall-target 0.95
   longbow search words --vector @query.json --json | jq '.hits[].id'
 
 Filters: = (or ==) != (or <>) < <= > >=, in ('a', 'b'), is null, is not null, and, or, not, parentheses. Text stands
@@ -51,6 +52,12 @@ pub struct SearchArgs {
     /// Width of the graph search; 0: chosen from k.
     #[arg(long, default_value_t = 0)]
     pub ef: u32,
+    /// In place of --ef: the share of the nearest rows to find on average, above 0 and below 1.
+    #[arg(long, value_name = "SHARE", conflicts_with_all = ["ef", "exact"])]
+    pub recall_target: Option<f32>,
+    /// Walk the graph on the vectors themselves, whatever the dataset's quantization.
+    #[arg(long)]
+    pub full_precision: bool,
     /// Only rows for which this is true.
     #[arg(long, value_name = "EXPRESSION")]
     pub filter: Option<String>,
@@ -107,12 +114,30 @@ pub async fn run(args: &SearchArgs, global: &Global) -> anyhow::Result<()> {
     if args.exact {
         search = search.exact();
     }
+    if let Some(target) = args.recall_target {
+        search = search.recall_target(target);
+    }
+    if args.full_precision {
+        search = search.full_precision();
+    }
     let found = search
         .await
         .with_context(|| format!("searching {}", args.dataset))?;
     let output = Output { json: global.json };
     output.result(&as_json(&found), || as_text(&found))?;
+    if args.recall_target.is_some() {
+        output.note(&recall_note(found.expected_recall))?;
+    }
     Ok(())
+}
+
+/// What became of a recall target.
+fn recall_note(expected: Option<f32>) -> String {
+    match expected {
+        Some(1.0) => "every row was compared".to_owned(),
+        Some(recall) => format!("such searches find {:.1}% on average, at least", recall * 100.0),
+        None => "how much such searches find is not measured yet, so this was a wide one".to_owned(),
+    }
 }
 
 fn nothing_to_search() -> Error {
@@ -191,7 +216,12 @@ pub fn vector_cell(vector: Option<&[f32]>) -> String {
 
 fn as_json(found: &SearchResults) -> serde_json::Value {
     let hits: Vec<_> = found.hits.iter().map(hit_json).collect();
-    json!({ "hits": hits, "token": found.token.to_string(), "degraded": found.degraded })
+    json!({
+        "hits": hits,
+        "token": found.token.to_string(),
+        "degraded": found.degraded,
+        "expected_recall": found.expected_recall,
+    })
 }
 
 /// A hit as JSON.
@@ -228,6 +258,15 @@ mod tests {
         assert!(!parse(&[]));
         assert!(!parse(&["--id", "1", "--vector", "1"]));
         assert!(!parse(&["--id", "1", "--consistency", "sometimes"]));
+        assert!(parse(&[
+            "--id",
+            "1",
+            "--recall-target",
+            "0.9",
+            "--full-precision"
+        ]));
+        assert!(!parse(&["--id", "1", "--recall-target", "0.9", "--ef", "64"]));
+        assert!(!parse(&["--id", "1", "--recall-target", "0.9", "--exact"]));
     }
 
     #[test]
@@ -235,6 +274,18 @@ mod tests {
         let token: Token = "AQAAAAABAAAAAgEAAAAAAAA".parse().unwrap();
         assert_eq!(consistency(&token.to_string()), Ok(Consistency::AtLeast(token)));
         assert_eq!(consistency("strict"), Ok(Consistency::FreshStrict));
+    }
+
+    #[test]
+    fn what_became_of_a_recall_target_is_told() {
+        for (expected, part) in [
+            (Some(1.0), "every row"),
+            (Some(0.953), "95.3%"),
+            (None, "not measured"),
+        ] {
+            let note = recall_note(expected);
+            assert!(note.contains(part), "{part} in {note}");
+        }
     }
 
     #[test]
@@ -251,12 +302,14 @@ mod tests {
             hits: vec![hit],
             token: Token::default(),
             degraded: true,
+            expected_recall: Some(0.5),
         };
         let text = as_text(&found);
         for part in ["10734", "0.7500", "a dog is", "0.500, …", "may be behind"] {
             assert!(text.contains(part), "{part} in {text}");
         }
         let json = as_json(&found);
+        assert_eq!(json["expected_recall"], 0.5);
         assert_eq!(json["hits"][0]["columns"]["gloss"], "a dog\nis");
         assert_eq!(json["hits"][0]["vector"].as_array().unwrap().len(), 9);
     }

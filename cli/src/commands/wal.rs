@@ -288,6 +288,7 @@ fn kind_name(content: &Content) -> &'static str {
         Content::Entry { .. } => "membership-entry",
         Content::HardState(_) => "hard-state",
         Content::ConfState(_) => "membership",
+        Content::Start { .. } => "start",
         Content::Flush => "flush",
         Content::Close => "close",
     }
@@ -323,6 +324,10 @@ fn record_json(record: &RecordReport, with_data: bool) -> Json {
             out["vote"] = json!(state.vote);
             out["commit"] = json!(state.commit);
         }
+        Content::Start { term, index } => {
+            out["term"] = json!(term);
+            out["index"] = json!(index);
+        }
         Content::Flush | Content::Close => {}
     }
     out
@@ -355,6 +360,7 @@ fn record_text(record: &RecordReport, with_data: bool) -> String {
                 state.term, state.vote, state.commit
             ));
         }
+        Content::Start { term, index } => out.push_str(&format!(" behind term {term} index {index}")),
         Content::ConfState(data) => out.push_str(&format!(" {} bytes{}", data.len(), hex(data))),
         Content::Flush | Content::Close => {}
     }

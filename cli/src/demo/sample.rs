@@ -7,7 +7,7 @@ use arrow::{
     record_batch::RecordBatch,
 };
 use bytes::Bytes;
-use longbow_client::{Schema, Value};
+use longbow_client::{Quantization, Schema, Value};
 
 use crate::import::{fit, parquet};
 
@@ -46,6 +46,7 @@ impl Sample {
             vector_column: "vector",
             metric: None,
             element: None,
+            quantization: Quantization::default(),
         };
         let schema = fit::schema(&source.schema, source.list_length, &wishes)?;
         let mut sample = Self {

@@ -9,7 +9,7 @@ use arrow::{
     record_batch::RecordBatch,
 };
 use arrow_schema::{DataType, Field, Schema as ArrowSchema, TimeUnit};
-use longbow_client::{Error, ErrorCode, Metric, Schema, VectorElement};
+use longbow_client::{Error, ErrorCode, Metric, Quantization, Schema, VectorElement};
 use longbow_types::{
     limits::DIMENSION_MAX,
     schema::{is_scalar, utf8_item, vector_type},
@@ -29,6 +29,8 @@ pub struct Wishes<'a> {
     pub metric: Option<Metric>,
     /// Element type, if not the file's.
     pub element: Option<VectorElement>,
+    /// What the search graph is walked on.
+    pub quantization: Quantization,
 }
 
 /// The schema of a dataset that can hold a file. `list_length` is the length of its vectors, if the type does not say.
@@ -57,7 +59,7 @@ pub fn schema(file: &ArrowSchema, list_length: Option<usize>, wishes: &Wishes) -
         Some(metric) => metric,
         None => file_metric(file)?,
     };
-    Schema::new(fields, wishes.id_column, metric)
+    Ok(Schema::new(fields, wishes.id_column, metric)?.with_quantization(wishes.quantization))
 }
 
 fn required(file: &ArrowSchema, name: &str, what: &str, option: &'static str) -> Result<(), Error> {
@@ -267,6 +269,7 @@ mod tests {
         vector_column: "vector",
         metric: None,
         element: None,
+        quantization: Quantization::None,
     };
 
     fn vectors(rows: usize, length: usize) -> ArrayRef {
@@ -300,6 +303,7 @@ mod tests {
         };
         let schema = schema(file.schema_ref(), Some(3), &wishes).unwrap();
         assert_eq!(schema.vector().element, VectorElement::F16);
+        assert_eq!(schema.vector().quantization, Quantization::None);
         let rows = batch(&file, &schema).unwrap();
         assert_eq!(rows["pos"].as_string::<i32>().value(1), "noun");
         assert!(rows["gloss"].is_null(1));

@@ -20,7 +20,7 @@ use serde_json::json;
 use crate::{
     args::Global,
     commands::{
-        dataset::{ElementArg, MetricArg, Spread},
+        dataset::{ElementArg, MetricArg, QuantizationArg, Spread},
         delete::AckArg,
     },
     connect, error,
@@ -60,6 +60,9 @@ pub struct ImportArgs {
     /// How a new dataset keeps vector elements [default: as in the file].
     #[arg(long, value_enum)]
     pub element: Option<ElementArg>,
+    /// What the search graph of a new dataset is walked on; see `longbow dataset create --help`.
+    #[arg(long, value_enum, default_value_t = QuantizationArg::Sq8)]
+    pub quantization: QuantizationArg,
     /// Columns of the file to take, separated by commas [default: all].
     #[arg(long, value_delimiter = ',', value_name = "NAMES")]
     pub columns: Vec<String>,
@@ -214,6 +217,7 @@ async fn schema_of_dataset(
         vector_column: &args.vector_column,
         metric: args.metric.map(Into::into),
         element: args.element.map(Into::into),
+        quantization: args.quantization.into(),
     };
     let schema = fit::schema(&source.schema, source.list_length, &wishes)?;
     let made = dataset

@@ -70,6 +70,7 @@ pub fn schema(schema: &Schema) -> Json {
                 column["dimension"] = json!(vector.dimension);
                 column["metric"] = json!(vector.metric.as_str());
                 column["element"] = json!(vector.element.as_str());
+                column["quantization"] = json!(vector.quantization.as_str());
             }
             column
         });
@@ -116,6 +117,7 @@ mod tests {
             .unwrap();
         let out = schema(&made);
         assert_eq!(out["columns"][1]["metric"], "l2");
+        assert_eq!(out["columns"][1]["quantization"], "sq8");
         let kinds: Vec<_> = (0..4).map(|at| kind(&made, at)).collect();
         assert_eq!(kinds, ["uint64", "float16[3]", "list<utf8>", "timestamp_micros"]);
     }

@@ -12,6 +12,7 @@ use tonic::transport::Channel;
 use crate::{
     cluster::{ClusterStatus, LatchStatus},
     dataset::{DatasetHandle, DatasetInfo},
+    keeper::KeeperInfo,
     options::Options,
     pool::Pool,
     retry::Repeat,
@@ -133,6 +134,61 @@ impl Client {
             })
             .await?;
         Ok(LatchStatus::from_proto(answer.latch.unwrap_or_default()))
+    }
+
+    /// The wal-keepers: members by raft id, then those that wait to be added.
+    pub async fn list_keepers(&self) -> Result<Vec<KeeperInfo>> {
+        let request = v1::ListKeepersRequest {};
+        let answer = self
+            .pool
+            .call(Repeat::Read, &request, |channel, request| async move {
+                cluster(channel).list_keepers(request).await
+            })
+            .await?;
+        Ok(answer.keepers.into_iter().map(KeeperInfo::from_proto).collect())
+    }
+
+    /// Adds a running keeper with an empty disk to the group, as a learner without a vote.
+    pub async fn add_keeper(&self, node_id: &str) -> Result<KeeperInfo> {
+        let request = v1::AddKeeperRequest {
+            node_id: node_id.to_owned(),
+        };
+        let answer = self
+            .pool
+            .call(Repeat::OnlyIfNotSent, &request, |channel, request| async move {
+                cluster(channel).add_keeper(request).await
+            })
+            .await?;
+        Ok(KeeperInfo::from_proto(answer.keeper.unwrap_or_default()))
+    }
+
+    /// Gives a learner a vote. `force`: although it lags far behind.
+    pub async fn promote_keeper(&self, node_id: &str, force: bool) -> Result<KeeperInfo> {
+        let request = v1::PromoteKeeperRequest {
+            node_id: node_id.to_owned(),
+            force,
+        };
+        let answer = self
+            .pool
+            .call(Repeat::OnlyIfNotSent, &request, |channel, request| async move {
+                cluster(channel).promote_keeper(request).await
+            })
+            .await?;
+        Ok(KeeperInfo::from_proto(answer.keeper.unwrap_or_default()))
+    }
+
+    /// Takes a keeper out of the group, for good. `force`: although it alone holds entries so old.
+    pub async fn remove_keeper(&self, node_id: &str, force: bool) -> Result<()> {
+        let request = v1::RemoveKeeperRequest {
+            node_id: node_id.to_owned(),
+            force,
+        };
+        self.pool
+            .call(Repeat::OnlyIfNotSent, &request, |channel, request| async move {
+                cluster(channel).remove_keeper(request).await
+            })
+            .await
+            .map(drop)
     }
 
     pub(crate) fn pool(&self) -> &Pool {

@@ -48,6 +48,7 @@ mod cluster;
 mod dataset;
 mod filter;
 mod get;
+mod keeper;
 mod options;
 mod pool;
 mod retry;
@@ -62,8 +63,9 @@ pub use cluster::{ClusterStatus, LatchStatus, NodeInfo, NodeState, PartitionStat
 pub use dataset::{CreateDataset, Created, DatasetHandle, DatasetInfo};
 pub use filter::{Column, Filter, all, any, col};
 pub use get::{Found, GetRows, Rows};
+pub use keeper::{KeeperInfo, KeeperRole};
 pub use longbow_types::{
-    Error, ErrorCode, IdKind, Metric, Result, Role, RowId, Schema, Token, VectorElement,
+    Error, ErrorCode, IdKind, Metric, Quantization, Result, Role, RowId, Schema, Token, VectorElement,
 };
 pub use options::{Options, RetryPolicy};
 pub use row::{IntoRowId, Row};

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use arrow_schema::{DataType, Field, TimeUnit};
 use longbow_types::{
-    Error, ErrorCode, IdKind, Metric, Result, Schema, VectorElement,
+    Error, ErrorCode, IdKind, Metric, Quantization, Result, Schema, VectorElement,
     limits::DIMENSION_MAX,
     schema::{utf8_item, vector_type},
 };
@@ -28,6 +28,7 @@ pub struct SchemaBuilder {
     fields: Vec<Field>,
     id: Option<String>,
     metric: Option<Metric>,
+    quantization: Quantization,
     fault: Option<Error>,
 }
 
@@ -87,6 +88,13 @@ impl SchemaBuilder {
         self
     }
 
+    /// What the search graph is walked on; without it [`Quantization::Sq8`].
+    #[must_use]
+    pub fn quantization(mut self, quantization: Quantization) -> Self {
+        self.quantization = quantization;
+        self
+    }
+
     scalars! {
         /// Adds a column of booleans, which may be null.
         bool => DataType::Boolean;
@@ -132,7 +140,8 @@ impl SchemaBuilder {
             return Err(fault);
         }
         let id = self.id.unwrap_or_default();
-        Schema::new(self.fields, &id, self.metric.unwrap_or(Metric::Cosine))
+        let schema = Schema::new(self.fields, &id, self.metric.unwrap_or(Metric::Cosine))?;
+        Ok(schema.with_quantization(self.quantization))
     }
 }
 
@@ -151,6 +160,25 @@ mod tests {
             Metric::L2,
         );
         assert_eq!(too_wide.build().unwrap_err().field.as_deref(), Some("v"));
+    }
+
+    #[test]
+    fn the_quantization_is_the_one_chosen() {
+        let built = |chosen: Option<Quantization>| {
+            let builder =
+                SchemaBuilder::new()
+                    .id("id", IdKind::U64)
+                    .vector("v", 2, VectorElement::F16, Metric::Dot);
+            let builder = match chosen {
+                Some(quantization) => builder.quantization(quantization),
+                None => builder,
+            };
+            builder.build().unwrap().vector().quantization
+        };
+        assert_eq!(built(None), Quantization::Sq8);
+        for quantization in Quantization::ALL {
+            assert_eq!(built(Some(quantization)), quantization);
+        }
     }
 
     #[test]

@@ -101,6 +101,19 @@ impl Search {
         self
     }
 
+    /// In place of [`ef`](Self::ef): the share of the `k` nearest rows that such searches are to find on average, above 0
+    /// and below 1. [`SearchResults::expected_recall`] says what was measured; until it was, the search is a wide one.
+    pub fn recall_target(mut self, target: f32) -> Self {
+        self.request.recall_target = Some(target);
+        self
+    }
+
+    /// Walks the graph on the vectors themselves, whatever the column's [`Quantization`](crate::Quantization).
+    pub fn full_precision(mut self) -> Self {
+        self.request.force_full_precision = true;
+        self
+    }
+
     /// Only rows for which this is true.
     pub fn filter(mut self, filter: Filter) -> Self {
         self.request.filter = Some(filter.into_proto());
@@ -166,6 +179,7 @@ impl IntoFuture for Search {
                 hits: hits.collect::<Result<_>>()?,
                 token,
                 degraded: freshness.degraded,
+                expected_recall: answer.expected_recall,
             })
         })
     }
@@ -180,6 +194,10 @@ pub struct SearchResults {
     pub token: Token,
     /// Freshness was asked for but could not be proved.
     pub degraded: bool,
+    /// The share of the nearest rows that such searches find on average, at least; 1 where every row was compared, `None`
+    /// until the replicas asked have measured it, which they do after the first search with a
+    /// [recall target](Search::recall_target).
+    pub expected_recall: Option<f32>,
 }
 
 /// One row found by a search.

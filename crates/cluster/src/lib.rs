@@ -3,7 +3,9 @@
 //! Nothing here has a clock, a socket, a disk or a random source: events go in, effects come out.
 
 pub mod catalogue;
+pub mod keepers;
 pub mod latch;
 pub mod membership;
 pub mod placement;
 pub mod raft_core;
+pub mod retention;

@@ -7,7 +7,9 @@
 //! Pre-vote and check-quorum are on, reads are ReadIndex. There is no clock and no random source: election timeouts
 //! come from the one handed in, so that a seed reproduces a run.
 
+mod change;
 mod convert;
+mod install;
 #[cfg(test)]
 mod simulation;
 mod storage;
@@ -20,12 +22,17 @@ use std::{collections::VecDeque, ops::Range};
 use bytes::Bytes;
 use longbow_types::{Error, ErrorCode, Result};
 use longbow_wire::internal::RaftMessage;
-use raft::{Config, RawNode, StateRole, eraftpb::MessageType};
+use raft::{
+    Config, RawNode, StateRole,
+    eraftpb::{EntryType, MessageType},
+};
 use slog::{Discard, Logger, o};
 
+pub use change::MemberProgress;
 pub use storage::LogReader;
 pub use types::{
     CoreConfig, ENTRY_BYTES_MAX, Effects, HardState, Persist, Proposed, RaftRole, ReadState, Restored,
+    SnapshotAt,
 };
 
 use storage::CachedStorage;
@@ -56,6 +63,10 @@ pub struct RaftCore<R: LogReader> {
     released: Vec<RaftMessage>,
     /// Leader, role and term, as last told.
     last_soft: (u64, StateRole, u64),
+    /// The hard state that was last to be made durable.
+    promised: HardState,
+    /// The snapshot that is being installed, and the number that it becomes durable with.
+    installing: Option<(u64, SnapshotAt)>,
 }
 
 impl<R: LogReader> RaftCore<R> {
@@ -65,6 +76,15 @@ impl<R: LogReader> RaftCore<R> {
         let mut hard_state = restored.hard_state;
         // The stored commit index is written lazily; what is applied was committed.
         hard_state.commit = hard_state.commit.max(restored.applied);
+        let first = reader.first_index();
+        if restored.applied + 1 < first {
+            let message = format!(
+                "the state machine has applied entry {}, the log begins at {first}: the entries between are gone; \
+                 remove this keeper from the group, empty its data path and add it again",
+                restored.applied
+            );
+            return Err(Error::new(ErrorCode::Corruption, message));
+        }
         if hard_state.commit > last {
             let message = format!(
                 "entry {} was committed, the log ends at {last}: the log lost entries",
@@ -87,7 +107,9 @@ impl<R: LogReader> RaftCore<R> {
             max_committed_size_per_ready: config.committed_bytes_max,
             ..Config::default()
         };
-        let storage = CachedStorage::new(hard_state, &restored.conf_state, reader, config.cache_bytes_max);
+        let mut storage =
+            CachedStorage::new(hard_state, &restored.conf_state, reader, config.cache_bytes_max);
+        storage.set_applied(restored.applied);
         let logger = Logger::root(Discard, o!());
         let node = RawNode::new(&raft_config, storage, &logger)
             .map_err(|error| Error::new(ErrorCode::Internal, format!("raft: {error}")))?;
@@ -99,6 +121,8 @@ impl<R: LogReader> RaftCore<R> {
             waiting: VecDeque::new(),
             released: Vec::new(),
             last_soft,
+            promised: hard_state,
+            installing: None,
         };
         core.draw_timeout();
         Ok(core)
@@ -106,6 +130,10 @@ impl<R: LogReader> RaftCore<R> {
 
     /// Time has passed by one tick.
     pub fn tick(&mut self) {
+        // To campaign, raft reads what is committed and not applied, which stands in no log while a snapshot is installed.
+        if self.installing.is_some() {
+            return;
+        }
         self.node.tick();
         self.draw_timeout();
     }
@@ -122,11 +150,15 @@ impl<R: LogReader> RaftCore<R> {
                 message.to, self.node.raft.id
             )));
         }
-        if self.node.raft.prs().get(message.from).is_none() {
+        // Who became a member after the last entry that this one applied may ask it for votes, and lead it.
+        if self.node.raft.prs().get(message.from).is_none() && is_answer(message.get_msg_type()) {
             return Err(refused(format!(
-                "a message from {}, who is no member",
+                "an answer from {}, who is no member",
                 message.from
             )));
+        }
+        if self.installing.is_some() && message.get_msg_type() == MessageType::MsgTimeoutNow {
+            return Err(refused("a snapshot is being installed".to_owned()));
         }
         self.check_step(&message)?;
         let stepped = self.node.step(message);
@@ -137,10 +169,15 @@ impl<R: LogReader> RaftCore<R> {
     /// Proposes a command. An error means that it was not and never will be in the log.
     pub fn propose(&mut self, data: Bytes) -> Result<Proposed> {
         self.check_leads()?;
+        self.propose_entry(EntryType::EntryNormal, data)
+    }
+
+    fn propose_entry(&mut self, entry_type: EntryType, data: Bytes) -> Result<Proposed> {
         let mut message = raft::eraftpb::Message::default();
         message.set_msg_type(MessageType::MsgPropose);
         message.from = self.node.raft.id;
         let entry = raft::eraftpb::Entry {
+            entry_type,
             data,
             ..Default::default()
         };
@@ -172,8 +209,9 @@ impl<R: LogReader> RaftCore<R> {
         Ok(())
     }
 
-    /// Everything up to this number, and what came before it, is durable.
-    pub fn persisted(&mut self, number: u64) {
+    /// Everything up to this number, and what came before it, is durable. If that made a snapshot so, tells it: it must
+    /// be the state machine's state, and [`applied`](Self::applied), before anything else is asked of this member.
+    pub fn persisted(&mut self, number: u64) -> Option<SnapshotAt> {
         let mut done = None;
         while let Some(front) = self.waiting.front() {
             // What needs no sync of its own waits only for those before it.
@@ -190,6 +228,8 @@ impl<R: LogReader> RaftCore<R> {
             let persisted = self.node.raft.raft_log.persisted;
             self.node.mut_store().set_persisted(persisted);
         }
+        let (_, at) = self.installing.take_if(|(until, _)| *until <= number)?;
+        Some(at)
     }
 
     /// Everything up to this index is applied.
@@ -233,6 +273,7 @@ impl<R: LogReader> RaftCore<R> {
             ..Effects::default()
         };
         if !self.node.has_ready() {
+            effects.part_snapshots();
             return effects;
         }
         let mut ready = self.node.ready();
@@ -249,6 +290,7 @@ impl<R: LogReader> RaftCore<R> {
             .into_iter()
             .map(convert::entry_to_wire)
             .collect();
+        let snapshot = self.take_snapshot(&ready);
         let entries = ready.take_entries();
         let mut held = convert::messages_to_wire(ready.take_persisted_messages());
         let (number, must_sync) = (ready.number(), ready.must_sync());
@@ -260,8 +302,14 @@ impl<R: LogReader> RaftCore<R> {
         }
         self.node.advance_append_async(ready);
         if must_sync {
+            // The commit index with it, whenever it moved: an entry that changes the membership is durable only
+            // together with the knowledge that the change before it is committed.
+            let current = convert::hard_state(&self.node.raft.hard_state());
+            let hard_state = (current != self.promised).then_some(current);
+            self.promised = current;
             effects.persist = Some(Persist {
                 number,
+                snapshot,
                 entries: entries.into_iter().map(convert::entry_to_wire).collect(),
                 hard_state,
             });
@@ -289,6 +337,7 @@ impl<R: LogReader> RaftCore<R> {
         );
         effects.role_changed = soft != self.last_soft;
         self.last_soft = soft;
+        effects.part_snapshots();
         effects
     }
 
@@ -336,13 +385,6 @@ impl<R: LogReader> RaftCore<R> {
         self.node.raft.raft_log.last_index()
     }
 
-    /// Voters, sorted.
-    pub fn voters(&self) -> Vec<u64> {
-        let mut voters: Vec<u64> = self.node.raft.prs().conf().voters().ids().iter().collect();
-        voters.sort_unstable();
-        voters
-    }
-
     /// Why older entries could not be read, if that happened: the log is damaged.
     pub fn take_read_error(&mut self) -> Option<Error> {
         self.node.mut_store().take_read_error()
@@ -386,6 +428,18 @@ impl<R: LogReader> RaftCore<R> {
             self.node.raft.set_randomized_election_timeout(ticks);
         }
     }
+}
+
+/// Answers concern what this member asked, and so come from those that it knows.
+fn is_answer(msg_type: MessageType) -> bool {
+    use MessageType as T;
+    matches!(
+        msg_type,
+        T::MsgAppendResponse
+            | T::MsgRequestVoteResponse
+            | T::MsgRequestPreVoteResponse
+            | T::MsgHeartbeatResponse
+    )
 }
 
 fn check_append(message: &raft::eraftpb::Message, last: u64) -> Result<()> {

@@ -24,6 +24,8 @@ pub(crate) struct Context<S: Points> {
     pub(crate) heaps: Heaps,
     pub(crate) top: TopK,
     pub(crate) found: Vec<Key>,
+    /// What was found before by another way.
+    pub(crate) met: Vec<Key>,
     /// Allowed slots that wait to be linked, in order.
     pub(crate) waiting: Vec<u32>,
     pub(crate) batch: Batch,
@@ -61,6 +63,7 @@ impl<S: Points> Default for Context<S> {
             heaps: Heaps::default(),
             top: TopK::default(),
             found: Vec::new(),
+            met: Vec::new(),
             waiting: Vec::new(),
             batch: Batch::default(),
             selector: Selector::default(),

@@ -38,6 +38,7 @@ mod planes;
 mod progress;
 mod queue;
 mod range;
+mod reach;
 mod repair;
 mod rotation;
 mod scan;

@@ -215,11 +215,8 @@ fn begin<S: Space>(
     stop: &Stop,
     beam: &mut impl Beam,
 ) {
-    walk.visited.reset(slots);
+    walk.begin(slots, beam, stop, &mut [start]);
     walk.visited.insert(slot);
-    walk.visited.insert(slot_of(start));
-    beam.reset(stop.width);
-    beam.push(&mut [start]);
 }
 
 /// Walks a level and leaves what was found, nearest first, in `found`. Nothing cancels it.

@@ -60,7 +60,8 @@ impl<S: Points> Hnsw<S> {
         self.contexts.with(|context| {
             let mut exact = std::mem::take(&mut context.exact);
             rows.prepare(query, &mut exact);
-            self.waiting.allowed(scope.linked, allow, &mut context.waiting);
+            self.waiting
+                .allowed(scope.linked, scope.allowed(), &mut context.waiting);
             context.top.reset_within(kept, pack_ceiling(params.radius));
             let walked = match hops {
                 Some(hops) => self.walk_ball(&exact, hops, &scope, context, &mut stats),

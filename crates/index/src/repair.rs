@@ -14,28 +14,47 @@ use crate::{
 
 impl<S: Points> Linker<'_, S> {
     /// Replaces the links of a node to removed ones. Whether it still has a link, or had none to lose.
-    ///
-    /// What is left of the list stays: choosing all of it anew would thin it out at every pass.
     pub(crate) fn repair(&self, level: u32, node: u32, context: &mut Context<S>) -> bool {
         let _guard = self.graph.lock(node);
+        let stays = |slot| !self.removed.get(slot);
+        if !self.replace(level, node, stays, stays, context) {
+            return true;
+        }
+        let links = &context.selector.links;
+        self.graph.write(level, node, links);
+        !links.is_empty()
+    }
+
+    /// Leaves in `context.selector.links` what the links of a node, which is locked, should become: those that stay, and
+    /// for the others some of what they lead to that may be linked to. Whether any does not stay.
+    ///
+    /// What is left of the list stays: choosing all of it anew would thin it out at every pass.
+    pub(crate) fn replace(
+        &self,
+        level: u32,
+        node: u32,
+        stays: impl Fn(u32) -> bool,
+        may_come: impl Fn(u32) -> bool,
+        context: &mut Context<S>,
+    ) -> bool {
         let (keys, selector) = (&mut context.found, &mut context.selector);
         keys.clear();
         selector.links.clear();
         let mut present = 0;
         self.graph.neighbors(level, node, |slot| {
             present += 1;
-            if !self.removed.get(slot) {
+            if stays(slot) {
                 selector.links.push(slot);
                 return;
             }
             self.graph.neighbors(level, slot, |beyond| {
-                if beyond != node && !self.removed.get(beyond) {
+                if beyond != node && may_come(beyond) {
                     keys.push(pack(0.0, beyond));
                 }
             });
         });
         if selector.links.len() == present {
-            return true;
+            return false;
         }
         keys.sort_unstable();
         keys.dedup();
@@ -44,8 +63,7 @@ impl<S: Points> Linker<'_, S> {
         let twins = Twins::kept(equal, self.graph.capacity(level));
         let kept = equal_first(self.space, &context.query, equal, &mut selector.links);
         selector.extend(self.space, keys, present, twins, kept);
-        self.graph.write(level, node, &selector.links);
-        !selector.links.is_empty()
+        true
     }
 
     /// Links a node anew that nothing leads to on the base level, and sees to it that a link to it stays. False if

@@ -38,6 +38,10 @@ pub(crate) struct Allowed<'a> {
 }
 
 impl<'a> Allowed<'a> {
+    pub(crate) fn has(self, slot: u32) -> bool {
+        self.allow.get(slot as usize) && !self.removed.get(slot)
+    }
+
     /// Those in a range.
     pub(crate) fn within(self, range: Range<u32>) -> impl Iterator<Item = u32> + 'a {
         self.allow

@@ -76,7 +76,7 @@ impl<P: Space> Ask<'_, P> {
         found.retain(|&key| {
             let slot = slot_of(key);
             slot < self.scope.len
-                && self.scope.allow.get(slot as usize)
+                && self.scope.allowed().has(slot)
                 && (waiting.is_empty() || waiting.binary_search(&slot).is_err())
         });
     }

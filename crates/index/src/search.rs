@@ -6,6 +6,7 @@ use longbow_kernels::Bitset;
 
 use crate::{
     context::Context,
+    distinct::{Distinct, is_crowded},
     error::Cancelled,
     graph::Entry,
     hnsw::Hnsw,
@@ -66,7 +67,8 @@ impl<S: Points> Hnsw<S> {
         // Slots met from here on are not written again before this is unpinned.
         let _pin = epoch::pin();
         self.contexts.with(|context| {
-            self.waiting.allowed(scope.linked, allow, &mut context.waiting);
+            self.waiting
+                .allowed(scope.linked, scope.allowed(), &mut context.waiting);
             // Taken out, so that the rest of the context can be written to meanwhile.
             let mut exact = std::mem::take(&mut context.exact);
             let mut coarse = std::mem::take(&mut context.query);
@@ -323,6 +325,7 @@ impl<S: Points> Hnsw<S> {
             heaps,
             top,
             found,
+            met,
             ..
         } = context;
         let mut walk = Walk {
@@ -354,7 +357,15 @@ impl<S: Points> Hnsw<S> {
             _ => Stop::at(width),
         };
         if stop.width <= SORTED_MAX {
-            run(way, &mut walk, start, stop, ask, sorted, top, found)
+            run(way, &mut walk, start, stop, ask, sorted, top, found)?;
+            if matches!(way, Plan::Beam { .. }) && is_crowded(found) {
+                let distinct = Distinct {
+                    beam: sorted,
+                    rows: self.points.rows(),
+                };
+                past_crowd(&mut walk, start, &stop, ask.scope.len, distinct, met, found)?;
+            }
+            Ok(())
         } else {
             run(way, &mut walk, start, stop, ask, heaps, top, found)
         }
@@ -402,6 +413,36 @@ fn run<P: Space, B: Beam>(
             beam.drain(found);
         }
     }
+    Ok(())
+}
+
+/// Looks past the equal points that a beam of `slots` slots was full of, in `found`: with few of each, and where that
+/// met nearer ones, on from everything met.
+fn past_crowd<P: Space>(
+    walk: &mut Walk<'_, P>,
+    start: Key,
+    stop: &Stop,
+    slots: u32,
+    mut distinct: Distinct<'_>,
+    met: &mut Vec<Key>,
+    found: &mut Vec<Key>,
+) -> Result<(), Cancelled> {
+    std::mem::swap(met, found);
+    walk.begin(slots, &mut distinct, stop, &mut [start]);
+    walk.beam(0, &mut distinct, stop)?;
+    distinct.drain(found);
+    let wanted = met[..stop.rank.min(met.len())].last().copied();
+    let is_new = |key: &Key| met.binary_search(key).is_err();
+    if !found.iter().take_while(|&&key| Some(key) < wanted).any(is_new) {
+        std::mem::swap(met, found);
+        return Ok(());
+    }
+    found.append(met);
+    found.sort_unstable();
+    found.dedup();
+    walk.begin(slots, distinct.beam, stop, found);
+    walk.beam(0, distinct.beam, stop)?;
+    distinct.beam.drain(found);
     Ok(())
 }
 

@@ -48,7 +48,8 @@ pub(crate) struct Slack {
 struct Samples {
     near: Vec<f32>,
     steps: [Vec<f32>; OCTAVES],
-    count: usize,
+    /// Of those ever taken; wraps.
+    count: u32,
 }
 
 /// When a walk ends.
@@ -103,8 +104,8 @@ impl Slack {
             return;
         }
         let samples = &mut *self.samples.lock();
-        let at = samples.count % SAMPLES;
-        samples.count += 1;
+        let at = samples.count as usize % SAMPLES;
+        samples.count = samples.count.wrapping_add(1);
         put(&mut samples.near, at, distance_of(0), &self.near);
         for (octave, ring) in samples.steps.iter_mut().enumerate() {
             let (from, to) = ((1 << octave) - 1, (2 << octave) - 1);
@@ -115,28 +116,44 @@ impl Slack {
         }
     }
 
-    /// What was learnt, as an image holds it.
+    /// The samples, as an image holds them: their count, then each ring's length and numbers.
     pub(crate) fn to_bytes(&self) -> Vec<u8> {
-        let numbers = [&self.near].into_iter().chain(&self.steps);
-        numbers
-            .flat_map(|number| number.load(Ordering::Relaxed).to_le_bytes())
-            .collect()
+        let samples = self.samples.lock();
+        let mut out = samples.count.to_le_bytes().to_vec();
+        for ring in [&samples.near].into_iter().chain(&samples.steps) {
+            out.extend((ring.len() as u32).to_le_bytes());
+            out.extend(ring.iter().flat_map(|number| number.to_le_bytes()));
+        }
+        out
     }
 
-    /// What an image holds; nothing if no search could go by it.
-    pub(crate) fn from_bytes(bytes: &[u8]) -> Option<Self> {
-        let (numbers, rest) = bytes.as_chunks::<4>();
-        let numbers: &[[u8; 4]; OCTAVES + 1] = numbers.try_into().ok()?;
-        let numbers = numbers.map(u32::from_le_bytes);
-        let fit = |&bits: &u32| (0.0..f32::INFINITY).contains(&f32::from_bits(bits));
-        (rest.is_empty() && numbers.iter().all(fit)).then(|| {
-            let [near, steps @ ..] = numbers.map(AtomicU32::new);
-            Self {
-                near,
-                steps,
-                samples: Mutex::default(),
+    /// From what an image holds; nothing if it is something else.
+    pub(crate) fn from_bytes(mut bytes: &[u8]) -> Option<Self> {
+        let mut word = || {
+            let (word, rest) = bytes.split_first_chunk::<4>()?;
+            bytes = rest;
+            Some(u32::from_le_bytes(*word))
+        };
+        let mut samples = Samples {
+            count: word()?,
+            ..Samples::default()
+        };
+        for ring in [&mut samples.near].into_iter().chain(&mut samples.steps) {
+            let len = word()? as usize;
+            if len > SAMPLES {
+                return None;
             }
-        })
+            *ring = (0..len)
+                .map(|_| word().map(f32::from_bits))
+                .collect::<Option<_>>()?;
+        }
+        let slack = Self::default();
+        publish(&samples.near, &slack.near);
+        for (ring, step) in samples.steps.iter().zip(&slack.steps) {
+            publish(ring, step);
+        }
+        *slack.samples.lock() = samples;
+        bytes.is_empty().then_some(slack)
     }
 
     /// How a search for the `k` nearest with a beam of `ef` ends, where beams of up to `max` can end so.
@@ -202,13 +219,17 @@ fn wider(ef: usize) -> usize {
     ef.saturating_add(ef / 4 * 3)
 }
 
-/// Puts a number into its place in a ring and publishes the bits of the median, once there is one to go by: 0 for one
-/// that says nothing.
+/// Puts a number into its place in a ring, and publishes the median anew.
 fn put(ring: &mut Vec<f32>, at: usize, number: f32, median: &AtomicU32) {
     match ring.get_mut(at) {
         Some(place) => *place = number,
         None => ring.push(number),
     }
+    publish(ring, median);
+}
+
+/// Publishes the bits of a ring's median, once there is one to go by: 0 for one that says nothing.
+fn publish(ring: &[f32], median: &AtomicU32) {
     if ring.len() < SAMPLES_MIN {
         return;
     }
@@ -303,14 +324,31 @@ mod tests {
             read.searching(Metric::L2, 8, 64, 1024),
             slack.searching(Metric::L2, 8, 64, 1024)
         );
-        // A few new points do not make it unknown.
-        read.learn(200, |rank| rank as f32);
-        assert_eq!(read.to_bytes(), bytes);
-        assert!(Slack::from_bytes(&bytes[4..]).is_none());
-        for wrong in [f32::NAN, f32::INFINITY, -1.0] {
-            let mut bytes = bytes.clone();
-            bytes[8..12].copy_from_slice(&wrong.to_le_bytes());
-            assert!(Slack::from_bytes(&bytes).is_none());
+        // Both go on learning the same.
+        for _ in 0..SAMPLES / 3 {
+            [&slack, &read]
+                .iter()
+                .for_each(|slack| slack.learn(100, |rank| rank as f32));
         }
+        assert_eq!(read.to_bytes(), slack.to_bytes());
+        assert_eq!(
+            read.searching(Metric::L2, 8, 64, 1024),
+            slack.searching(Metric::L2, 8, 64, 1024)
+        );
+        for wrong in [
+            &bytes[4..],
+            &bytes[..bytes.len() - 1],
+            &[bytes.as_slice(), &[0]].concat(),
+        ] {
+            assert!(Slack::from_bytes(wrong).is_none());
+        }
+        let mut long = bytes.clone();
+        long[4..8].copy_from_slice(&(SAMPLES as u32 + 1).to_le_bytes());
+        assert!(Slack::from_bytes(&long).is_none());
+        // Nobody goes by numbers that are none.
+        let mut strange = bytes;
+        strange[8..8 + 4 * SAMPLES].fill(0xFF);
+        let read = Slack::from_bytes(&strange).unwrap();
+        assert_eq!(read.near.load(Ordering::Relaxed), 0);
     }
 }

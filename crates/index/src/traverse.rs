@@ -66,6 +66,16 @@ impl<S: Space> Walk<'_, S> {
         best
     }
 
+    /// Makes a beam ready that starts from some keys, in a graph of so many slots.
+    pub(crate) fn begin<B: Beam>(&mut self, slots: u32, beam: &mut B, stop: &Stop, from: &mut [Key]) {
+        self.visited.reset(slots);
+        from.iter().for_each(|&key| {
+            self.visited.insert(slot_of(key));
+        });
+        beam.reset(stop.width);
+        from.chunks_mut(GROUP).for_each(|keys| beam.push(keys));
+    }
+
     /// Best-first search on a level from what is in the beam already (and marked as visited).
     pub(crate) fn beam<B: Beam>(&mut self, level: u32, beam: &mut B, stop: &Stop) -> Result<(), Cancelled> {
         let together = self.together();

@@ -18,6 +18,7 @@ use longbow_kernels::Bitset;
 use crate::{
     context::Context,
     hnsw::Hnsw,
+    reach::Reach,
     space::Points,
     sync::{AtomicBool, AtomicUsize, Mutex, MutexGuard, Ordering, epoch},
 };
@@ -36,12 +37,7 @@ enum Step {
     Sweep {
         next: u32,
     },
-    Reach {
-        /// Reached and not yet expanded.
-        open: Vec<u32>,
-        /// A bit per slot.
-        reached: Vec<u64>,
-    },
+    Reach(Reach),
     Relink,
     Drain(Arc<AtomicBool>),
 }
@@ -183,97 +179,91 @@ impl<S: Points> Hnsw<S> {
 
     /// One step or a part of it; false if there is nothing to do now.
     fn advance(&self, pass: &mut Pass, left: &mut usize, context: &mut Context<S>) -> bool {
-        match &mut pass.step {
+        let (step, goes_on) = match std::mem::take(&mut pass.step) {
             Step::Rest => {
-                let urgent = self.vacuum.urgent.swap(false, Ordering::Relaxed);
-                if !urgent && !self.vacuum.is_due(self.linked()) {
-                    return false;
-                }
-                self.doom(pass);
-                // What was removed may be still to be linked: its turn comes first.
-                if !urgent && pass.doomed.is_empty() {
-                    return false;
-                }
-                pass.step = Step::Settle(deferred());
+                let begun = self.doom_due(pass);
+                let goes_on = begun.is_some();
+                (begun.unwrap_or_default(), goes_on)
             }
-            Step::Settle(settled) => {
-                if !is_set(settled) {
-                    return false;
-                }
+            Step::Settle(settled) if !is_set(&settled) => (Step::Settle(settled), false),
+            Step::Settle(_) => {
                 // Beyond what counts as linked, because of one slow linker, there may be nodes with links.
                 pass.end = self.len();
-                pass.step = Step::Sweep { next: 0 };
+                (Step::Sweep { next: 0 }, true)
             }
-            Step::Sweep { next } => {
-                let stop = pass
-                    .end
-                    .min(next.saturating_add(u32::try_from(*left).unwrap_or(u32::MAX)));
-                for slot in *next..stop {
-                    if !self.sweep(slot, context) {
-                        pass.lost.push(slot);
-                    }
-                }
-                *left -= (stop - *next) as usize;
-                *next = stop;
-                if stop == pass.end {
-                    pass.end = self.linked();
-                    self.graph.replace_entry(
-                        |entry| self.removed.get(entry),
-                        (0..pass.end).filter(|&slot| self.is_live(slot)),
-                    );
-                    pass.step = self.first_reached(pass.end);
-                }
-            }
-            Step::Reach { open, reached } => {
-                while *left > 0
-                    && let Some(slot) = open.pop()
-                {
-                    *left -= 1;
-                    self.graph.neighbors(0, slot, |neighbor| {
-                        if let Some(word) = reached.get_mut(neighbor as usize / 64) {
-                            let bit = 1 << (neighbor % 64);
-                            if *word & bit == 0 {
-                                *word |= bit;
-                                open.push(neighbor);
-                            }
-                        }
-                    });
-                }
-                if open.is_empty() {
-                    let missed = (0..pass.end).filter(|&slot| {
-                        reached[slot as usize / 64] >> (slot % 64) & 1 == 0 && self.is_live(slot)
-                    });
-                    pass.lost.extend(missed);
-                    pass.lost.sort_unstable();
-                    pass.lost.dedup();
-                    pass.step = Step::Relink;
-                }
-            }
-            Step::Relink => {
-                while *left > 0
-                    && let Some(slot) = pass.lost.pop()
-                {
-                    *left -= 1;
-                    if self.is_live(slot) {
-                        let _pin = epoch::pin();
-                        if !self.linker().relink(slot, self.len(), context) {
-                            self.vacuum.unlinked();
-                        }
-                    }
-                }
-                if pass.lost.is_empty() {
-                    pass.step = Step::Drain(deferred());
-                }
-            }
-            Step::Drain(drained) => {
-                if !is_set(drained) {
-                    return false;
-                }
+            Step::Sweep { next } => (self.sweep(next, pass, left, context), true),
+            Step::Reach(reach) => (self.reach(reach, pass, left), true),
+            Step::Relink => (self.relink(pass, left, context), true),
+            Step::Drain(drained) if !is_set(&drained) => (Step::Drain(drained), false),
+            Step::Drain(_) => {
                 self.vacuum.free.lock().append(&mut pass.doomed);
-                pass.step = Step::Rest;
+                (Step::Rest, true)
+            }
+        };
+        pass.step = step;
+        goes_on
+    }
+
+    /// Step 1, if a pass is due.
+    fn doom_due(&self, pass: &mut Pass) -> Option<Step> {
+        let urgent = self.vacuum.urgent.swap(false, Ordering::Relaxed);
+        if !urgent && !self.vacuum.is_due(self.linked()) {
+            return None;
+        }
+        self.doom(pass);
+        // What was removed may be still to be linked: its turn comes first.
+        (urgent || !pass.doomed.is_empty()).then(|| Step::Settle(deferred()))
+    }
+
+    /// A part of step 2.
+    fn sweep(&self, next: u32, pass: &mut Pass, left: &mut usize, context: &mut Context<S>) -> Step {
+        let max = u32::try_from(*left).unwrap_or(u32::MAX);
+        let stop = pass.end.min(next.saturating_add(max));
+        pass.lost
+            .extend((next..stop).filter(|&slot| !self.mend(slot, context)));
+        *left -= (stop - next) as usize;
+        if stop < pass.end {
+            return Step::Sweep { next: stop };
+        }
+        pass.end = self.linked();
+        self.graph.replace_entry(
+            |entry| self.removed.get(entry),
+            (0..pass.end).filter(|&slot| self.is_live(slot)),
+        );
+        Step::Reach(Reach::of(&self.graph, pass.end))
+    }
+
+    /// A part of the look for nodes that step 3 is for.
+    fn reach(&self, mut reach: Reach, pass: &mut Pass, left: &mut usize) -> Step {
+        *left -= reach.expand(&self.graph, *left);
+        if !reach.is_over() {
+            return Step::Reach(reach);
+        }
+        pass.lost
+            .extend(reach.missed().filter(|&slot| self.is_live(slot)));
+        pass.lost.sort_unstable();
+        pass.lost.dedup();
+        Step::Relink
+    }
+
+    /// A part of step 3.
+    fn relink(&self, pass: &mut Pass, left: &mut usize, context: &mut Context<S>) -> Step {
+        while *left > 0
+            && let Some(slot) = pass.lost.pop()
+        {
+            *left -= 1;
+            if self.is_live(slot) {
+                let _pin = epoch::pin();
+                if !self.linker().relink(slot, self.len(), context) {
+                    self.vacuum.unlinked();
+                }
             }
         }
-        true
+        if pass.lost.is_empty() {
+            Step::Drain(deferred())
+        } else {
+            Step::Relink
+        }
     }
 
     /// Of so many slots, those that hold no row: out of the graph, and not on their way out as those of a pass are.
@@ -313,7 +303,7 @@ impl<S: Points> Hnsw<S> {
     }
 
     /// Step 2 for one node; false if it has no link left.
-    fn sweep(&self, slot: u32, context: &mut Context<S>) -> bool {
+    fn mend(&self, slot: u32, context: &mut Context<S>) -> bool {
         // One that was removed meanwhile is still passed through: it must not lead to what is freed.
         if self.gone.get(slot) {
             return true;
@@ -324,18 +314,6 @@ impl<S: Points> Hnsw<S> {
             linker.repair(level, slot, context);
         }
         linker.repair(0, slot, context)
-    }
-
-    /// Step 3 begins at the entry.
-    fn first_reached(&self, end: u32) -> Step {
-        let mut reached = vec![0u64; end.div_ceil(64) as usize];
-        let open: Vec<u32> = self.graph.entry().map(|entry| entry.slot).into_iter().collect();
-        for &slot in &open {
-            if let Some(word) = reached.get_mut(slot as usize / 64) {
-                *word |= 1 << (slot % 64);
-            }
-        }
-        Step::Reach { open, reached }
     }
 }
 

@@ -2,11 +2,10 @@
 
 use std::collections::VecDeque;
 
-use longbow_kernels::Bitset;
-
 use crate::{
     bits::Bits,
     error::Error,
+    scan::Allowed,
     sync::{AtomicUsize, Mutex, Ordering},
 };
 
@@ -80,11 +79,11 @@ impl Waiting {
     }
 
     /// The allowed ones below `end`, in order, into `out`.
-    pub(crate) fn allowed(&self, end: u32, allow: &Bitset, out: &mut Vec<u32>) {
+    pub(crate) fn allowed(&self, end: u32, allowed: Allowed<'_>, out: &mut Vec<u32>) {
         out.clear();
         if self.count() > 0 {
             self.bits.for_each(end, |slot| {
-                if allow.get(slot as usize) {
+                if allowed.has(slot) {
                     out.push(slot);
                 }
             });

@@ -39,6 +39,16 @@ impl KeeperClient {
         self.leader.append(header, body, deadline).await
     }
 
+    /// Changes who is in the keepers' group, and answers when that is done. An answer that was lost is an error that says
+    /// that the outcome is unknown.
+    pub async fn change_keepers(
+        &self,
+        request: internal::ChangeKeepersRequest,
+        deadline: Option<Instant>,
+    ) -> Result<internal::KeeperMembership, Error> {
+        self.leader.change_keepers(request, deadline).await
+    }
+
     /// The position that a fresh read must have applied.
     pub async fn read_index(&self, deadline: Option<Instant>) -> Result<Lsn, Error> {
         self.leader.read_index(deadline).await

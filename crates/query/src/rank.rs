@@ -183,3 +183,10 @@ pub fn sort_batch(batch: &RecordBatch, id_column: &str) -> Result<RecordBatch> {
     take_record_batch(batch, &UInt32Array::from(order))
         .map_err(|error| Error::new(ErrorCode::MalformedArrow, error.to_string()))
 }
+
+/// What may be expected of an answer put together of several: the least recall among them. `None` if one is unknown.
+pub fn least_recall(recalls: impl IntoIterator<Item = Option<f32>>) -> Option<f32> {
+    recalls
+        .into_iter()
+        .try_fold(1.0, |least: f32, recall| Some(least.min(recall?)))
+}

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use arrow_schema::{DataType, Field, Schema as ArrowSchema, SchemaRef};
-use longbow_index::{Element, Metric, Params};
+use longbow_index::{Element, Metric, Params, Quantization};
 use longbow_query::rank::ROW_VERSION_COLUMN;
 use longbow_types::{Schema, VectorElement};
 
@@ -90,5 +90,15 @@ impl Layout {
             longbow_types::Metric::Dot => Metric::Dot,
         };
         Params::new(element, metric, vector.dimension)
+    }
+
+    /// What the graph of the vector index is walked on.
+    pub(crate) fn quantization(&self) -> Quantization {
+        match self.schema.vector().quantization {
+            longbow_types::Quantization::None => Quantization::None,
+            longbow_types::Quantization::Sq8 => Quantization::Sq8,
+            longbow_types::Quantization::Sq4 => Quantization::Sq4,
+            longbow_types::Quantization::Bit1 => Quantization::Bit1,
+        }
     }
 }

@@ -97,6 +97,14 @@ impl Reader {
         self.index.retrain(max)
     }
 
+    /// Measures which searches reach which recall, with up to `max` queries; 0 means that nothing is to be done now:
+    /// rows are few or not yet linked, or too few came and went since the last time.
+    ///
+    /// A query takes some scans of all rows and some hundred searches; a measurement takes 200 queries.
+    pub fn calibrate(&self, max: usize) -> usize {
+        self.index.calibrate(max)
+    }
+
     /// Rows applied but not yet linked into the graph.
     pub fn unlinked(&self) -> usize {
         self.index.len().saturating_sub(self.index.linked()) as usize
@@ -119,7 +127,7 @@ impl Replica {
             seed: options.seed,
             ..layout.index_params()
         };
-        let index = Arc::new(VectorIndex::new(params));
+        let index = Arc::new(VectorIndex::with_quantization(params, layout.quantization()));
         let ids = Arc::new(IdMap::new(layout.schema().id_kind()));
         let live = Arc::new(Bitset::new(0));
         let view = View {

@@ -115,6 +115,22 @@ codes! {
     LatchTripped = "LATCH_TRIPPED", FailedPrecondition;
     /// There are not enough shards for what was asked.
     NotEnoughShards = "NOT_ENOUGH_SHARDS", FailedPrecondition;
+    /// There is no such keeper in the group.
+    KeeperNotFound = "KEEPER_NOT_FOUND", NotFound;
+    /// The keeper is in the group already.
+    KeeperExists = "KEEPER_EXISTS", AlreadyExists;
+    /// The change would leave the keepers without a quorum, or the log without a copy.
+    QuorumAtRisk = "QUORUM_AT_RISK", FailedPrecondition;
+    /// A learner has not caught up with the log.
+    LearnerBehind = "LEARNER_BEHIND", FailedPrecondition;
+    /// Another change of the group is under way.
+    MembershipChanging = "MEMBERSHIP_CHANGING", Aborted;
+    /// The keeper was taken out of its group.
+    KeeperRemoved = "KEEPER_REMOVED", FailedPrecondition;
+    /// This keeper does not hold entries so old; another may.
+    LogTruncated = "LOG_TRUNCATED", FailedPrecondition;
+    /// The log has reached its size limit and nothing in it may be cut.
+    LogFull = "LOG_FULL", ResourceExhausted;
     /// This keeper does not lead.
     NotLeader = "NOT_LEADER", Unavailable;
     /// No keeper leads right now.

@@ -8,10 +8,13 @@ pub mod limits;
 pub mod lsn;
 pub mod node;
 pub mod partition;
+pub mod quantization;
+pub mod recall;
 pub mod schema;
 
 pub use error::{Error, ErrorCode, Result};
 pub use id::{DatasetId, IdKind, RowId};
 pub use lsn::{Lsn, Token};
 pub use node::{ClusterId, NodeId, Role};
+pub use quantization::Quantization;
 pub use schema::{Metric, Schema, VectorColumn, VectorElement};

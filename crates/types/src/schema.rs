@@ -5,7 +5,7 @@ use std::{fmt, sync::Arc};
 use arrow_schema::{DataType, Field, Schema as ArrowSchema, SchemaRef, TimeUnit};
 
 use crate::{
-    Error, ErrorCode, IdKind,
+    Error, ErrorCode, IdKind, Quantization,
     limits::{COLUMNS_MAX, DIMENSION_MAX, NAME_BYTES_MAX},
 };
 
@@ -106,6 +106,8 @@ pub struct VectorColumn {
     pub dimension: usize,
     /// Distance.
     pub metric: Metric,
+    /// What the search graph is walked on.
+    pub quantization: Quantization,
 }
 
 /// A checked schema.
@@ -187,7 +189,8 @@ pub fn check_dataset_name(name: &str) -> Result<(), Error> {
 impl Schema {
     /// Checks columns and picks out the id and the vector.
     ///
-    /// The vector must already be a `FixedSizeList` as made by [`vector_type`].
+    /// The vector must already be a `FixedSizeList` as made by [`vector_type`]. It gets the default
+    /// [`Quantization`]; see [`Schema::with_quantization`].
     pub fn new(columns: Vec<Field>, id_column: &str, metric: Metric) -> Result<Self, Error> {
         let wrong = |field: &str, message: String| {
             Err(Error::new(ErrorCode::InvalidSchema, message).field(field.to_owned()))
@@ -235,6 +238,7 @@ impl Schema {
                         element,
                         dimension,
                         metric,
+                        quantization: Quantization::default(),
                     })
                     .is_some()
                 {
@@ -267,6 +271,13 @@ impl Schema {
             id_kind,
             vector,
         })
+    }
+
+    /// The same schema with another choice of codes than the default.
+    #[must_use]
+    pub fn with_quantization(mut self, quantization: Quantization) -> Self {
+        self.vector.quantization = quantization;
+        self
     }
 
     /// The columns as an Arrow schema, in order.

@@ -20,6 +20,11 @@ pub(crate) enum Staged {
     },
     HardState(u32, HardState),
     ConfState(u32, Vec<u8>),
+    Start {
+        group: u32,
+        term: u64,
+        index: u64,
+    },
 }
 
 /// Records that are to become durable together. Used again and again, it stops allocating.
@@ -77,6 +82,12 @@ impl Batch {
         encode_record(Kind::ConfState, group, 0, 0, payload, self.salt, &mut self.buffer);
         self.staged.push(Staged::ConfState(group, payload.to_vec()));
         Ok(())
+    }
+
+    /// Stages that the group's log begins behind an index, whose entry had this term: all that stands in it is forgotten.
+    pub fn start(&mut self, group: u32, term: u64, index: u64) {
+        encode_record(Kind::Start, group, term, index, &[], self.salt, &mut self.buffer);
+        self.staged.push(Staged::Start { group, term, index });
     }
 
     /// Bytes staged.

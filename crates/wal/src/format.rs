@@ -3,8 +3,9 @@
 use crate::{Error, HardState, Result};
 
 pub(crate) const MAGIC: [u8; 8] = *b"LONGBWAL";
-/// Version 2 adds the close record and the flag for recycled files; version 1 is still read.
-pub(crate) const VERSION: u32 = 2;
+/// Version 2 adds the close record and the flag for recycled files, version 3 the start record; both older ones are
+/// still read.
+pub(crate) const VERSION: u32 = 3;
 const FLAG_RECYCLED: u32 = 1;
 pub(crate) const SEGMENT_HEADER_BYTES: usize = 64;
 pub(crate) const RECORD_HEADER_BYTES: usize = 32;
@@ -31,6 +32,8 @@ pub(crate) enum Kind {
     Entry(EntryKind),
     HardState,
     ConfState,
+    /// The group's log begins behind this index, whatever stood in it before.
+    Start,
     Flush,
     /// A flush record that nothing was ever written behind, until a start says otherwise.
     Close,
@@ -46,6 +49,7 @@ impl Kind {
             Kind::ConfState => 5,
             Kind::Flush => 6,
             Kind::Close => 7,
+            Kind::Start => 8,
         }
     }
 
@@ -58,6 +62,7 @@ impl Kind {
             5 => Kind::ConfState,
             6 => Kind::Flush,
             7 => Kind::Close,
+            8 => Kind::Start,
             _ => return None,
         })
     }

@@ -203,6 +203,10 @@ impl Found {
                 Some(state) => self.index.groups.entry(header.group).or_default().hard_state = state,
                 None => return wrong("a hard state of the wrong size"),
             },
+            Kind::Start => {
+                let group = self.index.groups.entry(header.group).or_default();
+                group.restart(header.index, header.term);
+            }
             Kind::ConfState => {
                 let group = self.index.groups.entry(header.group).or_default();
                 group.conf_state = Some(record.payload.to_vec());

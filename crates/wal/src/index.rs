@@ -39,6 +39,8 @@ impl Run {
 /// What the log holds of one group.
 #[derive(Debug, Default)]
 pub(crate) struct GroupIndex {
+    /// Index and term of the entry before the first, where they are known.
+    before: Option<(u64, u64)>,
     /// Without gaps, by index.
     runs: Vec<Run>,
     /// Entries were replaced: the next one does not stand behind the last run's.
@@ -49,16 +51,31 @@ pub(crate) struct GroupIndex {
 
 impl GroupIndex {
     pub fn first(&self) -> u64 {
-        self.runs.first().map_or(1, |run| run.first)
+        let start = self.before.map_or(1, |(index, _)| index + 1);
+        self.runs.first().map_or(start, |run| run.first)
     }
 
     /// Last index; `first() - 1` if there are no entries.
     pub fn last(&self) -> u64 {
-        self.runs.last().map_or(0, |run| run.last)
+        self.runs.last().map_or(self.first() - 1, |run| run.last)
     }
 
+    /// Term of an entry, or of the one before the first.
     pub fn term(&self, index: u64) -> Option<u64> {
-        self.run_of(index).map(|run| run.term)
+        let before = self.before.filter(|(at, _)| *at == index).map(|(_, term)| term);
+        self.run_of(index).map(|run| run.term).or(before)
+    }
+
+    /// The entry that the log begins behind, if no entry stands there yet: what a new segment must repeat.
+    pub fn start(&self) -> Option<(u64, u64)> {
+        self.before.filter(|_| self.runs.is_empty())
+    }
+
+    /// Forgets all entries: the next one is the one behind `index`.
+    pub fn restart(&mut self, index: u64, term: u64) {
+        self.runs.clear();
+        self.is_cut = false;
+        self.before = Some((index, term));
     }
 
     pub fn run_of(&self, index: u64) -> Option<&Run> {
@@ -70,7 +87,9 @@ impl GroupIndex {
     #[must_use]
     pub fn insert(&mut self, index: u64, term: u64, generation: u64, offset: u64) -> bool {
         self.truncate(index);
-        if !self.runs.is_empty() && index != self.last() + 1 {
+        // The oldest segment kept may begin with any entry, but for one that a start record stands before.
+        let follows = index == self.last() + 1;
+        if !follows && (!self.runs.is_empty() || self.before.is_some()) {
             return false;
         }
         let point = Point { index, offset };
@@ -108,7 +127,9 @@ impl GroupIndex {
     pub fn forget_before(&mut self, generation: u64) {
         // Generations never fall from run to run: what is replaced is cut off first.
         let gone = self.runs.partition_point(|run| run.generation < generation);
-        self.runs.drain(..gone);
+        if let Some(last) = self.runs.drain(..gone).next_back() {
+            self.before = Some((last.last, last.term));
+        }
     }
 
     /// Segment of the first entry that is to be kept, or of the last one if all may go.
@@ -121,6 +142,10 @@ impl GroupIndex {
     /// Forgets entries from `index` on.
     fn truncate(&mut self, index: u64) {
         self.is_cut |= !self.runs.is_empty() && self.last() >= index;
+        if !self.runs.is_empty() && self.before.is_some_and(|(before, _)| index <= before) {
+            // Also the one before the first is replaced.
+            self.before = None;
+        }
         let kept = self.runs.partition_point(|run| run.first < index);
         self.runs.truncate(kept);
         if let Some(run) = self.runs.last_mut()

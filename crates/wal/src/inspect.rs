@@ -89,6 +89,13 @@ pub enum Content {
     HardState(HardState),
     /// A membership, opaque here.
     ConfState(Vec<u8>),
+    /// The group's log begins behind this entry: it came as a snapshot.
+    Start {
+        /// Term of that entry.
+        term: u64,
+        /// Its index.
+        index: u64,
+    },
     /// A flush began here: everything before was durable.
     Flush,
     /// The log was closed here: everything before was durable, and nothing was written behind.
@@ -166,7 +173,7 @@ impl SegmentReport {
                 let seen = self.indexes.entry(record.header.group).or_insert(index..=index);
                 *seen = index.min(*seen.start())..=index.max(*seen.end());
             }
-            Kind::HardState | Kind::ConfState | Kind::Close => {}
+            Kind::HardState | Kind::ConfState | Kind::Start | Kind::Close => {}
         }
     }
 }
@@ -246,6 +253,7 @@ impl RecordReport {
                 }
             },
             Kind::ConfState => Content::ConfState(payload),
+            Kind::Start => Content::Start { term, index },
             Kind::Flush => Content::Flush,
             Kind::Close => Content::Close,
         };

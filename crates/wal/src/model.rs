@@ -26,6 +26,10 @@ enum Step {
     HardState {
         vote: u64,
     },
+    /// A snapshot takes the place of the log: it begins so far behind its end, or before it.
+    Start {
+        ahead: u8,
+    },
     Flush,
     /// The next flush meets a fault, then the process ends.
     Fault {
@@ -70,6 +74,7 @@ fn step() -> impl Strategy<Value = Step> {
     prop_oneof![
         6 => (1u8..5, 0u16..900, 0u8..3).prop_map(|(entries, bytes, replace)| Step::Append { entries, bytes, replace }),
         1 => (0u64..4).prop_map(|vote| Step::HardState { vote }),
+        1 => (0u8..6).prop_map(|ahead| Step::Start { ahead }),
         5 => Just(Step::Flush),
         2 => (faults, any::<bool>()).prop_map(|(faults, power_cut)| Step::Fault { faults, power_cut }),
         2 => any::<bool>().prop_map(|power_cut| Step::Crash { power_cut }),
@@ -84,11 +89,14 @@ fn step() -> impl Strategy<Value = Step> {
 enum Change {
     Entry { index: u64, term: u64, data: Vec<u8> },
     HardState(HardState),
+    Start { index: u64, term: u64 },
 }
 
 /// What a log must hold.
 #[derive(Debug, Clone, Default, PartialEq)]
 struct Model {
+    /// What stands before the first entry, if a snapshot does.
+    start: (u64, u64),
     entries: Vec<(u64, Vec<u8>)>,
     hard_state: HardState,
 }
@@ -97,23 +105,44 @@ impl Model {
     fn apply(&mut self, change: &Change) {
         match change {
             Change::Entry { index, term, data } => {
-                self.entries.truncate(*index as usize - 1);
+                self.entries.truncate((*index - self.start.0) as usize - 1);
                 self.entries.push((*term, data.clone()));
             }
             Change::HardState(state) => self.hard_state = *state,
+            Change::Start { index, term } => {
+                self.start = (*index, *term);
+                self.entries.clear();
+            }
         }
+    }
+
+    fn last(&self) -> u64 {
+        self.start.0 + self.entries.len() as u64
     }
 
     /// What a log holds. What was trimmed is taken over from `before`.
     fn of(log: &Log, before: &Model) -> Self {
         let (first, last) = (log.reader.first_index(0), log.reader.last_index(0));
-        let trimmed = first as usize - 1;
+        let hard_state = log.reader.hard_state(0);
+        if first > 1 && last + 1 == first {
+            // Trimming leaves the last entry: so this log begins behind a snapshot.
+            let term = log.reader.term(0, last).expect("the term before the first entry");
+            return Self {
+                start: (last, term),
+                entries: Vec::new(),
+                hard_state,
+            };
+        }
+        // What the log lacks of the model is taken as trimmed.
+        let start = before.start;
+        let trimmed = first.saturating_sub(start.0 + 1) as usize;
         let mut entries = before.entries[..trimmed.min(before.entries.len())].to_vec();
         let read = log.reader.read(0, first..last + 1, usize::MAX).unwrap();
         entries.extend(read.into_iter().map(|e| (e.term, e.data.to_vec())));
         Self {
+            start: if first > start.0 { start } else { (first - 1, 0) },
             entries,
-            hard_state: log.reader.hard_state(0),
+            hard_state,
         }
     }
 }
@@ -149,15 +178,32 @@ impl World {
                 writer.entry(0, EntryKind::Normal, *term, *index, data).unwrap();
             }
             Change::HardState(state) => self.log.writer.hard_state(0, *state),
+            Change::Start { index, term } => self.log.writer.start(0, *term, *index),
         }
         self.staged.push(change);
+    }
+
+    /// Starts anew; entries that stand there already are forgotten, too.
+    fn start(&mut self, ahead: u8) {
+        let mut seen = self.durable.clone();
+        self.staged.iter().for_each(|change| seen.apply(change));
+        self.term += 1;
+        // Never back before what a snapshot stood for.
+        let index = (seen.last() + u64::from(ahead))
+            .saturating_sub(3)
+            .max(seen.start.0)
+            .max(1);
+        self.stage(Change::Start {
+            index,
+            term: self.term,
+        });
     }
 
     fn append(&mut self, entries: u8, bytes: u16, replace: u8) {
         let mut seen = self.durable.clone();
         self.staged.iter().for_each(|change| seen.apply(change));
-        let last = seen.entries.len() as u64;
-        let replace = u64::from(replace).min(last);
+        let last = seen.last();
+        let replace = u64::from(replace).min(last - seen.start.0);
         if replace > 0 {
             self.term += 1;
         }
@@ -228,6 +274,7 @@ impl World {
                 };
                 self.stage(Change::HardState(state));
             }
+            Step::Start { ahead } => self.start(*ahead),
             Step::Flush => self.flush().unwrap(),
             Step::Fault { faults, power_cut } => {
                 self.disk.set_faults(*faults);

@@ -62,9 +62,9 @@ pub struct RecoveredGroup {
     pub hard_state: HardState,
     /// The last membership.
     pub conf_state: Option<Bytes>,
-    /// First index; 1 if there are no entries.
+    /// First index; the one after the last if there are no entries.
     pub first_index: u64,
-    /// Last index; 0 if there are no entries.
+    /// Last index; 0 if there never were entries, the one that the log begins behind if there are none.
     pub last_index: u64,
 }
 
@@ -136,8 +136,7 @@ impl Log {
     ) -> Result<Log> {
         let (salt, mut records) = (header.salt(), Vec::new());
         for (&group, held) in &found.index.groups {
-            let conf = held.conf_state.as_deref();
-            carry(group, held.hard_state, conf, salt, &mut records);
+            carry(group, held, salt, &mut records);
         }
         for record in tail {
             record.encode(salt, &mut records);

@@ -82,7 +82,7 @@ impl Reader {
         batch.expect_salt(self.shared.salt.load(Ordering::Relaxed));
     }
 
-    /// First index of a group; 1 if there are no entries.
+    /// First index of a group; the one after the last if there are no entries.
     pub fn first_index(&self, group: u32) -> u64 {
         self.shared
             .read()
@@ -92,7 +92,7 @@ impl Reader {
             .map_or(1, |g| g.first())
     }
 
-    /// Last durable index of a group; 0 if there are no entries.
+    /// Last durable index of a group; 0 if there never were entries, the one that the log begins behind if there are none.
     pub fn last_index(&self, group: u32) -> u64 {
         self.shared
             .read()
@@ -102,9 +102,19 @@ impl Reader {
             .map_or(0, |g| g.last())
     }
 
-    /// Term of a durable entry.
+    /// Term of a durable entry, or of the one before the first where it is known.
     pub fn term(&self, group: u32, index: u64) -> Option<u64> {
         self.shared.read().index.groups.get(&group)?.term(index)
+    }
+
+    /// Bytes of all segments' files, the room reserved in them included.
+    pub fn bytes(&self) -> u64 {
+        let segments: Vec<_> = self.shared.read().segments.values().cloned().collect();
+        // What a file cannot tell counts as nothing: the sum is for limits that leave room.
+        segments
+            .iter()
+            .map(|segment| segment.file.len().unwrap_or(0))
+            .sum()
     }
 
     /// The durable hard state of a group.

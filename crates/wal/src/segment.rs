@@ -9,6 +9,7 @@ use crate::{
         FLUSH_BYTES, Kind, NEW_SEGMENT_NAME, SEGMENT_HEADER_BYTES, SegmentHeader, encode_record,
         hard_state_payload, segment_name,
     },
+    index::GroupIndex,
     reader::Segment,
     spares::Spares,
 };
@@ -39,7 +40,11 @@ impl MakeError {
 }
 
 /// Appends the small states of a group.
-pub(crate) fn carry(group: u32, hard: HardState, conf: Option<&[u8]>, salt: u32, out: &mut Vec<u8>) {
+pub(crate) fn carry(group: u32, held: &GroupIndex, salt: u32, out: &mut Vec<u8>) {
+    if let Some((index, term)) = held.start() {
+        encode_record(Kind::Start, group, term, index, &[], salt, out);
+    }
+    let (hard, conf) = (held.hard_state, held.conf_state.as_deref());
     if let Some(conf) = conf {
         encode_record(Kind::ConfState, group, 0, 0, conf, salt, out);
     }

@@ -184,6 +184,21 @@ impl Spares {
         Ok(true)
     }
 
+    /// Gives up one spare, so that something else fits on a full disk. Whether there was one.
+    pub fn release(&self) -> Result<bool> {
+        let mut pool = self.pool();
+        let Some(spare) = pool.waiting.last() else {
+            return Ok(false);
+        };
+        let name = spare.name();
+        self.0
+            .disk
+            .remove(&name)
+            .map_err(|e| Error::io("remove", &name, e))?;
+        pool.waiting.pop();
+        Ok(true)
+    }
+
     pub(crate) fn segment_bytes(&self) -> u64 {
         self.0.options.segment_bytes
     }

@@ -405,6 +405,7 @@ fn golden() {
         },
     );
     put(&mut log.writer, 1, 1, b"");
+    log.writer.start(9, 4, 70);
     log.writer.flush().unwrap();
     put(&mut log.writer, 1, 2, b"a command");
     log.writer
@@ -414,14 +415,15 @@ fn golden() {
     let mut bytes = disk.contents(&segment_name(1)).unwrap();
     let last_flush = bytes.windows(8).rposition(|w| w == b"LBWFLUSH").unwrap();
     bytes.truncate(last_flush + 16);
-    let golden = include_bytes!("../golden/v2.wal");
+    let golden = include_bytes!("../golden/v3.wal");
     assert_eq!(bytes, golden, "the written bytes changed");
-    read_golden(golden);
-    // What version 1 wrote is read for ever.
+    assert_eq!(read_golden(golden).first_index(9), 71);
+    // What former versions wrote is read for ever.
+    read_golden(include_bytes!("../golden/v2.wal"));
     read_golden(include_bytes!("../golden/v1.wal"));
 }
 
-fn read_golden(golden: &[u8]) {
+fn read_golden(golden: &[u8]) -> Reader {
     let stored = SimDisk::new();
     let file = crate::Disk::create(&stored, &segment_name(1), 0).unwrap();
     file.write_at(golden, 0).unwrap();
@@ -433,4 +435,5 @@ fn read_golden(golden: &[u8]) {
         (EntryKind::ConfChange, &b"a change"[..])
     );
     assert_eq!((log.recovered.log_id, log.recovered.rewritten), (LOG_ID, 0));
+    log.reader
 }

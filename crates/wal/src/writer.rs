@@ -82,6 +82,11 @@ impl Writer {
         self.batch.conf_state(group, payload)
     }
 
+    /// Stages that the group's log begins behind an index, whose entry had this term: all that stands in it is forgotten.
+    pub fn start(&mut self, group: u32, term: u64, index: u64) {
+        self.batch.start(group, term, index);
+    }
+
     /// Bytes staged.
     pub fn staged_bytes(&self) -> usize {
         self.batch.bytes()
@@ -197,6 +202,9 @@ impl Writer {
                 Staged::HardState(group, hard) => {
                     state.index.groups.entry(group).or_default().hard_state = hard;
                 }
+                Staged::Start { group, term, index } => {
+                    state.index.groups.entry(group).or_default().restart(index, term);
+                }
                 Staged::ConfState(group, payload) => {
                     state.index.groups.entry(group).or_default().conf_state = Some(payload);
                 }
@@ -261,13 +269,7 @@ impl Writer {
     fn carried(&self, salt: u32) -> Vec<u8> {
         let mut records = Vec::new();
         for (&group, held) in &self.shared.read().index.groups {
-            carry(
-                group,
-                held.hard_state,
-                held.conf_state.as_deref(),
-                salt,
-                &mut records,
-            );
+            carry(group, held, salt, &mut records);
         }
         records
     }

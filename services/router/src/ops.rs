@@ -11,6 +11,7 @@ mod fanout;
 mod fetch;
 mod freshness;
 mod get_dataset;
+mod keepers;
 mod list_datasets;
 mod near;
 mod replicas;

@@ -1,5 +1,5 @@
-//! Who links rows into the graphs, takes out what is gone, and codes rows anew when the data drifts? A few threads,
-//! behind apply, at their own pace.
+//! Who links rows into the graphs, takes out what is gone, codes rows anew when the data drifts, and measures recall
+//! where it is asked for? A few threads, behind apply, at their own pace.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -17,6 +17,8 @@ const BATCH: usize = 32;
 const VACUUM_BATCH: usize = 1024;
 /// Rows coded anew in the same time about.
 const RETRAIN_BATCH: usize = 1024;
+/// Queries of a measurement of recall: each scans all rows a few times.
+const CALIBRATE_BATCH: usize = 1;
 
 /// Running builder threads.
 pub(crate) struct Builders {
@@ -119,10 +121,13 @@ fn work(partition: &Partition) -> usize {
     let batch = || {
         // Codes first: links chosen on codes that fit the data no more would stay.
         let coded = partition.reader.retrain(RETRAIN_BATCH);
-        (
-            partition.reader.link(BATCH),
-            partition.reader.vacuum(VACUUM_BATCH) + coded,
-        )
+        let linked = partition.reader.link(BATCH);
+        let mut looked_at = partition.reader.vacuum(VACUUM_BATCH) + coded;
+        // Last, for nothing waits for it: until then searches are wider than they need to be.
+        if linked + looked_at == 0 && partition.is_recall_wanted() {
+            looked_at = partition.reader.calibrate(CALIBRATE_BATCH);
+        }
+        (linked, looked_at)
     };
     match catch_unwind(AssertUnwindSafe(batch)) {
         Ok((linked, looked_at)) => {

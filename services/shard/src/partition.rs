@@ -37,6 +37,8 @@ pub(crate) struct Partition {
     unbuildable: OnceLock<String>,
     /// Whether its dataset is gone.
     evicted: AtomicBool,
+    /// Whether anybody has asked for a recall: measuring it takes long, and most never do.
+    recall_wanted: AtomicBool,
     /// Told about each view published and each batch linked.
     progress: watch::Sender<()>,
 }
@@ -51,6 +53,7 @@ impl Partition {
             stopped: OnceLock::new(),
             unbuildable: OnceLock::new(),
             evicted: AtomicBool::new(false),
+            recall_wanted: AtomicBool::new(false),
             progress: watch::Sender::new(()),
         }
     }
@@ -86,6 +89,16 @@ impl Partition {
     /// Whether its dataset is gone.
     pub(crate) fn is_evicted(&self) -> bool {
         self.evicted.load(Ordering::Acquire)
+    }
+
+    /// Somebody asks for a recall: builders are to measure it from now on. Whether nobody had before.
+    pub(crate) fn want_recall(&self) -> bool {
+        !self.recall_wanted.swap(true, Ordering::Relaxed)
+    }
+
+    /// Whether builders are to measure its recall.
+    pub(crate) fn is_recall_wanted(&self) -> bool {
+        self.recall_wanted.load(Ordering::Relaxed)
     }
 
     /// Gives its graph up; its rows are still found, by comparing with each.

@@ -1,4 +1,4 @@
-//! The catalogue on disk, so that a start need not replay the whole log. In sled, off the write path.
+//! The replicated state on disk, so that a start need not replay the whole log. In sled, off the write path.
 //!
 //! It may lag behind what is applied, never run ahead of what is durable in the log. Two slots are written in turn,
 //! each in chunks with a checksum over all, so that a torn one is never taken for whole.
@@ -14,16 +14,19 @@ use std::{
     time::{Duration, Instant},
 };
 
-use longbow_cluster::catalogue::Catalogue;
+use longbow_cluster::{catalogue::Catalogue, keepers::Keepers};
 use longbow_types::{Error, ErrorCode, Result};
 use longbow_wire::internal;
 use prost::Message;
+
+use crate::state::State;
 
 const CHUNK_BYTES: usize = 16 << 10;
 const CACHE_BYTES: u64 = 8 << 20;
 const SLOTS: [u8; 2] = [0, 1];
 const META_BYTES: usize = 28;
-const VERSION: u32 = 1;
+/// Version 2 holds the whole state; version 1 held the catalogue alone, of a group that could not change.
+const VERSION: u32 = 2;
 const LOCK_PATIENCE: Duration = Duration::from_secs(2);
 const LOCK_PAUSE: Duration = Duration::from_millis(10);
 
@@ -56,6 +59,7 @@ impl From<Error> for Failure {
 
 /// What a slot says about itself.
 struct Meta {
+    version: u32,
     applied: u64,
     len: u64,
     crc: u32,
@@ -64,7 +68,7 @@ struct Meta {
 impl Meta {
     fn encode(&self) -> [u8; META_BYTES] {
         let mut bytes = [0; META_BYTES];
-        bytes[..4].copy_from_slice(&VERSION.to_le_bytes());
+        bytes[..4].copy_from_slice(&self.version.to_le_bytes());
         bytes[4..12].copy_from_slice(&self.applied.to_le_bytes());
         bytes[12..20].copy_from_slice(&self.len.to_le_bytes());
         bytes[20..24].copy_from_slice(&self.crc.to_le_bytes());
@@ -77,8 +81,10 @@ impl Meta {
         let bytes: &[u8; META_BYTES] = bytes.try_into().ok()?;
         let u32_at = |at: usize| Some(u32::from_le_bytes(bytes[at..at + 4].try_into().ok()?));
         let u64_at = |at: usize| Some(u64::from_le_bytes(bytes[at..at + 8].try_into().ok()?));
-        let sound = u32_at(24)? == crc32c::crc32c(&bytes[..24]) && u32_at(0)? == VERSION;
+        let version = u32_at(0)?;
+        let sound = u32_at(24)? == crc32c::crc32c(&bytes[..24]) && (1..=VERSION).contains(&version);
         sound.then_some(Self {
+            version,
             applied: u64_at(4)?,
             len: u64_at(12)?,
             crc: u32_at(20)?,
@@ -87,8 +93,9 @@ impl Meta {
 }
 
 impl Checkpoints {
-    /// Opens the folder, creating it if it is not there, and reads the newest catalogue in it.
-    pub fn open(dir: &Path) -> Result<(Self, Catalogue)> {
+    /// Opens the folder, creating it if it is not there, and reads the newest state in it. `formed`: the group as it
+    /// was formed, which is the first state.
+    pub fn open(dir: &Path, formed: &Keepers) -> Result<(Self, State)> {
         let mut checkpoints = Self {
             dir: dir.to_owned(),
             open: None,
@@ -96,12 +103,14 @@ impl Checkpoints {
         };
         let open = checkpoints.opened()?;
         let mut next = 0;
-        let mut newest = Catalogue::new();
+        let mut newest = State::first(formed.clone());
         for slot in SLOTS {
-            if let Some(catalogue) = load(&open.db, slot)?
-                && catalogue.applied_index() >= newest.applied_index()
+            // Of two at one index the one counts that says that the log begins behind it.
+            let age = |state: &State| (state.index(), state.snapshot_term == 0);
+            if let Some(state) = load(&open.db, slot, formed)?
+                && age(&state) >= age(&newest)
             {
-                newest = catalogue;
+                newest = state;
                 next = 1 - slot;
             }
         }
@@ -109,15 +118,15 @@ impl Checkpoints {
         Ok((checkpoints, newest))
     }
 
-    /// Writes a catalogue durably. An error is a failed sync, and final.
+    /// Writes a state durably. An error is a failed sync, and final.
     ///
     /// What else goes wrong, as on a full disk, closes the database, which could keep failing until it is opened again;
     /// the next call opens it.
-    pub fn store(&mut self, catalogue: &Catalogue) -> Result<Stored> {
-        let bytes = catalogue.to_proto(true).encode_to_vec();
+    pub fn store(&mut self, state: &State) -> Result<Stored> {
+        let bytes = state.encode();
         let slot = self.next;
         let stored = match self.opened() {
-            Ok(open) => open.write(slot, catalogue.applied_index(), &bytes),
+            Ok(open) => open.write(slot, state.index(), &bytes),
             Err(error) => Err(error.into()),
         };
         match stored {
@@ -171,6 +180,7 @@ impl Open {
 
     fn write(&mut self, slot: u8, applied: u64, bytes: &[u8]) -> Result<(), Failure> {
         let meta = Meta {
+            version: VERSION,
             applied,
             len: bytes.len() as u64,
             crc: crc32c::crc32c(bytes),
@@ -212,7 +222,7 @@ fn is_locked(error: &io::Error) -> bool {
 }
 
 /// Reads a slot. `None`: there is no whole checkpoint in it.
-fn load(db: &sled::Db, slot: u8) -> Result<Option<Catalogue>> {
+fn load(db: &sled::Db, slot: u8, formed: &Keepers) -> Result<Option<State>> {
     let failed = |error: sled::Error| sled_error(Path::new("checkpoint"), &error);
     let stored = db.get(meta_key(slot)).map_err(failed)?;
     let Some(meta) = stored.and_then(|bytes| Meta::decode(&bytes)) else {
@@ -226,12 +236,20 @@ fn load(db: &sled::Db, slot: u8) -> Result<Option<Catalogue>> {
         tracing::warn!(slot, "a checkpoint that was not finished is passed over");
         return Ok(None);
     }
-    let message = internal::Catalogue::decode(&bytes[..]).map_err(|error| corrupt(&error))?;
-    let catalogue = Catalogue::from_proto(&message)?;
-    if catalogue.applied_index() != meta.applied {
+    let state = match meta.version {
+        1 => {
+            let message = internal::Catalogue::decode(&bytes[..]).map_err(|error| corrupt(&error))?;
+            State {
+                catalogue: Catalogue::from_proto(&message)?,
+                ..State::first(formed.clone())
+            }
+        }
+        _ => State::decode(&bytes)?,
+    };
+    if state.index() != meta.applied {
         return Err(corrupt(&"the applied index is not the one recorded"));
     }
-    Ok(Some(catalogue))
+    Ok(Some(state))
 }
 
 fn chunk_key(slot: u8, chunk: u32) -> [u8; 6] {
@@ -265,7 +283,20 @@ mod tests {
 
     use super::*;
 
-    fn grow(catalogue: &mut Catalogue, shards: u64) {
+    fn formed() -> Keepers {
+        Keepers::formed(&["k1".parse().unwrap()])
+    }
+
+    fn empty() -> State {
+        State::first(formed())
+    }
+
+    fn open(path: &Path) -> (Checkpoints, State) {
+        Checkpoints::open(path, &formed()).unwrap()
+    }
+
+    fn grow(state: &mut State, shards: u64) {
+        let catalogue = &mut state.catalogue;
         for _ in 0..shards {
             let index = catalogue.applied_index() + 1;
             let node_id = format!("shard-{index:0>50}");
@@ -282,16 +313,16 @@ mod tests {
     fn the_newest_whole_checkpoint_is_found() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("catalogue");
-        let (mut checkpoints, mut catalogue) = Checkpoints::open(&path).unwrap();
-        assert_eq!(catalogue, Catalogue::new());
+        let (mut checkpoints, mut state) = open(&path);
+        assert_eq!(state, empty());
         // Larger than one chunk, then smaller ones into both slots.
         for shards in [1_000, 1, 1] {
-            grow(&mut catalogue, shards);
-            assert_eq!(checkpoints.store(&catalogue).unwrap(), Stored::Durable);
+            grow(&mut state, shards);
+            assert_eq!(checkpoints.store(&state).unwrap(), Stored::Durable);
         }
         drop(checkpoints);
-        let (checkpoints, found) = Checkpoints::open(&path).unwrap();
-        assert_eq!(found, catalogue);
+        let (checkpoints, found) = open(&path);
+        assert_eq!(found, state);
         // A torn newest one: the one before counts.
         let newest = 1 - checkpoints.next;
         checkpoints
@@ -303,52 +334,83 @@ mod tests {
             .unwrap();
         checkpoints.open.as_ref().unwrap().db.flush().unwrap();
         drop(checkpoints);
-        let (mut checkpoints, found) = Checkpoints::open(&path).unwrap();
-        assert_eq!(found.applied_index(), catalogue.applied_index() - 1);
+        let (mut checkpoints, found) = open(&path);
+        assert_eq!(found.index(), state.index() - 1);
         // The next one replaces the torn one.
-        checkpoints.store(&catalogue).unwrap();
+        checkpoints.store(&state).unwrap();
         drop(checkpoints);
-        assert_eq!(Checkpoints::open(&path).unwrap().1, catalogue);
+        assert_eq!(open(&path).1, state);
     }
 
     #[test]
     fn one_that_fails_spares_the_whole_one_and_is_tried_again() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("catalogue");
-        let (mut checkpoints, mut catalogue) = Checkpoints::open(&path).unwrap();
-        grow(&mut catalogue, 1);
+        let (mut checkpoints, mut state) = open(&path);
+        grow(&mut state, 1);
         // Slot 0 holds the only one.
-        assert_eq!(checkpoints.store(&catalogue).unwrap(), Stored::Durable);
+        assert_eq!(checkpoints.store(&state).unwrap(), Stored::Durable);
         assert_eq!(checkpoints.next, 1);
         // A folder that cannot be opened: no sync has failed.
         checkpoints.open = None;
         let away = dir.path().join("away");
         fs::rename(&path, &away).unwrap();
         fs::write(&path, b"in the way").unwrap();
-        grow(&mut catalogue, 1);
-        assert_eq!(checkpoints.store(&catalogue).unwrap(), Stored::Missed);
+        grow(&mut state, 1);
+        assert_eq!(checkpoints.store(&state).unwrap(), Stored::Missed);
         fs::remove_file(&path).unwrap();
         fs::rename(&away, &path).unwrap();
         assert_eq!(checkpoints.next, 1, "slot 0 is still the only whole one");
-        assert_eq!(checkpoints.store(&catalogue).unwrap(), Stored::Durable);
+        assert_eq!(checkpoints.store(&state).unwrap(), Stored::Durable);
         let open = checkpoints.open.as_ref().unwrap();
-        assert_eq!(load(&open.db, 0).unwrap().unwrap().applied_index(), 1);
-        assert_eq!(load(&open.db, 1).unwrap().unwrap().applied_index(), 2);
+        assert_eq!(load(&open.db, 0, &formed()).unwrap().unwrap().index(), 1);
+        assert_eq!(load(&open.db, 1, &formed()).unwrap().unwrap().index(), 2);
     }
 
     #[test]
     fn small_catalogues_do_not_leave_chunks_of_large_ones() {
         let dir = tempfile::tempdir().unwrap();
-        let (mut checkpoints, mut catalogue) = Checkpoints::open(dir.path()).unwrap();
-        let mut large = Catalogue::new();
+        let (mut checkpoints, mut state) = open(dir.path());
+        let mut large = empty();
         grow(&mut large, 2_000);
         checkpoints.store(&large).unwrap();
         checkpoints.store(&large).unwrap();
         // Applied indexes only rise: make the small one newer.
-        let index = large.applied_index() + 1;
-        catalogue.apply(index, &EntryHeader::default());
-        checkpoints.store(&catalogue).unwrap();
+        let index = large.index() + 1;
+        state.catalogue.apply(index, &EntryHeader::default());
+        checkpoints.store(&state).unwrap();
         drop(checkpoints);
-        assert_eq!(Checkpoints::open(dir.path()).unwrap().1, catalogue);
+        assert_eq!(open(dir.path()).1, state);
+    }
+
+    #[test]
+    fn what_version_1_wrote_is_read() {
+        let dir = tempfile::tempdir().unwrap();
+        let (mut checkpoints, mut state) = open(dir.path());
+        grow(&mut state, 3);
+        let bytes = state.catalogue.to_proto(true).encode_to_vec();
+        let open_db = checkpoints.opened().unwrap();
+        assert!(open_db.write(1, state.index(), &bytes).is_ok());
+        let mut meta = Meta::decode(&open_db.db.get(meta_key(1)).unwrap().unwrap()).unwrap();
+        meta.version = 1;
+        open_db.db.insert(meta_key(1), &meta.encode()).unwrap();
+        open_db.db.flush().unwrap();
+        drop(checkpoints);
+        assert_eq!(open(dir.path()).1, state);
+    }
+
+    #[test]
+    fn of_two_at_one_index_the_finished_one_counts() {
+        for order in [[0, 9], [9, 0]] {
+            let dir = tempfile::tempdir().unwrap();
+            let (mut checkpoints, mut state) = open(dir.path());
+            grow(&mut state, 3);
+            for snapshot_term in order {
+                state.snapshot_term = snapshot_term;
+                checkpoints.store(&state).unwrap();
+            }
+            drop(checkpoints);
+            assert_eq!(open(dir.path()).1.snapshot_term, 0);
+        }
     }
 }

@@ -81,6 +81,25 @@ impl Committed {
         self.commit.send_replace(last);
     }
 
+    /// A snapshot took the place of the log: everything up to its index is committed and cannot be read here.
+    pub fn restart(&self, index: u64, log_id: u64) {
+        let mut recent = self.recent.lock();
+        *recent = Recent::default();
+        drop(recent);
+        self.log_id.store(log_id, Ordering::Release);
+        self.commit.send_replace(index);
+    }
+
+    /// First index in the log.
+    pub fn first_index(&self) -> u64 {
+        self.reader.first_index(GROUP)
+    }
+
+    /// Bytes of the log's files.
+    pub fn log_bytes(&self) -> u64 {
+        self.reader.bytes()
+    }
+
     /// Follows the last committed index.
     pub fn commit(&self) -> watch::Receiver<u64> {
         self.commit.subscribe()
@@ -115,8 +134,8 @@ impl Committed {
         let entries = self.reader.read(GROUP, range.start..end, BATCH_BYTES_MAX);
         let entries = entries.map_err(|error| match &error {
             longbow_wal::Error::OutOfRange { first, .. } if range.start < *first => Error::new(
-                ErrorCode::InvalidValue,
-                format!("entries before {first} are gone"),
+                ErrorCode::LogTruncated,
+                format!("entries before {first} are gone from this keeper: ask another"),
             )
             .field("from_index")
             .limit(first),

@@ -25,6 +25,16 @@ pub const SETTINGS: &[Setting] = &[
     )
     .default("1"),
     Setting::new(
+        "keeper.log_bytes_max",
+        "Bytes of the log's files at which rows are refused; the log is cut below what shards have made durable",
+    )
+    .default("68719476736"),
+    Setting::new(
+        "keeper.window_entries",
+        "Entries kept beyond what is needed, for shards and keepers that lag a little",
+    )
+    .default("100000"),
+    Setting::new(
         "keeper.cache_bytes",
         "Bytes of recent entries kept in memory for shards and other keepers",
     )
@@ -59,6 +69,10 @@ pub struct Config {
     pub segment_bytes: u64,
     /// Segments made ahead or kept to be used again.
     pub spare_segments: usize,
+    /// Bytes of the log's files at which rows are refused.
+    pub log_bytes_max: u64,
+    /// Entries kept beyond what is needed.
+    pub window_entries: u64,
     /// Bytes of recent entries in memory.
     pub cache_bytes: usize,
     /// Bytes of appends that may wait.
@@ -112,6 +126,8 @@ impl Config {
             election_timeout,
             segment_bytes: settings.u64("keeper.segment_bytes", 64 << 10..=1 << 30)?,
             spare_segments: settings.usize("keeper.spare_segments", 0..=64)?,
+            log_bytes_max: settings.u64("keeper.log_bytes_max", 1 << 20..=u64::MAX >> 1)?,
+            window_entries: settings.u64("keeper.window_entries", 0..=u64::MAX >> 1)?,
             cache_bytes: settings.usize("keeper.cache_bytes", 1 << 20..=64 << 30)?,
             queue_bytes: settings.usize("keeper.queue_bytes", 16 << 20..=64 << 30)?,
             checkpoint_interval: settings.duration("keeper.checkpoint_interval")?,

@@ -45,6 +45,8 @@ struct State {
     waiting: VecDeque<Persist>,
     /// What could not be staged, and so must end the log.
     failed: Option<Error>,
+    /// Entries before this one may go.
+    trim: Option<u64>,
     end: Option<End>,
 }
 
@@ -61,6 +63,8 @@ pub(crate) enum End {
 enum Next {
     /// Flush the batch, whose last job has this number.
     Flush(u64),
+    /// Give up segments before this entry.
+    Trim(u64),
     Fail(Error),
     End(End),
 }
@@ -72,6 +76,7 @@ impl DiskQueue {
             number: None,
             waiting: VecDeque::new(),
             failed: None,
+            trim: None,
             end: None,
         };
         Self {
@@ -97,6 +102,12 @@ impl DiskQueue {
         state.waiting.push_back(job);
         self.stage(&mut state);
         drop(state);
+        self.news.notify_one();
+    }
+
+    /// Entries before this one may go: whole segments of them do.
+    pub fn trim(&self, first_kept: u64) {
+        self.state.lock().trim = Some(first_kept);
         self.news.notify_one();
     }
 
@@ -128,6 +139,10 @@ impl DiskQueue {
             }
             if let Some(error) = state.failed.take() {
                 return Next::Fail(error);
+            }
+            // Before the next flush: under load there always is one.
+            if let Some(first_kept) = state.trim.take() {
+                return Next::Trim(first_kept);
             }
             if let Some(number) = state.number.take() {
                 std::mem::swap(&mut state.staged, empty);
@@ -162,6 +177,10 @@ pub(crate) fn spawn(
                         let flushed = flush(&mut writer, &mut batch, &meters);
                         queue.set_flushing(false);
                         flushed.map(|()| number)
+                    }
+                    Next::Trim(first_kept) => {
+                        trim(&mut writer, first_kept);
+                        continue;
                     }
                     Next::Fail(error) => Err(error),
                     Next::End(end) => break end,
@@ -212,6 +231,9 @@ impl Meters {
 }
 
 fn encode(batch: &mut Batch, job: &Persist) -> Result<(), Error> {
+    if let Some(at) = job.snapshot {
+        batch.start(GROUP, at.term, at.index);
+    }
     for entry in &job.entries {
         let kind = match entry.entry_type() {
             RaftEntryType::Unspecified => EntryKind::Normal,
@@ -231,6 +253,18 @@ fn encode(batch: &mut Batch, job: &Persist) -> Result<(), Error> {
     Ok(())
 }
 
+/// What does not go now goes later: the log stays as usable as it was.
+fn trim(writer: &mut Writer, first_kept: u64) {
+    match writer.trim(|_| first_kept) {
+        Ok(0) => {}
+        Ok(segments) => {
+            metrics::counter!("longbow_wal_segments_trimmed_total").increment(segments as u64);
+            tracing::info!(first_kept, segments, "the log was cut");
+        }
+        Err(error) => tracing::warn!(%error, "the log could not be cut: trying again later"),
+    }
+}
+
 fn flush(writer: &mut Writer, batch: &mut Batch, meters: &Meters) -> Result<(), Error> {
     let mut tries = 0;
     loop {
@@ -247,6 +281,9 @@ fn flush(writer: &mut Writer, batch: &mut Batch, meters: &Meters) -> Result<(), 
                 meters.failed.record(took);
                 if tries == 0 {
                     tracing::warn!(operation, error = %source, "the log's disk is full: trying again");
+                    // A spare that was not fit to be the next segment is room for one.
+                    let released = writer.spares().release();
+                    tracing::debug!(?released, "a spare segment was given up for room");
                 }
                 tries += 1;
                 thread::sleep(FULL_PAUSE);

@@ -5,8 +5,11 @@
 
 mod append;
 mod apply;
+mod change;
 mod fatal;
+mod install;
 mod reads;
+mod retain;
 
 use std::{
     collections::BTreeMap,
@@ -15,10 +18,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use longbow_cluster::{
-    catalogue::Catalogue,
-    raft_core::{CoreConfig, Effects, RaftCore, Restored},
-};
+use longbow_cluster::raft_core::{CoreConfig, Effects, RaftCore, Restored};
 use longbow_node::{gossip::Gossip, http::Readiness};
 use longbow_types::{Error, ErrorCode, NodeId, Result};
 use longbow_wire::internal::GetKeeperStatusResponse;
@@ -31,16 +31,23 @@ use crate::{
     latch::Latch,
     mailbox::{Mail, Mailbox, Refusal, Request, Stop},
     recover::DurableLog,
+    roster::{self, Roster},
+    state::State,
     status::{Fatal, Shared, View},
     transport::Transport,
 };
 
 use append::Pending;
+use change::PendingChange;
+use install::Installing;
 use reads::Reads;
+use retain::Retention;
 
 /// Ticks of one election timeout.
 const ELECTION_TICKS: usize = 10;
 const HEARTBEAT_TICKS: usize = 2;
+/// Who was not heard of for so long is not counted on when the group changes: two heartbeats may be late.
+const SILENT_TICKS: u32 = 3 * HEARTBEAT_TICKS as u32;
 /// So many election timeouts may one flush take before a leader gives up leading.
 const HUNG_ELECTIONS: usize = 4;
 /// Raft messages with entries on their way to one member, and their size.
@@ -49,12 +56,15 @@ const MESSAGE_BYTES_MAX: u64 = 1 << 20;
 
 /// What the engine works with.
 pub(crate) struct Parts {
+    pub node_id: NodeId,
     pub group: Group,
+    /// Everybody else's view of who is in the group; the engine says.
+    pub roster: Arc<Roster>,
     /// Which life of this node: a signal about its disk belongs to it.
     pub generation: u64,
     pub restored: Restored,
     pub log: DurableLog,
-    pub catalogue: Catalogue,
+    pub state: State,
     pub mailbox: Arc<Mailbox>,
     pub disk: Arc<DiskQueue>,
     pub committed: Arc<Committed>,
@@ -64,8 +74,8 @@ pub(crate) struct Parts {
     pub gossip: Gossip,
     pub transport: Transport,
     pub readiness: Readiness,
-    /// Catalogues to write to disk, one at a time.
-    pub checkpoints: mpsc::SyncSender<Catalogue>,
+    /// States to write to disk, one at a time.
+    pub checkpoints: mpsc::SyncSender<State>,
 }
 
 pub(crate) struct Engine {
@@ -73,6 +83,13 @@ pub(crate) struct Engine {
     parts: Parts,
     pending: BTreeMap<u64, Pending>,
     reads: Reads,
+    /// When each member was heard of last.
+    heard: BTreeMap<u64, Instant>,
+    retention: Retention,
+    /// A change of the group that somebody waits for.
+    change: Option<PendingChange>,
+    /// A snapshot that is not part of this keeper's state yet.
+    installing: Option<Installing>,
     tick: Duration,
     next_tick: Instant,
     checkpoint_interval: Duration,
@@ -81,6 +98,8 @@ pub(crate) struct Engine {
     uncheckpointed: u64,
     /// The term that this keeper leads.
     led_term: Option<u64>,
+    /// Since when.
+    led_since: Instant,
     /// What watchers see has changed.
     view_stale: bool,
     fatal: Option<Fatal>,
@@ -96,7 +115,7 @@ pub(crate) struct Engine {
 }
 
 /// Runs the thread. It ends when the mailbox says so.
-pub(crate) fn spawn(config: &Config, parts: Parts) -> Result<thread::JoinHandle<Result<(), String>>> {
+pub(crate) fn spawn(config: &Config, mut parts: Parts) -> Result<thread::JoinHandle<Result<(), String>>> {
     let core_config = CoreConfig {
         election_ticks: ELECTION_TICKS,
         heartbeat_ticks: HEARTBEAT_TICKS,
@@ -109,23 +128,31 @@ pub(crate) fn spawn(config: &Config, parts: Parts) -> Result<thread::JoinHandle<
     let timeouts = Box::new(|range| rand::Rng::random_range(&mut rand::rng(), range));
     let log = DurableLog(parts.log.0.clone());
     let core = RaftCore::new(&core_config, parts.restored.clone(), log, timeouts)?;
+    // What a crash may have left of an installation is finished: the next checkpoint says so.
+    let uncheckpointed = u64::from(std::mem::take(&mut parts.state.snapshot_term) > 0);
+    let parts_index = parts.state.index();
     let now = Instant::now();
     let tick = config.election_timeout / ELECTION_TICKS as u32;
     let mut engine = Engine {
-        ready_at: match parts.group.voters.len() {
-            1 => core.last_index(),
-            _ => core.commit_index(),
+        ready_at: match is_alone(&parts) {
+            true => core.last_index(),
+            false => core.commit_index(),
         },
         core,
         parts,
         pending: BTreeMap::new(),
         reads: Reads::default(),
+        retention: Retention::new(config, parts_index),
+        heard: BTreeMap::new(),
+        change: None,
+        installing: None,
         tick,
         next_tick: now + tick,
         checkpoint_interval: config.checkpoint_interval,
         last_checkpoint: now,
-        uncheckpointed: 0,
+        uncheckpointed,
         led_term: None,
+        led_since: now,
         view_stale: true,
         fatal: None,
         stopping: None,
@@ -144,7 +171,7 @@ impl Engine {
     fn run(&mut self) {
         // First what is known to be committed, piece by piece: to campaign, raft reads all of it that is not applied.
         self.perform();
-        if self.parts.group.voters.len() == 1 && self.fatal.is_none() {
+        if is_alone(&self.parts) && self.fatal.is_none() {
             self.core.campaign();
         }
         let end = loop {
@@ -158,9 +185,9 @@ impl Engine {
         self.refuse_all("the keeper stopped");
         self.parts.mailbox.close(&stopping());
         self.parts.disk.end(end);
-        if end == End::Close && self.uncheckpointed > 0 && self.fatal.is_none() {
+        if end == End::Close && self.uncheckpointed > 0 && self.fatal.is_none() && self.installing.is_none() {
             // Waits for one under way; the receiver ends when we drop the sender.
-            let _ = self.parts.checkpoints.send(self.parts.catalogue.clone());
+            let _ = self.parts.checkpoints.send(self.parts.state.clone());
         }
     }
 
@@ -173,8 +200,15 @@ impl Engine {
         }
         // One that was offered is not stored: at least its entries are to be offered again.
         self.uncheckpointed = self.uncheckpointed.max(u64::from(mail.checkpoint_missed));
+        self.note_checkpoints(&mail);
+        if let Some(index) = mail.checkpointed {
+            self.retention.checkpointed = self.retention.checkpointed.max(index);
+        }
         if let Some(cause) = &mail.disk_failed {
             self.fail_flush(cause);
+        }
+        if mail.removed {
+            self.fail_removed();
         }
         if self.fatal.is_some() {
             self.refuse_mail(mail.requests);
@@ -204,6 +238,7 @@ impl Engine {
             }
         }
         for message in &mail.messages {
+            self.heard.insert(message.from, now);
             match self.core.step(message) {
                 Err(error) if error.code == ErrorCode::Corruption => {
                     self.fail((&error).into());
@@ -213,19 +248,32 @@ impl Engine {
                 Ok(()) => {}
             }
         }
-        if let Some(number) = mail.flushed {
-            self.core.persisted(number);
+        if let Some(number) = mail.flushed
+            && let Some(at) = self.core.persisted(number)
+        {
+            self.finish_install(at);
         }
         for member in mail.unreachable {
             self.core.unreachable(member);
+        }
+        for (member, arrived) in mail.snapshots_sent {
+            self.retention.sending.remove(&member);
+            self.core.snapshot_sent(member, arrived);
         }
         for request in mail.requests {
             match request {
                 Request::Append(append) => self.append(*append),
                 Request::ReadIndex(reply) => self.reads.ask(reply),
+                Request::Change(ask, reply) => self.change(&ask, reply),
+                Request::Install(install) => self.install(*install),
+                Request::Durable(shard, replicas, reply) => {
+                    self.note_durable(&shard, &replicas);
+                    let _ = reply.send(Ok(()));
+                }
             }
         }
         self.begin_reads();
+        self.retain(now);
     }
 
     /// A leader whose disk does not answer commits on the others' alone, and nothing at all once their copies are slow:
@@ -265,8 +313,11 @@ impl Engine {
         for message in effects.send {
             self.parts.transport.send(message);
         }
+        for message in effects.send_snapshots {
+            self.send_snapshot(message);
+        }
         if let Some(persist) = effects.persist {
-            self.parts.disk.push(persist);
+            self.persist(persist);
         }
         if !effects.committed.is_empty() {
             self.apply(effects.committed);
@@ -278,7 +329,7 @@ impl Engine {
             self.view_stale = true;
             let leads = self.core.is_leader().then(|| self.core.term());
             if self.led_term != leads {
-                self.led_term = leads;
+                (self.led_term, self.led_since) = (leads, Instant::now());
                 self.lose_leadership();
             }
         }
@@ -297,10 +348,7 @@ impl Engine {
         if self.fatal.is_some() && self.core.is_leader() {
             return None;
         }
-        self.core
-            .leader()
-            .and_then(|id| self.parts.group.node_of(id))
-            .cloned()
+        self.core.leader().and_then(|id| self.parts.roster.node_of(id))
     }
 
     /// This keeper does not lead: who does?
@@ -312,13 +360,13 @@ impl Engine {
 
     /// Tells the RPC, watchers and metrics how things are.
     fn publish(&mut self) {
-        let applied = self.parts.catalogue.applied_index();
+        let applied = self.parts.state.catalogue.applied_index();
         let leader = self.leader();
         // The view before the status: whoever reads them the other way round knows how far the view is good.
         if self.view_stale && applied >= self.ready_at {
             self.view_stale = false;
             self.parts.shared.set_view(View {
-                catalogue: self.parts.catalogue.to_proto(false),
+                catalogue: self.parts.state.catalogue.to_proto(false),
                 leader: leader.clone(),
             });
         }
@@ -333,11 +381,12 @@ impl Engine {
                 .as_ref()
                 .map(|fatal| fatal.cause.clone())
                 .unwrap_or_default(),
-            voters: self.parts.group.voters.iter().map(ToString::to_string).collect(),
             flush_failed: self.fatal.as_ref().is_some_and(|fatal| fatal.flush_failed),
             formed: true,
+            ..GetKeeperStatusResponse::default()
         });
         let leads = self.core.is_leader() && self.fatal.is_none();
+        self.parts.roster.set_leads(leads);
         metrics::gauge!("longbow_wal_commit_index").set(self.core.commit_index() as f64);
         metrics::gauge!("longbow_wal_leader").set(f64::from(u8::from(leads)));
         match (&self.fatal, leader) {
@@ -354,19 +403,14 @@ impl Engine {
         self.checkpoint();
     }
 
-    /// Offers the catalogue to the checkpoint thread now and then; what does not fit now fits later.
+    /// Offers the state to the checkpoint thread now and then; what does not fit now fits later.
     fn checkpoint(&mut self) {
         let due = self.last_checkpoint.elapsed() >= self.checkpoint_interval;
-        if self.uncheckpointed == 0 || !due || self.fatal.is_some() {
+        if self.uncheckpointed == 0 || !due || self.fatal.is_some() || self.installing.is_some() {
             return;
         }
         self.last_checkpoint = Instant::now();
-        if self
-            .parts
-            .checkpoints
-            .try_send(self.parts.catalogue.clone())
-            .is_ok()
-        {
+        if self.parts.checkpoints.try_send(self.parts.state.clone()).is_ok() {
             self.uncheckpointed = 0;
         }
     }
@@ -382,6 +426,12 @@ impl Drop for Engine {
             self.parts.disk.end(End::Abandon);
         }
     }
+}
+
+/// Whether this keeper decides alone.
+fn is_alone(parts: &Parts) -> bool {
+    let conf = parts.state.keepers.conf_state();
+    conf.voters == [parts.group.raft_id] && conf.voters_outgoing.is_empty()
 }
 
 fn stopping() -> Error {

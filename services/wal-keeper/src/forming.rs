@@ -7,75 +7,100 @@
 //!    own: it must not vote under its raft id.
 //! 2. It starts when all others have formed too. So whoever has a log knows that all have formed: an empty disk among
 //!    them is a lost one.
+//!
+//! A keeper that did not form the group, or was removed from it and has an empty disk again, waits until it is added: then
+//! a raft id is given to its log, and to no other.
 
-use std::time::Duration;
+use std::{collections::BTreeSet, net::SocketAddr, time::Duration};
 
 use longbow_node::{gossip::Gossip, rpc::Peers};
-use longbow_types::{Error, ErrorCode, NodeId};
+use longbow_types::{Error, ErrorCode, NodeId, Role};
 use longbow_wire::internal::{
-    GetKeeperStatusRequest, GetKeeperStatusResponse, keeper_service_client::KeeperServiceClient,
+    GetKeeperStatusRequest, GetKeeperStatusResponse, KeeperMember, keeper_service_client::KeeperServiceClient,
 };
 use tonic::Request;
+
+use crate::group::Group;
 
 /// Time between two rounds of questions.
 pub(crate) const INTERVAL: Duration = Duration::from_millis(100);
 const PATIENCE: Duration = Duration::from_millis(800);
 
-/// What another voter answered; `None` if it did not.
+/// What another keeper answered; `None` if it did not.
 pub(crate) type Answer = (NodeId, Option<GetKeeperStatusResponse>);
+
+/// What this keeper says of itself.
+pub(crate) struct Own<'a> {
+    pub node_id: &'a NodeId,
+    pub group: &'a Group,
+}
 
 /// What an untouched keeper may do now.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum Step {
     /// Ask again; what is waited for.
     Wait(String),
+    /// Ask again: the group is there, and an operator may add this keeper.
+    WaitToBeAdded,
     /// Form the group, durably.
     Form,
+    /// Take this raft id, durably: it was given to this keeper's log.
+    Join(u64),
     /// Vote and append.
     Start,
     /// Never take part.
     Refuse(Error),
 }
 
-/// Decides about a keeper whose own log is empty. `formed`: it said so, durably.
-pub(crate) fn step(formed: bool, voters: &[NodeId], answers: &[Answer]) -> Step {
+/// Decides about a keeper whose own log is empty.
+pub(crate) fn step(own: &Own<'_>, answers: &[Answer]) -> Step {
+    let Group {
+        initial_voters,
+        formed,
+        ..
+    } = own.group;
     let mut silent = Vec::new();
     let mut unformed = Vec::new();
-    let mut started = false;
-    for (voter, answer) in answers {
+    let mut standing: Option<(&NodeId, &GetKeeperStatusResponse)> = None;
+    for (keeper, answer) in answers {
+        let is_initial = initial_voters.contains(keeper);
         // A keeper that has just started, or stopped for good, says nothing about its log.
-        let Some(answer) = answer.as_ref().filter(|answer| !answer.voters.is_empty()) else {
-            silent.push(voter);
+        let Some(answer) = answer.as_ref().filter(|answer| !answer.initial_voters.is_empty()) else {
+            silent.extend(is_initial.then_some(keeper));
             continue;
         };
-        if !answer
-            .voters
-            .iter()
-            .map(String::as_str)
-            .eq(voters.iter().map(NodeId::as_str))
-        {
-            let message = format!("the keeper {voter} names other voters: {:?}", answer.voters);
+        let theirs = answer.initial_voters.iter().map(String::as_str);
+        if !theirs.eq(initial_voters.iter().map(NodeId::as_str)) {
+            if !is_initial {
+                continue; // of another group, or none of this one yet
+            }
+            let message = format!(
+                "the keeper {keeper} names other voters: {:?}",
+                answer.initial_voters
+            );
             return Step::Refuse(Error::new(ErrorCode::InvalidValue, message).field("keeper.initial_voters"));
         }
         if answer.term > 0 || answer.last_index > 0 {
-            if !formed {
-                return Step::Refuse(lost(voter, answer));
+            let age = |answer: &GetKeeperStatusResponse| answer.membership.as_ref().map(|group| group.index);
+            if standing.is_none_or(|(_, newest)| age(answer) > age(newest)) {
+                standing = Some((keeper, answer));
             }
-            started = true;
+        } else if !is_initial {
         } else if !answer.fatal.is_empty() {
-            silent.push(voter);
+            silent.push(keeper);
         } else if !answer.formed {
-            unformed.push(voter);
+            unformed.push(keeper);
         }
     }
-    if started {
-        return Step::Start;
+    if let Some((keeper, answer)) = standing {
+        return beside_a_group(own, keeper, answer);
     }
     let waits = |what: &str, on: &[&NodeId]| {
         let names: Vec<&str> = on.iter().map(|node| node.as_str()).collect();
         Step::Wait(format!("{what}: {}", names.join(", ")))
     };
-    match (formed, silent.is_empty(), unformed.is_empty()) {
+    match (*formed, silent.is_empty(), unformed.is_empty()) {
+        _ if own.group.raft_id == 0 => Step::WaitToBeAdded,
         (_, false, _) => waits("the group forms when all its keepers are there; missing", &silent),
         (false, true, _) => Step::Form,
         (true, true, false) => waits("other keepers have not formed the group yet", &unformed),
@@ -83,39 +108,65 @@ pub(crate) fn step(formed: bool, voters: &[NodeId], answers: &[Answer]) -> Step 
     }
 }
 
-fn lost(voter: &NodeId, answer: &GetKeeperStatusResponse) -> Error {
+/// The group has a log already, which a keeper tells about.
+fn beside_a_group(own: &Own<'_>, keeper: &NodeId, answer: &GetKeeperStatusResponse) -> Step {
+    if own.group.formed {
+        return Step::Start;
+    }
+    let members = answer.membership.as_ref().map(|group| &group.members[..]);
+    let mine = |member: &&KeeperMember| member.node_id == own.node_id.as_str();
+    match members.map(|members| members.iter().find(mine)) {
+        Some(Some(member)) if member.log_id == own.group.log_id => Step::Join(member.raft_id),
+        Some(None) => Step::WaitToBeAdded,
+        Some(Some(_)) | None => Step::Refuse(lost(own.node_id, keeper, answer)),
+    }
+}
+
+fn lost(me: &NodeId, keeper: &NodeId, answer: &GetKeeperStatusResponse) -> Error {
     let message = format!(
-        "this keeper has no log, and the keeper {voter} has one (term {}, entries up to {}): this keeper lost its \
+        "this keeper has no log, and the keeper {keeper} has one (term {}, entries up to {}): this keeper lost its \
          disk. It must not vote under its old id, or acknowledged writes could be lost: put its data path back, or \
-         give the group a new keeper",
+         remove it from the group (longbow keeper remove {me}), start it again and add it (longbow keeper add {me})",
         answer.term, answer.last_index
     );
     Error::new(ErrorCode::Corruption, message).field("data_path")
 }
 
-/// Asks all other voters at once.
-pub(crate) async fn ask(others: &[NodeId], gossip: &Gossip, peers: &Peers) -> Vec<Answer> {
+/// Asks all other keepers at once: those that formed the group, and whoever else gossip knows of.
+pub(crate) async fn ask(own: &Own<'_>, gossip: &Gossip, peers: &Peers) -> Vec<Answer> {
+    let known = gossip
+        .live(Role::WalKeeper)
+        .into_iter()
+        .map(|member| member.node_id);
+    let mut others: BTreeSet<NodeId> = own.group.initial_voters.iter().cloned().chain(known).collect();
+    others.remove(own.node_id);
     let mut asked = tokio::task::JoinSet::new();
-    for (at, voter) in others.iter().enumerate() {
-        let member = gossip.member(voter).filter(|member| member.is_live());
+    for keeper in others {
+        let member = gossip.member(&keeper).filter(|member| member.is_live());
         let peers = peers.clone();
         asked.spawn(async move {
-            let mut client = KeeperServiceClient::new(peers.channel(member?.rpc_addr));
-            let mut request = Request::new(GetKeeperStatusRequest {});
-            request.set_timeout(PATIENCE);
-            let answer = tokio::time::timeout(PATIENCE, client.get_keeper_status(request)).await;
-            Some((at, answer.ok()?.ok()?.into_inner()))
+            let answer = match member {
+                Some(member) => status_of(&peers, member.rpc_addr).await,
+                None => None,
+            };
+            (keeper, answer)
         });
     }
-    let mut answers: Vec<Answer> = others.iter().map(|voter| (voter.clone(), None)).collect();
-    for (at, answer) in asked.join_all().await.into_iter().flatten() {
-        answers[at].1 = Some(answer);
-    }
-    answers
+    asked.join_all().await
+}
+
+async fn status_of(peers: &Peers, address: SocketAddr) -> Option<GetKeeperStatusResponse> {
+    let mut client = KeeperServiceClient::new(peers.channel(address));
+    let mut request = Request::new(GetKeeperStatusRequest {});
+    request.set_timeout(PATIENCE);
+    let answer = tokio::time::timeout(PATIENCE, client.get_keeper_status(request)).await;
+    Some(answer.ok()?.ok()?.into_inner())
 }
 
 #[cfg(test)]
 mod tests {
+    use longbow_cluster::keepers::Keepers;
+
     use super::*;
 
     fn voters() -> Vec<NodeId> {
@@ -127,10 +178,11 @@ mod tests {
 
     fn status(formed: bool, term: u64) -> Option<GetKeeperStatusResponse> {
         Some(GetKeeperStatusResponse {
-            voters: voters().iter().map(ToString::to_string).collect(),
+            initial_voters: voters().iter().map(ToString::to_string).collect(),
             formed,
             term,
             last_index: term * 7,
+            membership: Some(Keepers::formed(&voters()).to_proto()),
             ..GetKeeperStatusResponse::default()
         })
     }
@@ -140,9 +192,29 @@ mod tests {
         one: Option<GetKeeperStatusResponse>,
         two: Option<GetKeeperStatusResponse>,
     ) -> Step {
+        let group = Group {
+            raft_id: 1,
+            log_id: 5,
+            initial_voters: voters(),
+            formed,
+        };
+        decide_as("k1", &group, one, two)
+    }
+
+    fn decide_as(
+        me: &str,
+        group: &Group,
+        one: Option<GetKeeperStatusResponse>,
+        two: Option<GetKeeperStatusResponse>,
+    ) -> Step {
         let voters = voters();
         let answers = [(voters[1].clone(), one), (voters[2].clone(), two)];
-        step(formed, &voters, &answers)
+        let node_id = me.parse().unwrap();
+        let own = Own {
+            node_id: &node_id,
+            group,
+        };
+        step(&own, &answers)
     }
 
     fn waits(step: &Step) -> bool {
@@ -184,10 +256,47 @@ mod tests {
         failed.as_mut().unwrap().fatal = "CORRUPTION: gone".to_owned();
         assert!(waits(&decide(false, failed, status(true, 0))));
         let mut stranger = status(false, 0);
-        stranger.as_mut().unwrap().voters.pop();
+        stranger.as_mut().unwrap().initial_voters.pop();
         let Step::Refuse(error) = decide(false, stranger, None) else {
             panic!("another group");
         };
         assert_eq!(error.field.as_deref(), Some("keeper.initial_voters"));
+    }
+
+    #[test]
+    fn who_was_added_joins_under_the_id_that_its_log_was_given() {
+        let waiting = Group {
+            raft_id: 0,
+            log_id: 5,
+            initial_voters: voters(),
+            formed: false,
+        };
+        let decide = |one, two| decide_as("k4", &waiting, one, two);
+        assert_eq!(decide(None, None), Step::WaitToBeAdded);
+        assert_eq!(decide(status(false, 0), status(true, 0)), Step::WaitToBeAdded);
+        assert_eq!(decide(None, status(true, 3)), Step::WaitToBeAdded);
+        // One keeper has applied that it was added, the other not yet.
+        let added = |log_id| {
+            let mut answer = status(true, 3).unwrap();
+            let group = answer.membership.as_mut().unwrap();
+            group.index = 9;
+            group.members.push(KeeperMember {
+                raft_id: 4,
+                node_id: "k4".to_owned(),
+                log_id,
+            });
+            Some(answer)
+        };
+        assert_eq!(decide(added(5), status(true, 4)), Step::Join(4));
+        assert_eq!(decide(status(true, 4), added(5)), Step::Join(4));
+        // The id was given to a log that is lost.
+        assert!(matches!(decide(added(6), None), Step::Refuse(_)));
+    }
+
+    #[test]
+    fn one_of_the_first_that_was_removed_may_be_added_again() {
+        let mut gone = status(true, 3).unwrap();
+        gone.membership.as_mut().unwrap().members.remove(0);
+        assert_eq!(decide(false, Some(gone), None), Step::WaitToBeAdded);
     }
 }

@@ -2,6 +2,7 @@
 //!
 //! It is written before the log is made (`formed: false`) and again when the group is formed. A keeper whose file says
 //! `formed` and whose log is gone has lost its log: it must not vote under its raft id again, and does not start.
+//! Who else is in the group stands in the log and its checkpoint.
 
 use std::{
     fs::{self, File},
@@ -9,9 +10,9 @@ use std::{
     path::Path,
 };
 
+use longbow_cluster::keepers::Keepers;
 use longbow_node::identity::Identity;
 use longbow_types::{Error, ErrorCode, NodeId, Result};
-use longbow_wire::internal::RaftConfState;
 use serde::{Deserialize, Serialize};
 
 const FILE: &str = "keeper.json";
@@ -21,11 +22,12 @@ const FILE_BYTES_MAX: u64 = 64 << 10;
 /// A keeper's place in its group.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Group {
+    /// 0 while this keeper is no member and waits to be added.
     pub raft_id: u64,
     /// Identity of this keeper's log.
     pub log_id: u64,
-    /// Voters; the raft id of each is its position plus one.
-    pub voters: Vec<NodeId>,
+    /// Those that formed the group; the raft id of each was its position plus one.
+    pub initial_voters: Vec<NodeId>,
     /// Whether the log was durable once, and all others had said that theirs were empty.
     pub formed: bool,
 }
@@ -44,23 +46,20 @@ struct Stored {
 }
 
 impl Group {
-    /// The group that this keeper is to form.
-    pub fn new(identity: &Identity, initial_voters: &[NodeId], log_id: u64) -> Result<Self> {
-        let voters = match initial_voters {
+    /// The group that this keeper is to form, or, if it is not among the voters, to be added to.
+    pub fn new(identity: &Identity, initial_voters: &[NodeId], log_id: u64) -> Self {
+        let initial_voters = match initial_voters {
             [] => vec![identity.node_id.clone()],
             named => named.to_vec(),
         };
-        let position = voters.iter().position(|voter| *voter == identity.node_id);
-        let Some(position) = position else {
-            let message = format!("this keeper, {}, is not among the voters", identity.node_id);
-            return Err(Error::new(ErrorCode::InvalidValue, message).field("keeper.initial_voters"));
-        };
-        Ok(Self {
-            raft_id: position as u64 + 1,
-            log_id,
-            voters,
+        let position = initial_voters.iter().position(|voter| *voter == identity.node_id);
+        Self {
+            raft_id: position.map_or(0, |position| position as u64 + 1),
+            // 0 is no name.
+            log_id: log_id.max(1),
+            initial_voters,
             formed: false,
-        })
+        }
     }
 
     /// Reads the file; `None` if there is none. Refuses one of another cluster or node.
@@ -89,7 +88,11 @@ impl Group {
         let voters: Result<Vec<NodeId>> = stored.voters.iter().map(|voter| voter.parse()).collect();
         let voters = voters.map_err(|error| corrupt(dir, &error))?;
         let log_id = u64::from_str_radix(&stored.log_id, 16).map_err(|error| corrupt(dir, &error))?;
-        if stored.raft_id == 0 || voters.get(stored.raft_id as usize - 1) != Some(&identity.node_id) {
+        // Ids above are of those that were added later.
+        let owner = usize::try_from(stored.raft_id)
+            .ok()
+            .and_then(|id| voters.get(id.checked_sub(1)?));
+        if owner.is_some_and(|owner| *owner != identity.node_id) || stored.raft_id == 0 && stored.formed {
             return Err(corrupt(dir, &"the raft id does not fit the voters"));
         }
         if !initial_voters.is_empty() && voters != initial_voters {
@@ -102,7 +105,7 @@ impl Group {
         Ok(Some(Self {
             raft_id: stored.raft_id,
             log_id,
-            voters,
+            initial_voters: voters,
             formed: stored.formed,
         }))
     }
@@ -115,7 +118,11 @@ impl Group {
             node_id: identity.node_id.to_string(),
             raft_id: self.raft_id,
             log_id: format!("{:016x}", self.log_id),
-            voters: self.voters.iter().map(|voter| voter.to_string()).collect(),
+            voters: self
+                .initial_voters
+                .iter()
+                .map(|voter| voter.to_string())
+                .collect(),
             formed: self.formed,
         };
         let write = || -> io::Result<()> {
@@ -129,24 +136,9 @@ impl Group {
         write().map_err(|error| storage_error(dir, &error))
     }
 
-    /// Membership of the group, as raft starts with it.
-    pub fn conf_state(&self) -> RaftConfState {
-        RaftConfState {
-            voters: (1..=self.voters.len() as u64).collect(),
-            ..RaftConfState::default()
-        }
-    }
-
-    /// The node behind a raft id.
-    pub fn node_of(&self, raft_id: u64) -> Option<&NodeId> {
-        let at = usize::try_from(raft_id.checked_sub(1)?).ok()?;
-        self.voters.get(at)
-    }
-
-    /// The raft id of a node.
-    pub fn raft_id_of(&self, node: &NodeId) -> Option<u64> {
-        let at = self.voters.iter().position(|voter| voter == node)?;
-        Some(at as u64 + 1)
+    /// The group as it was formed.
+    pub fn as_formed(&self) -> Keepers {
+        Keepers::formed(&self.initial_voters)
     }
 }
 
@@ -207,8 +199,8 @@ mod tests {
         let me = identity("c", "k2");
         let three = voters(&["k1", "k2", "k3"]);
         assert_eq!(Group::load(dir.path(), &me, &three).unwrap(), None);
-        let mut group = Group::new(&me, &three, u64::MAX - 1).unwrap();
-        assert_eq!((group.raft_id, group.raft_id_of(&three[2])), (2, Some(3)));
+        let mut group = Group::new(&me, &three, u64::MAX - 1);
+        assert_eq!(group.raft_id, 2);
         group.formed = true;
         group.store(dir.path(), &me).unwrap();
         for named in [&three[..], &[]] {
@@ -228,12 +220,23 @@ mod tests {
     }
 
     #[test]
-    fn strangers_do_not_vote() {
-        let error = Group::new(&identity("c", "k9"), &voters(&["k1"]), 1).unwrap_err();
-        assert_eq!(error.field.as_deref(), Some("keeper.initial_voters"));
-        assert_eq!(
-            Group::new(&identity("c", "k9"), &[], 1).unwrap().voters,
-            voters(&["k9"])
-        );
+    fn who_is_not_among_the_voters_waits_for_a_raft_id() {
+        let dir = tempfile::tempdir().unwrap();
+        let me = identity("c", "k9");
+        let three = voters(&["k1", "k2", "k3"]);
+        let mut group = Group::new(&me, &three, 0);
+        assert_eq!((group.raft_id, group.log_id), (0, 1));
+        // Given one, it keeps it; an id of those that formed the group is none of its.
+        for (raft_id, formed, fits) in [
+            (0, false, true),
+            (4, true, true),
+            (2, true, false),
+            (0, true, false),
+        ] {
+            (group.raft_id, group.formed) = (raft_id, formed);
+            group.store(dir.path(), &me).unwrap();
+            assert_eq!(Group::load(dir.path(), &me, &three).is_ok(), fits, "{group:?}");
+        }
+        assert_eq!(Group::new(&me, &[], 1).initial_voters, voters(&["k9"]));
     }
 }

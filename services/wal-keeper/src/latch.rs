@@ -31,7 +31,6 @@ const RESET_PATIENCE: Duration = Duration::from_secs(10);
 pub(crate) struct Latch {
     dir: PathBuf,
     shelf: Arc<Shelf>,
-    voters: Vec<NodeId>,
     state: Mutex<State>,
     register: watch::Sender<LatchRegister>,
 }
@@ -39,6 +38,7 @@ pub(crate) struct Latch {
 struct State {
     latch: LatchState,
     signals: Signals,
+    voters: Vec<NodeId>,
 }
 
 impl Latch {
@@ -51,10 +51,10 @@ impl Latch {
         let this = Self {
             dir: dir.to_owned(),
             shelf,
-            voters,
             state: Mutex::new(State {
                 latch,
                 signals: Signals::default(),
+                voters,
             }),
             register,
         };
@@ -75,10 +75,22 @@ impl Latch {
     /// Takes note of how a keeper's disk is, and trips the latch if no quorum of healthy keepers is left.
     pub fn observe(&self, keeper: &NodeId, disk_generation: u64, cause: Option<&str>) {
         let mut state = self.state.lock();
-        if !state.signals.observe(keeper, disk_generation, cause) {
-            return;
+        if state.signals.observe(keeper, disk_generation, cause) {
+            self.judge(&mut state);
         }
-        if let Some(cause) = state.signals.verdict(&self.voters)
+    }
+
+    /// The group has other voters now.
+    pub fn set_voters(&self, voters: Vec<NodeId>) {
+        let mut state = self.state.lock();
+        if state.voters != voters {
+            state.voters = voters;
+            self.judge(&mut state);
+        }
+    }
+
+    fn judge(&self, state: &mut State) {
+        if let Some(cause) = state.signals.verdict(&state.voters)
             && state.latch.trip(&cause)
         {
             tracing::error!(

@@ -7,9 +7,10 @@ use std::{
     time::Duration,
 };
 
-use longbow_cluster::{catalogue::Catalogue, raft_core::Restored};
+use longbow_cluster::raft_core::Restored;
 use longbow_node::{gossip::Gossip, http::Readiness, identity::Identity, rpc::Peers, shutdown::Shutdown};
-use longbow_types::{Error, ErrorCode, NodeId, Result};
+use longbow_types::{Error, ErrorCode, Result};
+use longbow_wal::Spares;
 use longbow_wire::internal::GetKeeperStatusResponse;
 use tokio::time::Instant;
 
@@ -18,10 +19,12 @@ use crate::{
     checkpoint::{Checkpoints, Stored},
     committed::Committed,
     disk, engine,
-    forming::{self, Step},
+    forming::{self, Own, Step},
     latch::Latch,
     mailbox::Mailbox,
     recover::{self, DurableLog, Recovered},
+    roster::Roster,
+    state::State,
     status::{Fatal, Shared},
     transport::Transport,
 };
@@ -41,6 +44,7 @@ pub(crate) struct Launch {
     pub committed: Arc<Committed>,
     pub shared: Arc<Shared>,
     pub latch: Arc<Latch>,
+    pub roster: Arc<Roster>,
     pub peers: Peers,
     pub gossip: Gossip,
     pub readiness: Readiness,
@@ -51,9 +55,8 @@ pub(crate) struct Launch {
 pub(crate) fn first_status(found: &Recovered) -> GetKeeperStatusResponse {
     GetKeeperStatusResponse {
         term: found.hard_state.term,
-        applied_index: found.catalogue.applied_index(),
+        applied_index: found.state.index(),
         last_index: found.reader.last_index(GROUP),
-        voters: found.group.voters.iter().map(ToString::to_string).collect(),
         formed: found.group.formed,
         ..GetKeeperStatusResponse::default()
     }
@@ -78,7 +81,10 @@ impl Launch {
     /// Whether the others must be asked before this keeper may vote.
     pub fn must_ask(&self) -> bool {
         let group = &self.found.group;
-        group.voters.len() > 1 && (!group.formed || self.found.is_untouched())
+        let is_initial = group.initial_voters.contains(&self.identity.node_id);
+        // One that was added has had its answer: the others knew its log.
+        let may_be_early = is_initial && group.initial_voters.len() > 1 && self.found.is_untouched();
+        !group.formed || may_be_early && group.raft_id <= group.initial_voters.len() as u64
     }
 
     /// Asks the others until the group is formed, and starts the threads. None are started when it is stopped, or when
@@ -107,12 +113,14 @@ impl Launch {
     }
 
     async fn formed(mut self) -> Result<Self, recover::Failure> {
-        let voters = self.found.group.voters.clone();
         let me = self.identity.node_id.clone();
-        let others: Vec<NodeId> = voters.iter().filter(|voter| **voter != me).cloned().collect();
         loop {
-            let answers = forming::ask(&others, &self.gossip, &self.peers).await;
-            match forming::step(self.found.group.formed, &voters, &answers) {
+            let own = Own {
+                node_id: &me,
+                group: &self.found.group,
+            };
+            let answers = forming::ask(&own, &self.gossip, &self.peers).await;
+            match forming::step(&own, &answers) {
                 Step::Start => return Ok(self),
                 Step::Refuse(error) => {
                     self.readiness.set(false, error.to_string());
@@ -123,49 +131,69 @@ impl Launch {
                     self.readiness.set(false, why);
                     tokio::time::sleep(forming::INTERVAL).await;
                 }
+                Step::WaitToBeAdded => {
+                    let why = format!("this keeper is in no group: longbow keeper add {me}");
+                    self.readiness.set(false, why);
+                    self.shared.set_waiting();
+                    tokio::time::sleep(forming::INTERVAL).await;
+                }
                 Step::Form => {
-                    self = self.form().await?;
-                    self.shared.set_formed();
+                    self = self.form(None).await?;
                     tracing::info!(raft_id = self.found.group.raft_id, "the group is formed");
+                }
+                Step::Join(raft_id) => {
+                    self = self.form(Some(raft_id)).await?;
+                    tracing::info!(raft_id, "this keeper was added to the group");
+                    return Ok(self);
                 }
             }
         }
     }
 
-    async fn form(mut self) -> Result<Self, recover::Failure> {
+    /// Forms the group, or takes the raft id that this keeper's log was given.
+    async fn form(mut self, given: Option<u64>) -> Result<Self, recover::Failure> {
         let formed = tokio::task::spawn_blocking(move || {
             let path = self.config.node.data_path.clone().unwrap_or_default();
-            let formed = self.found.form(&self.identity, &path);
+            let formed = match given {
+                None => self.found.form(&self.identity, &path),
+                Some(raft_id) => self.found.join(raft_id, &self.identity, &path),
+            };
             formed.map(|()| self)
         });
-        formed
+        let formed = formed
             .await
-            .map_err(|error| Error::new(ErrorCode::Internal, error.to_string()))?
+            .map_err(|error| Error::new(ErrorCode::Internal, error.to_string()))?;
+        let this = formed?;
+        this.roster.set_me(this.found.group.raft_id);
+        this.shared.set_formed();
+        Ok(this)
     }
 
     /// Starts the threads.
     pub fn start(self) -> Result<Threads> {
         let found = self.found;
-        let applied = found.catalogue.applied_index();
+        let spares = found.writer.spares();
         let queue = Arc::new(disk::DiskQueue::new(found.reader.clone()));
-        let (checkpoints, catalogues) = mpsc::sync_channel(1);
+        let (checkpoints, states) = mpsc::sync_channel(1);
         let parts = engine::Parts {
-            transport: Transport::start(
-                &found.group,
+            transport: Transport::new(
+                self.roster.clone(),
                 &self.peers,
                 &self.gossip,
                 self.mailbox.clone(),
                 &self.end,
             ),
+            node_id: self.identity.node_id.clone(),
             group: found.group,
+            roster: self.roster,
             generation: self.identity.generation,
             restored: Restored {
                 hard_state: found.hard_state,
-                conf_state: found.conf_state,
-                applied,
+                conf_state: found.state.keepers.conf_state().clone(),
+                applied: found.state.index(),
             },
             log: DurableLog(found.reader),
-            catalogue: found.catalogue,
+            state: found.state,
             mailbox: self.mailbox.clone(),
             disk: queue.clone(),
             committed: self.committed,
@@ -181,23 +209,30 @@ impl Launch {
         Ok(Threads(vec![
             engine::spawn(&self.config, parts)?,
             disk::spawn(found.writer, queue, self.mailbox.clone()).map_err(failed)?,
-            spawn_checkpoints(found.checkpoints, catalogues, self.mailbox).map_err(failed)?,
+            spawn_checkpoints(found.checkpoints, states, spares, self.mailbox).map_err(failed)?,
         ]))
     }
 }
 
-/// Writes catalogues until the engine drops its end.
+/// Writes states until the engine drops its end.
 fn spawn_checkpoints(
     mut checkpoints: Checkpoints,
-    catalogues: mpsc::Receiver<Catalogue>,
+    states: mpsc::Receiver<State>,
+    spares: Spares,
     mailbox: Arc<Mailbox>,
 ) -> std::io::Result<JoinHandle<Result<(), String>>> {
     let thread = thread::Builder::new().name("longbow-checkpoint".to_owned());
     thread.spawn(move || {
-        while let Ok(catalogue) = catalogues.recv() {
-            match checkpoints.store(&catalogue) {
-                Ok(Stored::Durable) => {}
-                Ok(Stored::Missed) => mailbox.checkpoint_missed(),
+        while let Ok(state) = states.recv() {
+            match checkpoints.store(&state) {
+                Ok(Stored::Durable) => mailbox.checkpointed(state.index()),
+                Ok(Stored::Missed) => {
+                    // On a full disk the log cannot be cut before a checkpoint fits: a spare segment is held for that.
+                    if let Err(error) = spares.release() {
+                        tracing::warn!(%error, "no spare segment could be given up for a checkpoint");
+                    }
+                    mailbox.checkpoint_missed();
+                }
                 Err(error) => {
                     // A sync that fails here says as much about the disk as one in the log.
                     mailbox.disk_failed(error.to_string());

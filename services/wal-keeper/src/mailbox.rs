@@ -6,10 +6,15 @@ use std::{
 };
 
 use bytes::Bytes;
+use longbow_cluster::keepers::Ask;
 use longbow_types::{Error, ErrorCode, NodeId, Result};
-use longbow_wire::internal::{AppendResponse, EntryHeader, RaftMessage};
+use longbow_wire::internal::{
+    AppendResponse, ChangeKeepersResponse, DurableReplica, EntryHeader, RaftMessage,
+};
 use parking_lot::{Condvar, Mutex};
 use tokio::sync::oneshot;
+
+use crate::state::State;
 
 /// Most requests that wait.
 const REQUESTS_MAX: usize = 8_192;
@@ -51,6 +56,20 @@ pub(crate) struct Append {
 pub(crate) enum Request {
     Append(Box<Append>),
     ReadIndex(oneshot::Sender<Result<u64, Refusal>>),
+    Change(Ask, oneshot::Sender<Result<ChangeKeepersResponse, Refusal>>),
+    Install(Box<Install>),
+    /// What a shard has made durable.
+    Durable(NodeId, Vec<DurableReplica>, oneshot::Sender<Result<(), Refusal>>),
+}
+
+/// A snapshot that came whole and was checked.
+#[derive(Debug)]
+pub(crate) struct Install {
+    /// Raft's message about it.
+    pub message: RaftMessage,
+    pub state: State,
+    /// Told when raft has taken it, or needs it no longer.
+    pub reply: oneshot::Sender<Result<(), Refusal>>,
 }
 
 impl Request {
@@ -60,6 +79,9 @@ impl Request {
         match self {
             Self::Append(append) => drop(append.reply.send(Err(refusal))),
             Self::ReadIndex(reply) => drop(reply.send(Err(refusal))),
+            Self::Change(_, reply) => drop(reply.send(Err(refusal))),
+            Self::Durable(_, _, reply) => drop(reply.send(Err(refusal))),
+            Self::Install(install) => drop(install.reply.send(Err(refusal))),
         }
     }
 }
@@ -86,6 +108,12 @@ pub(crate) struct Mail {
     pub unreachable: BTreeSet<u64>,
     /// A checkpoint could not be written.
     pub checkpoint_missed: bool,
+    /// The index of the last checkpoint that is durable.
+    pub checkpointed: Option<u64>,
+    /// Members that snapshots were sent to, and whether each arrived.
+    pub snapshots_sent: Vec<(u64, bool)>,
+    /// This keeper was taken out of the group.
+    pub removed: bool,
     pub stop: Option<Stop>,
     request_bytes: usize,
     message_bytes: usize,
@@ -99,6 +127,9 @@ impl Mail {
             && self.disk_failed.is_none()
             && self.unreachable.is_empty()
             && !self.checkpoint_missed
+            && self.checkpointed.is_none()
+            && self.snapshots_sent.is_empty()
+            && !self.removed
             && self.stop.is_none()
     }
 }
@@ -150,7 +181,7 @@ impl Mailbox {
     pub fn request(&self, request: Request) -> Result<()> {
         let bytes = match &request {
             Request::Append(append) => append.encoded.len() + append.body.len(),
-            Request::ReadIndex(_) => 0,
+            Request::ReadIndex(_) | Request::Change(..) | Request::Install(_) | Request::Durable(..) => 0,
         };
         let mut held = self.mail.lock();
         if let Some(why) = &held.closed {
@@ -201,6 +232,21 @@ impl Mailbox {
     /// A checkpoint was not written, and is to be tried again.
     pub fn checkpoint_missed(&self) {
         self.tell(|mail| mail.checkpoint_missed = true);
+    }
+
+    /// The state up to this index is durable in a checkpoint.
+    pub fn checkpointed(&self, index: u64) {
+        self.tell(|mail| mail.checkpointed = Some(index));
+    }
+
+    /// A snapshot for a member has arrived there, or has not.
+    pub fn snapshot_sent(&self, member: u64, arrived: bool) {
+        self.tell(|mail| mail.snapshots_sent.push((member, arrived)));
+    }
+
+    /// Another keeper knows that this one was taken out of the group.
+    pub fn removed(&self) {
+        self.tell(|mail| mail.removed = true);
     }
 
     /// A member could not be reached.

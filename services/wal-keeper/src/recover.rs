@@ -2,17 +2,14 @@
 
 use std::{ops::Range, path::Path, sync::Arc};
 
-use longbow_cluster::{
-    catalogue::Catalogue,
-    raft_core::{HardState, LogReader},
-};
+use longbow_cluster::raft_core::{HardState, LogReader};
 use longbow_node::identity::Identity;
 use longbow_types::{Error, ErrorCode, NodeId, Result};
 use longbow_wal::{Disk, EntryKind, FsDisk, Log, Options, Reader, Writer};
-use longbow_wire::internal::{RaftConfState, RaftEntry, RaftEntryType};
+use longbow_wire::internal::{RaftEntry, RaftEntryType};
 use prost::Message;
 
-use crate::{Config, GROUP, checkpoint::Checkpoints, group::Group};
+use crate::{Config, GROUP, checkpoint::Checkpoints, group::Group, state::State};
 
 /// Why nothing could be found.
 #[derive(Debug)]
@@ -37,8 +34,7 @@ pub(crate) struct Recovered {
     pub writer: Writer,
     pub reader: Reader,
     pub hard_state: HardState,
-    pub conf_state: RaftConfState,
-    pub catalogue: Catalogue,
+    pub state: State,
     pub checkpoints: Checkpoints,
 }
 
@@ -49,7 +45,7 @@ pub(crate) fn recover(config: &Config, identity: &Identity, data_path: &Path) ->
     let voters = &config.initial_voters;
     let group = match Group::load(data_path, identity, voters)? {
         Some(group) => group,
-        None => Group::new(identity, voters, rand::random())?,
+        None => Group::new(identity, voters, rand::random()),
     };
     let disk: Arc<dyn Disk> = match &config.log_disk {
         Some(disk) => disk.clone(),
@@ -61,33 +57,30 @@ pub(crate) fn recover(config: &Config, identity: &Identity, data_path: &Path) ->
         segment_bytes: config.segment_bytes,
         spares: config.spare_segments,
     };
-    let voters = group.voters.clone();
-    let (group, log) = open_log(group, disk, options, identity, data_path).map_err(|mut failure| {
+    // Who votes now stands in the log, which may be what failed: those that formed the group are the best guess.
+    let voters = group.initial_voters.clone();
+    let (group, mut log) = open_log(group, disk, options, identity, data_path).map_err(|mut failure| {
         if let Some(of) = &mut failure.flush_failed_of {
             *of = voters;
         }
         failure
     })?;
     let found = log.recovered.groups.get(&GROUP);
-    let conf_state = found
-        .and_then(|found| found.conf_state.clone())
-        .unwrap_or_default();
-    let conf_state = RaftConfState::decode(conf_state)
-        .map_err(|error| Error::new(ErrorCode::Corruption, format!("the stored membership: {error}")))?;
     let hard_state = found.map(|found| found.hard_state).unwrap_or_default();
-    let (checkpoints, catalogue) = Checkpoints::open(&data_path.join("catalogue"))?;
+    let (checkpoints, state) = Checkpoints::open(&data_path.join("catalogue"), &group.as_formed())?;
+    finish_snapshot(&mut log, &state).map_err(failure_of)?;
     let last = log.reader.last_index(GROUP);
-    if catalogue.applied_index() > last {
+    if state.index() > last {
         let message = format!(
             "the catalogue has applied entry {}, the log ends at {last}: the log lost entries",
-            catalogue.applied_index()
+            state.index()
         );
         return Err(Error::new(ErrorCode::Corruption, message).into());
     }
     tracing::info!(
         raft_id = group.raft_id,
         last_index = last,
-        checkpoint = catalogue.applied_index(),
+        checkpoint = state.index(),
         rewritten = log.recovered.rewritten,
         torn = ?log.recovered.torn,
         "the log is open"
@@ -101,20 +94,38 @@ pub(crate) fn recover(config: &Config, identity: &Identity, data_path: &Path) ->
             vote: hard_state.vote,
             commit: hard_state.commit,
         },
-        conf_state,
-        catalogue,
+        state,
         checkpoints,
     })
+}
+
+/// A snapshot is installed in two steps: the state is made durable, then the log begins behind it. Does the second where
+/// a crash came between. A log that has the snapshot's last entry needs nothing.
+fn finish_snapshot(log: &mut Log, state: &State) -> Result<(), longbow_wal::Error> {
+    let (index, term) = (state.index(), state.snapshot_term);
+    let begins_behind = log.reader.first_index(GROUP) > index;
+    if term == 0 || begins_behind || log.reader.term(GROUP, index) == Some(term) {
+        return Ok(());
+    }
+    tracing::info!(index, "finishing the installation of a snapshot");
+    log.writer.start(GROUP, term, index);
+    log.writer.flush().map(drop)
 }
 
 impl Recovered {
     /// Writes the first membership, then that the group is formed. Both are durable afterwards. Blocks.
     pub fn form(&mut self, identity: &Identity, data_path: &Path) -> Result<(), Failure> {
-        self.conf_state = self.group.conf_state();
         form(&mut self.writer, &self.group)?;
         self.group.formed = true;
         self.group.store(data_path, identity)?;
         Ok(())
+    }
+
+    /// Writes the raft id that this keeper was given when it was added. The rest of the membership comes with the log,
+    /// from its first entry on, or with a snapshot. Blocks.
+    pub fn join(&mut self, raft_id: u64, identity: &Identity, data_path: &Path) -> Result<(), Failure> {
+        self.group.raft_id = raft_id;
+        self.form(identity, data_path)
     }
 
     /// Whether this keeper has never voted nor appended.
@@ -154,30 +165,22 @@ fn open_log(
             .field("data_path")
             .into());
     }
-    if !group.formed && group.voters.len() == 1 {
+    if !group.formed && group.raft_id != 0 && group.initial_voters.len() == 1 {
         // Nobody else could know of entries that this disk has lost. Also after a crash between making the log and
         // saying so.
-        let payload = form(&mut log.writer, &group)?;
-        let found = longbow_wal::RecoveredGroup {
-            hard_state: longbow_wal::HardState::default(),
-            conf_state: None,
-            first_index: 1,
-            last_index: 0,
-        };
-        let found = log.recovered.groups.entry(GROUP).or_insert(found);
-        found.conf_state = Some(payload.into());
+        form(&mut log.writer, &group)?;
         group.formed = true;
         group.store(data_path, identity)?;
     }
     Ok((group, log))
 }
 
-/// Writes the first membership.
-fn form(writer: &mut Writer, group: &Group) -> Result<Vec<u8>, Failure> {
-    let payload = group.conf_state().encode_to_vec();
+/// Writes the first membership, for whoever reads the log alone.
+fn form(writer: &mut Writer, group: &Group) -> Result<(), Failure> {
+    let payload = group.as_formed().conf_state().encode_to_vec();
     writer.conf_state(GROUP, &payload).map_err(failure_of)?;
     writer.flush().map_err(failure_of)?;
-    Ok(payload)
+    Ok(())
 }
 
 /// The same, and whether a flush failed.
@@ -230,5 +233,77 @@ impl LogReader for DurableLog {
             ..RaftEntry::default()
         };
         Ok(entries.into_iter().map(entry).collect())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use longbow_cluster::keepers::Keepers;
+    use longbow_wal::sim::SimDisk;
+    use longbow_wire::internal::EntryHeader;
+
+    use super::*;
+
+    /// A state of nine entries, the last of term 3.
+    fn snapshot() -> State {
+        let mut state = State::first(Keepers::formed(&["k1".parse().unwrap()]));
+        for index in 1..=9 {
+            state.catalogue.apply(index, &EntryHeader::default());
+        }
+        state.snapshot_term = 3;
+        state
+    }
+
+    fn log(disk: &SimDisk, terms: &[u64]) -> Log {
+        let mut log = Log::create(Arc::new(disk.clone()), Options::default(), 7).unwrap();
+        for (index, term) in (1..).zip(terms) {
+            let writer = &mut log.writer;
+            writer
+                .entry(GROUP, EntryKind::Normal, *term, index, b"x")
+                .unwrap();
+        }
+        log.writer.flush().unwrap();
+        log
+    }
+
+    /// First and last index after the start that finishes, and after one more that power was cut before.
+    fn finished(terms: &[u64]) -> (u64, u64) {
+        let disk = SimDisk::new();
+        let mut log = log(&disk, terms);
+        finish_snapshot(&mut log, &snapshot()).unwrap();
+        let found = (log.reader.first_index(GROUP), log.reader.last_index(GROUP));
+        let disk = disk.crash(&mut || false);
+        let mut again = Log::open(Arc::new(disk.clone()), Options::default()).unwrap();
+        let durable = (again.reader.first_index(GROUP), again.reader.last_index(GROUP));
+        assert_eq!(durable, found);
+        let before = disk.counters();
+        finish_snapshot(&mut again, &snapshot()).unwrap();
+        assert_eq!(disk.counters(), before, "there is nothing left to do");
+        found
+    }
+
+    #[test]
+    fn an_installation_that_a_crash_cut_short_is_finished() {
+        assert_eq!(finished(&[1, 1, 1]), (10, 9), "a log that ends before");
+        assert_eq!(finished(&[]), (10, 9));
+        assert_eq!(
+            finished(&[1, 1, 1, 2, 2, 2, 2, 2, 2, 2]),
+            (10, 9),
+            "another history"
+        );
+        // What follows on the snapshot's last entry was acknowledged, perhaps.
+        assert_eq!(finished(&[1, 1, 1, 2, 2, 2, 2, 2, 3, 3]), (1, 10));
+    }
+
+    #[test]
+    fn an_ordinary_checkpoint_changes_no_log() {
+        let disk = SimDisk::new();
+        let mut log = log(&disk, &[1]);
+        let state = State {
+            snapshot_term: 0,
+            ..snapshot()
+        };
+        finish_snapshot(&mut log, &state).unwrap();
+        assert_eq!(log.reader.last_index(GROUP), 1);
     }
 }

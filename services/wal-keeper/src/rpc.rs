@@ -1,25 +1,28 @@
 //! What a keeper serves: one file for each call.
 
 mod append;
+mod change;
+mod durable;
+mod install;
 mod raft;
 mod read_index;
 mod reset;
+mod status;
 mod tail;
 mod watch;
 
 use std::{pin::Pin, sync::Arc};
 
-use longbow_node::{
-    rpc::{MESSAGE_BYTES_MAX, require},
-    shutdown::Shutdown,
-};
+use longbow_node::{rpc::MESSAGE_BYTES_MAX, shutdown::Shutdown};
 use longbow_types::{Error, ErrorCode, Role, limits::COMMAND_BYTES_MAX};
 use longbow_wire::{
     convert::status::to_status,
     internal::{
-        AppendRequest, AppendResponse, GetKeeperStatusRequest, GetKeeperStatusResponse, RaftRequest,
-        RaftResponse, ReadIndexRequest, ReadIndexResponse, ResetKeeperLatchRequest, ResetKeeperLatchResponse,
-        TailRequest, TailResponse, WatchCatalogueRequest, WatchCatalogueResponse,
+        AppendRequest, AppendResponse, ChangeKeepersRequest, ChangeKeepersResponse, GetKeeperStatusRequest,
+        GetKeeperStatusResponse, InstallSnapshotRequest, InstallSnapshotResponse, RaftRequest, RaftResponse,
+        ReadIndexRequest, ReadIndexResponse, ReportDurableRequest, ReportDurableResponse,
+        ResetKeeperLatchRequest, ResetKeeperLatchResponse, TailRequest, TailResponse, WatchCatalogueRequest,
+        WatchCatalogueResponse,
         keeper_service_server::{KeeperService, KeeperServiceServer},
     },
 };
@@ -32,6 +35,7 @@ use crate::{
     group::Group,
     latch::Latch,
     mailbox::{Mailbox, Refusal},
+    roster::Roster,
     status::Shared,
 };
 
@@ -51,7 +55,9 @@ type BoxStream<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
 pub(crate) struct Keeper(Arc<Inner>);
 
 pub(crate) struct Inner {
+    /// As it was at the start: one that is added meanwhile has another raft id.
     pub group: Group,
+    pub roster: Arc<Roster>,
     pub mailbox: Arc<Mailbox>,
     pub committed: Arc<Committed>,
     pub shared: Arc<Shared>,
@@ -60,11 +66,14 @@ pub(crate) struct Inner {
     pub shutdown: Shutdown,
     tails: Arc<Semaphore>,
     watches: Arc<Semaphore>,
+    /// A snapshot is held in memory while it comes.
+    snapshots: Arc<Semaphore>,
 }
 
 impl Keeper {
     pub fn new(
         group: Group,
+        roster: Arc<Roster>,
         mailbox: Arc<Mailbox>,
         committed: Arc<Committed>,
         shared: Arc<Shared>,
@@ -73,6 +82,7 @@ impl Keeper {
     ) -> Self {
         Self(Arc::new(Inner {
             group,
+            roster,
             mailbox,
             committed,
             shared,
@@ -80,6 +90,7 @@ impl Keeper {
             shutdown,
             tails: Arc::new(Semaphore::new(STREAMS_MAX)),
             watches: Arc::new(Semaphore::new(STREAMS_MAX)),
+            snapshots: Arc::new(Semaphore::new(1)),
         }))
     }
 
@@ -153,8 +164,28 @@ impl KeeperService for Keeper {
         &self,
         request: Request<GetKeeperStatusRequest>,
     ) -> Result<Response<GetKeeperStatusResponse>, Status> {
-        require(&request, &ANYBODY)?;
-        Ok(Response::new(self.0.shared.status()))
+        status::status(&self.0, &request).map(Response::new)
+    }
+
+    async fn change_keepers(
+        &self,
+        request: Request<ChangeKeepersRequest>,
+    ) -> Result<Response<ChangeKeepersResponse>, Status> {
+        change::change(&self.0, &request).await.map(Response::new)
+    }
+
+    async fn report_durable(
+        &self,
+        request: Request<ReportDurableRequest>,
+    ) -> Result<Response<ReportDurableResponse>, Status> {
+        durable::report(&self.0, request).await.map(Response::new)
+    }
+
+    async fn install_snapshot(
+        &self,
+        request: Request<Streaming<InstallSnapshotRequest>>,
+    ) -> Result<Response<InstallSnapshotResponse>, Status> {
+        install::install(&self.0, request).await.map(Response::new)
     }
 
     async fn reset_keeper_latch(

@@ -22,9 +22,10 @@ use crate::{
     mailbox::{Mailbox, Stop},
     recover,
     recover::Recovered,
+    roster::Roster,
     rpc::Keeper,
     status::{Fatal, Shared},
-    watchdog,
+    watchdog::{self, Watch},
 };
 
 /// How long calls under way may go on after the engine has ended.
@@ -90,7 +91,7 @@ pub async fn start(config: Config, shutdown: Shutdown) -> anyhow::Result<Running
         tokio::task::spawn_blocking(recovery).await?
     };
     let found = found?;
-    let latch = Arc::new(Latch::open(&data_path, found.group.voters.clone())?);
+    let latch = Arc::new(Latch::open(&data_path, found.state.keepers.voters())?);
     let network = Network::open(&config, &claim.identity).await?;
     assemble(&config, claim, found, latch, network, shutdown)
 }
@@ -160,16 +161,32 @@ fn assemble(
     let mailbox = Arc::new(Mailbox::new(config.queue_bytes));
     let shared = Arc::new(Shared::new());
     shared.set_status(launch::first_status(&found));
-    let applied = found.catalogue.applied_index();
+    let applied = found.state.index();
+    // One that has not formed may be a former life's place: whether it is gone is no news of this one.
+    let raft_id = if found.group.formed {
+        found.group.raft_id
+    } else {
+        0
+    };
+    let roster = Arc::new(Roster::new(raft_id, found.state.keepers.clone()));
     let committed = Arc::new(Committed::new(
         found.reader.clone(),
         applied,
-        found.catalogue.log_id(),
+        found.state.catalogue.log_id(),
         config.cache_bytes,
     ));
-    watchdog::start(&identity.node_id, &found.group.voters, peers, gossip, &latch, end);
+    let watch = Watch {
+        me: identity.node_id.clone(),
+        roster: roster.clone(),
+        peers: peers.clone(),
+        gossip: gossip.clone(),
+        latch: latch.clone(),
+        mailbox: mailbox.clone(),
+    };
+    watchdog::start(watch, end);
     let keeper = Keeper::new(
         found.group.clone(),
+        roster.clone(),
         mailbox.clone(),
         committed.clone(),
         shared.clone(),
@@ -184,6 +201,7 @@ fn assemble(
         committed,
         shared: shared.clone(),
         latch: latch.clone(),
+        roster,
         peers: peers.clone(),
         gossip: gossip.clone(),
         readiness: network.readiness.clone(),

@@ -79,7 +79,13 @@ impl Shared {
     }
 
     pub fn set_formed(&self) {
-        self.status.lock().formed = true;
+        let mut status = self.status.lock();
+        (status.formed, status.is_waiting) = (true, false);
+    }
+
+    /// This keeper is no member and waits to be added.
+    pub fn set_waiting(&self) {
+        self.status.lock().is_waiting = true;
     }
 
     pub fn fatal(&self) -> watch::Receiver<Option<Fatal>> {

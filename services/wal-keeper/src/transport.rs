@@ -1,8 +1,13 @@
 //! Raft messages to other keepers: one bounded queue and one stream for each, found by gossip. What does not fit or
-//! cannot be sent is dropped; raft sends again.
+//! cannot be sent is dropped; raft sends again. Snapshots go by calls of their own.
+
+mod snapshot;
+
+pub(crate) use snapshot::CHUNK_BYTES;
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
+use longbow_cluster::keepers::Keepers;
 use longbow_node::{
     gossip::Gossip,
     rpc::{MESSAGE_BYTES_MAX, Peers},
@@ -10,10 +15,10 @@ use longbow_node::{
 };
 use longbow_types::NodeId;
 use longbow_wire::internal::{RaftMessage, RaftRequest, keeper_service_client::KeeperServiceClient};
-use tokio::sync::mpsc;
+use tokio::{runtime::Handle, sync::mpsc};
 use tokio_stream::wrappers::ReceiverStream;
 
-use crate::{group::Group, mailbox::Mailbox};
+use crate::{mailbox::Mailbox, roster::Roster, state::State};
 
 const QUEUE_MESSAGES: usize = 512;
 /// Messages that go out together.
@@ -25,63 +30,98 @@ const PAUSE_MAX: Duration = Duration::from_millis(500);
 /// Where the engine puts what it sends.
 pub(crate) struct Transport {
     queues: BTreeMap<u64, mpsc::Sender<RaftMessage>>,
+    reach: Reach,
+    runtime: Handle,
+}
+
+/// What it takes to reach members.
+#[derive(Clone)]
+struct Reach {
+    roster: Arc<Roster>,
+    peers: Peers,
+    gossip: Gossip,
     mailbox: Arc<Mailbox>,
+    shutdown: Shutdown,
 }
 
 impl Transport {
-    /// Starts a sender for each other voter.
-    pub fn start(
-        group: &Group,
+    /// Sends by way of tasks of the current runtime, one for each member that there is something for.
+    pub fn new(
+        roster: Arc<Roster>,
         peers: &Peers,
         gossip: &Gossip,
         mailbox: Arc<Mailbox>,
         shutdown: &Shutdown,
     ) -> Self {
-        let others = (1..)
-            .zip(&group.voters)
-            .filter(|(raft_id, _)| *raft_id != group.raft_id);
-        let queues = others
-            .map(|(raft_id, node)| {
-                let (queue, messages) = mpsc::channel(QUEUE_MESSAGES);
-                let sender = Sender {
-                    node: node.clone(),
-                    raft_id,
-                    peers: peers.clone(),
-                    gossip: gossip.clone(),
-                    mailbox: mailbox.clone(),
-                    messages,
-                };
-                let shutdown = shutdown.clone();
-                tokio::spawn(async move {
-                    tokio::select! {
-                        () = sender.run() => {}
-                        () = shutdown.wait() => {}
-                    }
-                });
-                (raft_id, queue)
-            })
-            .collect();
-        Self { queues, mailbox }
+        Self {
+            queues: BTreeMap::new(),
+            reach: Reach {
+                roster,
+                peers: peers.clone(),
+                gossip: gossip.clone(),
+                mailbox,
+                shutdown: shutdown.clone(),
+            },
+            runtime: Handle::current(),
+        }
     }
 
     /// Sends, or drops when the member's queue is full.
-    pub fn send(&self, message: RaftMessage) {
+    pub fn send(&mut self, message: RaftMessage) {
         let to = message.to;
-        if let Some(queue) = self.queues.get(&to)
+        if let Some(queue) = self.queue(to)
             && queue.try_send(message).is_err()
         {
             metrics::counter!("longbow_wal_raft_messages_dropped_total").increment(1);
-            self.mailbox.unreachable(to);
+            self.reach.mailbox.unreachable(to);
         }
+    }
+
+    /// Sends the state that a message's snapshot stands for. What becomes of it is told to the mailbox.
+    pub fn send_snapshot(&self, message: RaftMessage, state: State) {
+        let sending = snapshot::send(self.reach.clone(), message, state);
+        let shutdown = self.reach.shutdown.clone();
+        self.runtime.spawn(async move {
+            tokio::select! {
+                () = sending => {}
+                () = shutdown.wait() => {}
+            }
+        });
+    }
+
+    /// Members that are gone get nothing any more.
+    pub fn keep(&mut self, keepers: &Keepers) {
+        self.queues
+            .retain(|id, _| keepers.member(*id).is_some() || !keepers.was_given(*id));
+    }
+
+    /// The queue of a member; `None` if nobody knows which node it is.
+    fn queue(&mut self, raft_id: u64) -> Option<&mpsc::Sender<RaftMessage>> {
+        if !self.queues.contains_key(&raft_id) {
+            let (queue, messages) = mpsc::channel(QUEUE_MESSAGES);
+            let sender = Sender {
+                node: self.reach.roster.node_of(raft_id)?,
+                raft_id,
+                reach: self.reach.clone(),
+                messages,
+            };
+            let shutdown = self.reach.shutdown.clone();
+            self.runtime.spawn(async move {
+                tokio::select! {
+                    () = sender.run() => {}
+                    () = shutdown.wait() => {}
+                }
+            });
+            self.queues.insert(raft_id, queue);
+        }
+        self.queues.get(&raft_id)
     }
 }
 
 struct Sender {
     node: NodeId,
     raft_id: u64,
-    peers: Peers,
-    gossip: Gossip,
-    mailbox: Arc<Mailbox>,
+    reach: Reach,
     messages: mpsc::Receiver<RaftMessage>,
 }
 
@@ -93,7 +133,11 @@ impl Sender {
             if self.messages.is_closed() {
                 return;
             }
-            let address = self.gossip.member(&self.node).filter(|member| member.is_live());
+            let address = self
+                .reach
+                .gossip
+                .member(&self.node)
+                .filter(|member| member.is_live());
             if let Some(member) = address {
                 // What waited while nobody listened is out of date.
                 while self.messages.try_recv().is_ok() {}
@@ -101,7 +145,7 @@ impl Sender {
                 if self.stream(member.rpc_addr).await {
                     return;
                 }
-                self.mailbox.unreachable(self.raft_id);
+                self.reach.mailbox.unreachable(self.raft_id);
                 if began.elapsed() > PAUSE_MAX {
                     pause = PAUSE_MIN;
                 }
@@ -113,7 +157,7 @@ impl Sender {
 
     /// Streams to one address until it breaks; true when the engine is gone.
     async fn stream(&mut self, address: std::net::SocketAddr) -> bool {
-        let mut client = KeeperServiceClient::new(self.peers.channel(address))
+        let mut client = KeeperServiceClient::new(self.reach.peers.channel(address))
             .max_decoding_message_size(MESSAGE_BYTES_MAX)
             .max_encoding_message_size(MESSAGE_BYTES_MAX);
         let (out, requests) = mpsc::channel(4);

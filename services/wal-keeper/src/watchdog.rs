@@ -1,32 +1,37 @@
-//! How are the disks of the other keepers? Asked often enough to hear of a fatal error before its keeper ends.
+//! How are the other keepers? Asked often enough to hear of a fatal error before its keeper ends, and of having been
+//! removed from the group while this keeper was away.
 
 use std::{sync::Arc, time::Duration};
 
 use longbow_node::{gossip::Gossip, rpc::Peers, shutdown::Shutdown};
 use longbow_types::NodeId;
-use longbow_wire::internal::{GetKeeperStatusRequest, keeper_service_client::KeeperServiceClient};
+use longbow_wire::internal::{
+    GetKeeperStatusRequest, GetKeeperStatusResponse, keeper_service_client::KeeperServiceClient,
+};
+use tokio::task::JoinSet;
 use tonic::Request;
 
-use crate::latch::Latch;
+use crate::{latch::Latch, mailbox::Mailbox, roster::Roster};
 
 const INTERVAL: Duration = Duration::from_secs(1);
 const PATIENCE: Duration = Duration::from_millis(800);
 
-/// Watches the other voters until the shutdown, and passes the latch register between it and gossip.
-pub(crate) fn start(
-    me: &NodeId,
-    voters: &[NodeId],
-    peers: &Peers,
-    gossip: &Gossip,
-    latch: &Arc<Latch>,
-    shutdown: &Shutdown,
-) {
-    for voter in voters.iter().filter(|voter| *voter != me) {
-        let watch = watch(voter.clone(), peers.clone(), gossip.clone(), latch.clone());
-        spawn_until(shutdown, watch);
-    }
-    spawn_until(shutdown, listen(gossip.clone(), latch.clone()));
-    spawn_until(shutdown, announce(gossip.clone(), latch.clone()));
+/// What the watch works with.
+#[derive(Clone)]
+pub(crate) struct Watch {
+    pub me: NodeId,
+    pub roster: Arc<Roster>,
+    pub peers: Peers,
+    pub gossip: Gossip,
+    pub latch: Arc<Latch>,
+    pub mailbox: Arc<Mailbox>,
+}
+
+/// Watches the other members until the shutdown, and passes the latch register between it and gossip.
+pub(crate) fn start(watch: Watch, shutdown: &Shutdown) {
+    spawn_until(shutdown, listen(watch.gossip.clone(), watch.latch.clone()));
+    spawn_until(shutdown, announce(watch.gossip.clone(), watch.latch.clone()));
+    spawn_until(shutdown, watch.run());
 }
 
 fn spawn_until(shutdown: &Shutdown, work: impl Future<Output = ()> + Send + 'static) {
@@ -39,15 +44,28 @@ fn spawn_until(shutdown: &Shutdown, work: impl Future<Output = ()> + Send + 'sta
     });
 }
 
-async fn watch(voter: NodeId, peers: Peers, gossip: Gossip, latch: Arc<Latch>) {
-    let mut every = tokio::time::interval(INTERVAL);
-    every.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-    loop {
-        every.tick().await;
-        let Some(member) = gossip.member(&voter).filter(|member| member.is_live()) else {
-            continue;
+impl Watch {
+    async fn run(self) {
+        let mut every = tokio::time::interval(INTERVAL);
+        every.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        loop {
+            every.tick().await;
+            let keepers = self.roster.current();
+            let mut asked = JoinSet::new();
+            for member in keepers.members().filter(|member| member.node_id != self.me) {
+                let (watch, raft_id, node) = (self.clone(), member.raft_id, member.node_id.clone());
+                asked.spawn(async move { watch.ask(raft_id, &node).await });
+            }
+            // All end within their patience, which is less than the interval.
+            asked.join_all().await;
+        }
+    }
+
+    async fn ask(&self, raft_id: u64, node: &NodeId) {
+        let Some(member) = self.gossip.member(node).filter(|member| member.is_live()) else {
+            return;
         };
-        let mut client = KeeperServiceClient::new(peers.channel(member.rpc_addr));
+        let mut client = KeeperServiceClient::new(self.peers.channel(member.rpc_addr));
         let mut request = Request::new(GetKeeperStatusRequest {});
         request.set_timeout(PATIENCE);
         // Not to be reached is no signal.
@@ -55,9 +73,24 @@ async fn watch(voter: NodeId, peers: Peers, gossip: Gossip, latch: Arc<Latch>) {
             let answer = answer.into_inner();
             // A damaged log is that keeper's own affair: only failed flushes feed the latch.
             let cause = answer.flush_failed.then_some(answer.fatal.as_str());
-            latch.observe(&voter, member.generation, cause);
+            self.latch.observe(node, member.generation, cause);
+            if answer.formed {
+                self.roster.note_first_index(raft_id, answer.first_index);
+            }
+            if is_gone(self.roster.me(), &answer) {
+                self.mailbox.removed();
+            }
         }
     }
+}
+
+/// Whether a keeper answers that this one was removed. It told what it has applied, and raft ids are never given again:
+/// one that knows is enough.
+fn is_gone(me: u64, answer: &GetKeeperStatusResponse) -> bool {
+    let Some(membership) = answer.membership.as_ref().filter(|_| me != 0 && answer.formed) else {
+        return false;
+    };
+    me < membership.next_raft_id && membership.members.iter().all(|member| member.raft_id != me)
 }
 
 async fn listen(gossip: Gossip, latch: Arc<Latch>) {
@@ -81,5 +114,34 @@ async fn announce(gossip: Gossip, latch: Arc<Latch>) {
         if register.changed().await.is_err() {
             return;
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use longbow_wire::internal::{KeeperMember, KeeperMembership};
+
+    use super::*;
+
+    #[test]
+    fn only_an_id_that_was_given_and_has_no_member_is_gone() {
+        let member = |raft_id| KeeperMember {
+            raft_id,
+            ..KeeperMember::default()
+        };
+        let mut answer = GetKeeperStatusResponse {
+            formed: true,
+            membership: Some(KeeperMembership {
+                members: vec![member(1), member(3)],
+                next_raft_id: 5,
+                ..KeeperMembership::default()
+            }),
+            ..GetKeeperStatusResponse::default()
+        };
+        let gone: Vec<u64> = (0..7).filter(|&me| is_gone(me, &answer)).collect();
+        // 5 and above may have been given after what this keeper has applied.
+        assert_eq!(gone, [2, 4]);
+        answer.formed = false;
+        assert!(!is_gone(2, &answer));
     }
 }

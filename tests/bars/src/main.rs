@@ -7,7 +7,9 @@ mod cached;
 mod counting;
 mod index;
 mod kernels;
+mod lazy_file;
 mod log;
+mod npy;
 mod report;
 mod run;
 mod slice;
@@ -36,6 +38,12 @@ enum Slug {
     Log(LogArgs),
     /// The index: speed, build, memory and filters beside its peers, scale, churn, concurrency.
     Index(IndexArgs),
+    /// Maps the image of an index and prints what of it is in memory after searches; run by a bar.
+    #[command(hide = true)]
+    Resident {
+        /// File of the image.
+        image: PathBuf,
+    },
 }
 
 /// How the log's bars are measured.
@@ -92,6 +100,10 @@ fn main() -> Result<std::process::ExitCode> {
         Slug::Slice(args) => slice::measure(&args)?,
         Slug::Log(args) => log::measure(&args)?,
         Slug::Index(args) => index::measure(&args)?,
+        Slug::Resident { image } => {
+            index::print_resident(&image)?;
+            false
+        }
     };
     Ok(if short {
         std::process::ExitCode::FAILURE

@@ -1,8 +1,11 @@
 //! One line for each bar, and whether any of them is short.
 
-use std::fmt::Display;
+use std::{fmt::Display, time::Instant};
 
 use anyhow::Result;
+
+/// Times below are not printed.
+const WORTH_SAYING_SECONDS: f64 = 1.0;
 
 /// What a measurement must be.
 #[derive(Debug, Clone, Copy)]
@@ -39,7 +42,14 @@ impl Report {
             return;
         }
         eprintln!("measuring {name} …");
-        match measure() {
+        let started = Instant::now();
+        let measured = measure();
+        let seconds = started.elapsed().as_secs_f64();
+        // Of several bars read from one measurement, the first pays for it.
+        if seconds >= WORTH_SAYING_SECONDS {
+            eprintln!("  took {seconds:.0} s");
+        }
+        match measured {
             Ok(value) => {
                 let met = match required {
                     Required::AtLeast(bound) => value >= bound,

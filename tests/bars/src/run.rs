@@ -22,6 +22,8 @@ pub struct Cost {
     pub cpu: Duration,
     /// Standard output.
     pub stdout: String,
+    /// Standard error.
+    pub stderr: String,
 }
 
 /// Top of the repository.
@@ -41,6 +43,7 @@ pub fn run(program: &str, args: &[&str]) -> Result<Cost> {
         .with_context(|| format!("starting {program}"))?;
     let wall = started.elapsed();
     let stdout = String::from_utf8_lossy(&output.stdout).into_owned();
+    let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
     if output.status.code() == Some(EXIT_NOT_RUN) {
         bail!(NotRun(tail(&stdout)));
     }
@@ -49,13 +52,32 @@ pub fn run(program: &str, args: &[&str]) -> Result<Cost> {
         "{program} {args:?} ended with {}:\n{}\n{}",
         output.status,
         tail(&stdout),
-        tail(&String::from_utf8_lossy(&output.stderr))
+        tail(&stderr)
     );
     Ok(Cost {
         wall,
         cpu: children_cpu() - before,
         stdout,
+        stderr,
     })
+}
+
+/// As [`run`], for a command that runs Rust tests. That none ran is a failure: a filter that matches nothing would pass.
+pub fn run_tests(program: &str, args: &[&str]) -> Result<Cost> {
+    let cost = run(program, args)?;
+    let passed = tests_passed(&cost.stdout);
+    ensure!(passed > 0, "{program} {args:?}: no test ran");
+    eprintln!("  {passed} tests passed");
+    Ok(cost)
+}
+
+/// Tests that passed, of all the harnesses that printed a result.
+fn tests_passed(stdout: &str) -> u64 {
+    let results = stdout.lines().filter_map(|line| {
+        let counts = line.trim_start().strip_prefix("test result: ok. ")?;
+        counts.split_once(" passed")?.0.parse::<u64>().ok()
+    });
+    results.sum()
 }
 
 fn tail(text: &str) -> String {
@@ -82,4 +104,27 @@ pub fn json_lines(text: &str) -> Vec<Value> {
     text.lines()
         .filter_map(|line| serde_json::from_str(line).ok())
         .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn passed_tests_are_counted_over_all_harnesses() {
+        let none = "running 0 tests\n\ntest result: ok. 0 passed; 0 failed; 0 ignored; 0 measured; 12 filtered out; finished in 0.00s";
+        assert_eq!(tests_passed(none), 0);
+        let some =
+            "test result: ok. 10 passed; 0 failed; 0 ignored; 0 measured; 2 filtered out; finished in 0.00s";
+        assert_eq!(tests_passed(&format!("{none}\n{some}\n{some}")), 20);
+        assert_eq!(tests_passed("test result: FAILED. 3 passed; 1 failed"), 0);
+        assert_eq!(tests_passed(""), 0);
+    }
+
+    #[test]
+    fn a_command_without_tests_fails() {
+        let one = "echo 'test result: ok. 1 passed; 0 failed'";
+        assert!(run_tests("sh", &["-c", one]).is_ok());
+        assert!(run_tests("sh", &["-c", "true"]).is_err());
+    }
 }

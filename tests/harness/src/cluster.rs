@@ -169,6 +169,40 @@ impl Cluster {
         }
     }
 
+    /// Stops one process with SIGSTOP: it neither runs nor ends until [`Cluster::resume`].
+    pub fn pause(&self, id: &str) -> Result<()> {
+        signal(self.node(id)?.pid, Signal::STOP)
+    }
+
+    /// Lets a stopped process go on.
+    pub fn resume(&self, id: &str) -> Result<()> {
+        signal(self.node(id)?.pid, Signal::CONT)
+    }
+
+    /// Waits until a process has ended, by itself or because it was killed.
+    pub async fn ended(&mut self, id: &str) -> Result<()> {
+        let addr = self.node(id)?.http_addr.clone();
+        let until = tokio::time::Instant::now() + PATIENCE;
+        loop {
+            let has_ended = match self.restarted.get_mut(id) {
+                Some(process) => !process.is_running(),
+                // A child of `longbow up`: nobody listens at its address any more.
+                None => tokio::net::TcpStream::connect(&addr).await.is_err(),
+            };
+            if has_ended {
+                return Ok(());
+            }
+            ensure!(tokio::time::Instant::now() < until, "{id} does not end");
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+
+    /// Takes away all that a node has on disk, which must not run.
+    pub fn wipe(&self, id: &str) -> Result<()> {
+        let path = self.data_dir().join(id);
+        std::fs::remove_dir_all(&path).with_context(|| format!("removing {}", path.display()))
+    }
+
     /// Starts a killed process again with the command line it had.
     pub fn restart(&mut self, id: &str) -> Result<()> {
         let log = self.dir.path().join(format!("{id}.restarted.log"));

@@ -78,6 +78,7 @@ pub fn schema() -> v1::Schema {
         dimension: DIMENSION as u32,
         metric: v1::Metric::L2 as i32,
         element: v1::VectorElement::Float32 as i32,
+        quantization: v1::Quantization::Unspecified as i32,
     };
     v1::Schema {
         columns: vec![

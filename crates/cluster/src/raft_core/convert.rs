@@ -33,12 +33,33 @@ pub(super) fn message_to_wire(mut message: Message) -> RaftMessage {
     }
 }
 
-/// Refuses what this version does not send: local messages, snapshots, membership changes.
+/// Refuses what members do not send in this way: local messages, and snapshots, which come with their bytes.
 pub(super) fn message_from_wire(message: &RaftMessage) -> Result<Message> {
     let msg_type = message_type(message.msg_type)?;
     if message.snapshot.is_some() {
-        return Err(refused("snapshots are not supported yet".to_owned()));
+        return Err(refused("a snapshot without its bytes".to_owned()));
     }
+    plain_from_wire(msg_type, message)
+}
+
+/// A message that carries a snapshot. Its configuration was checked by whoever read its bytes.
+pub(super) fn snapshot_from_wire(message: &RaftMessage) -> Result<Message> {
+    let snapshot = message.snapshot.as_ref();
+    let known = message.msg_type == MessageType::MsgSnapshot as i32 && message.entries.is_empty();
+    let Some(snapshot) =
+        snapshot.filter(|at| known && at.index > 0 && at.term > 0 && at.term <= message.term)
+    else {
+        return Err(refused("no message with a snapshot".to_owned()));
+    };
+    let conf = snapshot.conf_state.clone().unwrap_or_default();
+    let mut out = plain_from_wire(MessageType::MsgSnapshot, message)?;
+    let metadata = out.mut_snapshot().mut_metadata();
+    (metadata.index, metadata.term) = (snapshot.index, snapshot.term);
+    metadata.set_conf_state(conf_state_from_wire(&conf));
+    Ok(out)
+}
+
+fn plain_from_wire(msg_type: MessageType, message: &RaftMessage) -> Result<Message> {
     let mut out = Message::default();
     out.set_msg_type(msg_type);
     out.to = message.to;
@@ -93,9 +114,11 @@ pub(super) fn entry_to_wire(entry: Entry) -> RaftEntry {
 }
 
 pub(super) fn entry_from_wire(entry: &RaftEntry) -> Result<Entry> {
-    if entry.entry_type != RaftEntryType::Unspecified as i32 {
-        return Err(refused("membership changes are not supported yet".to_owned()));
-    }
+    let entry_type = match RaftEntryType::try_from(entry.entry_type) {
+        Ok(RaftEntryType::Unspecified) => EntryType::EntryNormal,
+        Ok(RaftEntryType::ConfChangeV2) => EntryType::EntryConfChangeV2,
+        _ => return Err(refused(format!("an entry of kind {}", entry.entry_type))),
+    };
     if !entry.context.is_empty() {
         return Err(refused("an entry with a context".to_owned()));
     }
@@ -106,6 +129,7 @@ pub(super) fn entry_from_wire(entry: &RaftEntry) -> Result<Entry> {
         )));
     }
     Ok(Entry {
+        entry_type,
         term: entry.term,
         index: entry.index,
         data: entry.data.clone(),
@@ -123,7 +147,15 @@ fn snapshot_to_wire(mut snapshot: Snapshot) -> RaftSnapshot {
     }
 }
 
-fn conf_state_to_wire(state: ConfState) -> RaftConfState {
+/// Sorted: raft-rs keeps sets, whose order differs from member to member.
+pub(super) fn conf_state_to_wire(mut state: ConfState) -> RaftConfState {
+    let lists = [
+        &mut state.voters,
+        &mut state.learners,
+        &mut state.voters_outgoing,
+        &mut state.learners_next,
+    ];
+    lists.into_iter().for_each(|list| list.sort_unstable());
     RaftConfState {
         voters: state.voters,
         learners: state.learners,
@@ -224,6 +256,7 @@ mod tests {
             entries: vec![change],
             ..Default::default()
         };
+        // Snapshots come with their bytes, by another call.
         let with_snapshot = RaftMessage {
             msg_type: 3,
             snapshot: Some(RaftSnapshot::default()),

@@ -1,8 +1,13 @@
-//! Three members, a network that drops, delays and reorders, disks that finish late, and crashes, from one seed.
+//! A group that changes, a network that drops, delays and reorders, disks that finish late, logs that are cut, and
+//! crashes, from one seed.
 //!
 //! Checked: at most one leader in a term; nobody applies another entry at an index than anybody else; what was applied
-//! anywhere or acknowledged is never lost; reads never go back behind an acknowledged write; in the end, with all up
-//! and a network that works, all logs are equal. The same seed gives the same run.
+//! anywhere or acknowledged is never lost; reads never go back behind an acknowledged write; at one index all have one
+//! membership; in the end, with all members up and a network that works, all logs are equal. The same seed gives the
+//! same run.
+
+pub(super) mod disk;
+mod operator;
 
 use std::{
     collections::{BTreeMap, VecDeque},
@@ -11,60 +16,18 @@ use std::{
 
 use rand::{Rng, SeedableRng, rngs::StdRng, seq::IndexedRandom};
 
-use longbow_wire::internal::{RaftConfState, RaftEntry};
+use longbow_types::NodeId;
+use longbow_wire::internal::{RaftEntry, RaftEntryType};
 
 use super::*;
+use crate::keepers::{Change, Keepers};
+use disk::{DiskState, Reader, State};
 
-/// What is durable at one member.
-#[derive(Default, Clone)]
-pub(super) struct DiskState {
-    pub entries: Vec<RaftEntry>,
-    pub hard_state: HardState,
-}
-
-impl DiskState {
-    pub fn write(&mut self, persist: &Persist) {
-        for entry in &persist.entries {
-            self.entries.truncate(entry.index as usize - 1);
-            assert_eq!(entry.index, self.entries.len() as u64 + 1, "a gap in the log");
-            self.entries.push(entry.clone());
-        }
-        if let Some(hard_state) = persist.hard_state {
-            self.hard_state = hard_state;
-        }
-    }
-}
-
+/// What is on its way: a message, and the state that a snapshot stands for.
 #[derive(Clone)]
-pub(super) struct Reader(pub Arc<Mutex<DiskState>>);
-
-impl LogReader for Reader {
-    fn first_index(&self) -> u64 {
-        1
-    }
-
-    fn last_index(&self) -> u64 {
-        self.0.lock().unwrap().entries.len() as u64
-    }
-
-    fn term(&self, index: u64) -> Option<u64> {
-        let disk = self.0.lock().unwrap();
-        Some(disk.entries.get(index.checked_sub(1)? as usize)?.term)
-    }
-
-    fn entries(&self, range: Range<u64>, bytes_max: usize) -> Result<Vec<RaftEntry>> {
-        let disk = self.0.lock().unwrap();
-        let mut bytes = 0;
-        let mut entries = Vec::new();
-        for entry in &disk.entries[range.start as usize - 1..range.end as usize - 1] {
-            bytes += entry.data.len();
-            if bytes > bytes_max && !entries.is_empty() {
-                break;
-            }
-            entries.push(entry.clone());
-        }
-        Ok(entries)
-    }
+struct Packet {
+    message: RaftMessage,
+    state: Option<State>,
 }
 
 struct Member {
@@ -72,7 +35,9 @@ struct Member {
     disk: Arc<Mutex<DiskState>>,
     /// Handed to the disk, not durable yet.
     in_flight: VecDeque<Persist>,
-    applied: Vec<RaftEntry>,
+    state: State,
+    /// A snapshot that raft was given.
+    incoming: Option<State>,
     /// Reads under way, with what was acknowledged when each began.
     reads: BTreeMap<u64, u64>,
 }
@@ -80,20 +45,31 @@ struct Member {
 struct World {
     members: BTreeMap<u64, Member>,
     down: BTreeMap<u64, Arc<Mutex<DiskState>>>,
-    network: Vec<RaftMessage>,
+    network: Vec<Packet>,
     random: StdRng,
     leaders: BTreeMap<u64, u64>,
     /// The log as anybody has applied it.
     history: Vec<RaftEntry>,
+    /// Every membership there was, by index.
+    memberships: BTreeMap<u64, Keepers>,
     /// Highest index that its proposer saw applied.
     acknowledged: u64,
     proposed: u64,
     requests: u64,
+    snapshots: u64,
     drop_share: f64,
     trace: Vec<String>,
 }
 
 pub(super) const VOTERS: [u64; 3] = [1, 2, 3];
+
+fn node(id: u64) -> NodeId {
+    format!("k{id}").parse().unwrap()
+}
+
+fn formed() -> Keepers {
+    Keepers::formed(&VOTERS.map(node))
+}
 
 impl World {
     fn new(seed: u64) -> Self {
@@ -104,9 +80,11 @@ impl World {
             random: StdRng::seed_from_u64(seed),
             leaders: BTreeMap::new(),
             history: Vec::new(),
+            memberships: [(0, formed())].into(),
             acknowledged: 0,
             proposed: 0,
             requests: 0,
+            snapshots: 0,
             drop_share: 0.1,
             trace: Vec::new(),
         };
@@ -114,18 +92,31 @@ impl World {
         world
     }
 
+    /// The newest membership that anybody has applied.
+    fn newest(&self) -> &Keepers {
+        self.memberships.last_key_value().unwrap().1
+    }
+
+    fn ids(&self) -> Vec<u64> {
+        self.members.keys().copied().collect()
+    }
+
     fn start(&mut self, id: u64) {
         let Some(disk) = self.down.remove(&id) else {
             return;
         };
-        let hard_state = disk.lock().unwrap().hard_state;
+        let (hard_state, checkpoint) = {
+            let disk = disk.lock().unwrap();
+            (disk.hard_state, disk.checkpoint.clone())
+        };
+        let state = checkpoint.unwrap_or(State {
+            applied: Vec::new(),
+            keepers: formed(),
+        });
         let restored = Restored {
             hard_state,
-            conf_state: RaftConfState {
-                voters: VOTERS.to_vec(),
-                ..Default::default()
-            },
-            applied: 0,
+            conf_state: state.keepers.conf_state().clone(),
+            applied: state.applied.len() as u64,
         };
         // A tiny cache, so that followers are fed from the reader as well.
         let config = CoreConfig {
@@ -141,7 +132,8 @@ impl World {
             core,
             disk,
             in_flight: VecDeque::new(),
-            applied: Vec::new(),
+            state,
+            incoming: None,
             reads: BTreeMap::new(),
         };
         self.members.insert(id, member);
@@ -154,11 +146,15 @@ impl World {
         };
         let survivors = self.random.random_range(0..=member.in_flight.len());
         for persist in member.in_flight.iter().take(survivors) {
-            member.disk.lock().unwrap().write(persist);
+            member
+                .disk
+                .lock()
+                .unwrap()
+                .write(persist, member.incoming.as_ref());
         }
         self.down.insert(id, member.disk);
         self.network
-            .retain(|message| message.from != id && message.to != id);
+            .retain(|packet| packet.message.from != id && packet.message.to != id);
     }
 
     /// Takes and performs effects until there are none.
@@ -172,29 +168,29 @@ impl World {
             if effects.is_empty() {
                 return;
             }
-            for message in &effects.send {
-                assert_ne!(message.to, id);
-            }
             self.trace.push(format!("{id} {effects:?}"));
-            self.network.extend(effects.send);
+            for message in effects.send {
+                assert_ne!(message.to, id);
+                self.network.push(Packet { message, state: None });
+            }
+            for message in effects.send_snapshots {
+                let at = message.snapshot.as_ref().unwrap().index;
+                let fits = at == member.state.applied.len() as u64;
+                member.core.snapshot_sent(message.to, fits);
+                let state = Some(member.state.clone()).filter(|_| fits);
+                self.network.extend(state.map(|state| Packet {
+                    message,
+                    state: Some(state),
+                }));
+            }
             member.in_flight.extend(effects.persist);
             for entry in effects.committed {
-                let at = member.applied.len();
-                assert_eq!(entry.index, at as u64 + 1, "applied out of order");
-                let durable = member.disk.lock().unwrap().entries.get(at).cloned();
-                assert_eq!(
-                    durable.as_ref(),
-                    Some(&entry),
-                    "applied before it was durable here"
-                );
-                match self.history.get(at) {
-                    Some(known) => assert_eq!(*known, entry, "two histories"),
-                    None => self.history.push(entry.clone()),
-                }
-                member.applied.push(entry);
-                member.core.applied(at as u64 + 1);
+                self.apply(id, entry);
             }
-            let applied = member.applied.len() as u64;
+            let Some(member) = self.members.get_mut(&id) else {
+                return;
+            };
+            let applied = member.state.applied.len() as u64;
             for read in effects.reads {
                 let acknowledged_before = member.reads.remove(&read.request).unwrap();
                 assert!(read.index >= acknowledged_before, "a stale read");
@@ -208,25 +204,59 @@ impl World {
         }
     }
 
+    fn apply(&mut self, id: u64, entry: RaftEntry) {
+        let member = self.members.get_mut(&id).unwrap();
+        let index = member.state.applied.len() as u64 + 1;
+        assert_eq!(entry.index, index, "applied out of order");
+        let durable = member.disk.lock().unwrap().get(index).cloned();
+        assert_eq!(
+            durable.as_ref(),
+            Some(&entry),
+            "applied before it was durable here"
+        );
+        match self.history.get(index as usize - 1) {
+            Some(known) => assert_eq!(*known, entry, "two histories"),
+            None => self.history.push(entry.clone()),
+        }
+        if entry.entry_type() == RaftEntryType::ConfChangeV2 {
+            let change = Change::decode(&entry.data).unwrap();
+            let conf = member.core.apply_change(&change).unwrap();
+            member.state.keepers.apply(index, &change, conf);
+            let keepers = member.state.keepers.clone();
+            let known = self.memberships.entry(index).or_insert_with(|| keepers.clone());
+            assert_eq!(*known, keepers, "two memberships");
+        }
+        member.state.applied.push(entry);
+        member.core.applied(index);
+        let added: Vec<u64> = self.newest().members().map(|member| member.raft_id).collect();
+        for id in added {
+            if !self.members.contains_key(&id) {
+                self.down.entry(id).or_default();
+            }
+        }
+    }
+
     fn step(&mut self) {
-        let choice = self.random.random_range(0..100);
-        let up: Vec<u64> = self.members.keys().copied().collect();
+        let choice = self.random.random_range(0..1_000);
+        let up = self.ids();
         let Some(&id) = up.choose(&mut self.random) else {
             VOTERS.iter().for_each(|&id| self.start(id));
             return;
         };
         match choice {
-            0..35 => self.deliver(),
-            35..60 => self.finish_write(id),
-            60..85 => {
+            0..350 => self.deliver(),
+            350..600 => self.finish_write(id),
+            600..850 => {
                 if let Some(member) = self.members.get_mut(&id) {
                     member.core.tick();
                 }
             }
-            85..93 => self.propose(),
-            93..96 => self.read(),
-            96 => self.crash(id),
-            97..99 => {
+            850..910 => self.propose(),
+            910..920 => self.change(),
+            920..930 => self.checkpoint_and_trim(id),
+            930..960 => self.read(),
+            960..970 => self.crash(id),
+            970..990 => {
                 let down: Vec<u64> = self.down.keys().copied().collect();
                 if let Some(&id) = down.choose(&mut self.random) {
                     self.start(id);
@@ -238,8 +268,7 @@ impl World {
                 }
             }
         }
-        let up: Vec<u64> = self.members.keys().copied().collect();
-        up.into_iter().for_each(|id| self.settle(id));
+        self.ids().into_iter().for_each(|id| self.settle(id));
     }
 
     /// Delivers any message, in no order; or loses it, or delivers it twice.
@@ -248,19 +277,31 @@ impl World {
             return;
         }
         let at = self.random.random_range(0..self.network.len());
-        let message = self.network.swap_remove(at);
+        let packet = self.network.swap_remove(at);
         if self.random.random_bool(self.drop_share) {
             return;
         }
         if self.random.random_bool(0.05) {
-            self.network.push(message.clone());
+            self.network.push(packet.clone());
         }
-        if let Some(member) = self.members.get_mut(&message.to) {
-            let _ = member
-                .core
-                .step(&message)
-                .map_err(|error| assert_ne!(error.code, ErrorCode::Corruption));
+        let Packet { message, state } = packet;
+        let Some(member) = self.members.get_mut(&message.to) else {
+            return;
+        };
+        // Who is known to have been removed is not listened to.
+        let keepers = &member.state.keepers;
+        if keepers.was_given(message.from) && keepers.member(message.from).is_none() {
+            return;
         }
+        let stepped = match state {
+            None => member.core.step(&message),
+            Some(_) if member.core.is_installing() => return,
+            Some(state) => {
+                member.incoming = Some(state);
+                member.core.install(&message)
+            }
+        };
+        let _ = stepped.map_err(|error| assert_ne!(error.code, ErrorCode::Corruption));
     }
 
     fn finish_write(&mut self, id: u64) {
@@ -271,11 +312,19 @@ impl World {
         let writes = self.random.random_range(1..4);
         let mut last = None;
         for persist in member.in_flight.drain(..writes.min(member.in_flight.len())) {
-            member.disk.lock().unwrap().write(&persist);
+            member
+                .disk
+                .lock()
+                .unwrap()
+                .write(&persist, member.incoming.as_ref());
             last = Some(persist.number);
         }
-        if let Some(number) = last {
-            member.core.persisted(number);
+        if let Some(number) = last
+            && let Some(at) = member.core.persisted(number)
+        {
+            member.state = member.incoming.take().unwrap();
+            member.core.applied(at.index);
+            self.snapshots += 1;
         }
     }
 
@@ -289,6 +338,24 @@ impl World {
         }
     }
 
+    /// Stores the state machine and, perhaps, cuts the log below it.
+    fn checkpoint_and_trim(&mut self, id: u64) {
+        let Some(member) = self
+            .members
+            .get_mut(&id)
+            .filter(|member| !member.core.is_installing())
+        else {
+            return;
+        };
+        let applied = member.state.applied.len() as u64;
+        let mut disk = member.disk.lock().unwrap();
+        disk.checkpoint = Some(member.state.clone());
+        if applied > disk.base + 1 {
+            let first_kept = self.random.random_range(disk.base + 1..=applied);
+            disk.trim(first_kept);
+        }
+    }
+
     fn read(&mut self) {
         self.requests += 1;
         for member in self.members.values_mut() {
@@ -298,12 +365,14 @@ impl World {
         }
     }
 
-    /// All up, nothing lost: the group must come to one log.
+    /// All members up, nothing lost: the group must come to one log.
     fn heal(&mut self) {
         self.drop_share = 0.0;
-        VOTERS.iter().for_each(|&id| self.start(id));
-        for round in 0..4_000 {
-            for id in VOTERS {
+        for round in 0..8_000 {
+            for id in self.down.keys().copied().collect::<Vec<_>>() {
+                self.start(id);
+            }
+            for id in self.ids() {
                 if round % 4 == 0
                     && let Some(member) = self.members.get_mut(&id)
                 {
@@ -313,18 +382,37 @@ impl World {
                 self.finish_write(id);
                 self.settle(id);
             }
-            for _ in 0..8 {
+            for _ in 0..3 * self.members.len() {
                 self.deliver();
-                VOTERS.iter().for_each(|&id| self.settle(id));
+                self.ids().into_iter().for_each(|id| self.settle(id));
             }
-            let lengths: Vec<usize> = self.members.values().map(|member| member.applied.len()).collect();
-            let led = self.members.values().any(|member| member.core.is_leader());
-            let complete = lengths.iter().all(|&length| length == self.history.len());
-            if round > 400 && led && complete && lengths[0] as u64 >= self.acknowledged {
+            let everybody = self.newest().members();
+            let group: Option<Vec<&Member>> = everybody.map(|m| self.members.get(&m.raft_id)).collect();
+            let Some(group) = group else {
+                continue; // one was just added
+            };
+            let led = group.iter().any(|member| member.core.is_leader());
+            let complete = group
+                .iter()
+                .all(|member| member.state.applied.len() == self.history.len());
+            if round > 400 && led && complete && self.history.len() as u64 >= self.acknowledged {
                 return;
             }
         }
-        panic!("the group does not come to rest");
+        for (id, member) in &self.members {
+            let core = &member.core;
+            eprintln!(
+                "{id}: {:?} in term {} of {:?}, applied {}, committed {}, last {}, {:?}",
+                core.role(),
+                core.term(),
+                core.leader(),
+                member.state.applied.len(),
+                core.commit_index(),
+                core.last_index(),
+                member.state.keepers.conf_state(),
+            );
+        }
+        panic!("the group does not come to rest at {}", self.history.len());
     }
 }
 
@@ -334,28 +422,35 @@ fn run(seed: u64, steps: usize) -> World {
         world.step();
     }
     world.heal();
-    let logs: Vec<&Vec<RaftEntry>> = world.members.values().map(|member| &member.applied).collect();
-    assert!(logs.iter().all(|log| **log == world.history));
+    for member in world.newest().members() {
+        let state = &world.members[&member.raft_id].state;
+        assert_eq!(state.applied, world.history);
+        assert_eq!(state.keepers, *world.newest());
+    }
     assert!(world.history.len() as u64 >= world.acknowledged);
     world
 }
 
 #[test]
 fn nothing_committed_is_lost() {
-    let mut commands = 0;
-    let mut terms = 0;
+    let (mut commands, mut terms, mut changes, mut snapshots) = (0, 0, 0, 0);
     for seed in 0..60 {
-        let world = run(seed, 4_000);
+        eprintln!("seed {seed}");
+        let world = run(seed, 6_000);
         commands += world
             .history
             .iter()
             .filter(|entry| !entry.data.is_empty())
             .count();
         terms += world.leaders.len();
+        changes += world.memberships.len() - 1;
+        snapshots += world.snapshots;
     }
     // The runs must have been eventful, or they prove nothing.
     assert!(commands > 3_000, "{commands} commands");
     assert!(terms > 120, "{terms} leaders");
+    assert!(changes > 120, "{changes} memberships");
+    assert!(snapshots > 60, "{snapshots} snapshots");
 }
 
 #[test]

@@ -11,15 +11,15 @@ use raft::{
     eraftpb::{Entry, Snapshot},
 };
 
-use super::{HardState, convert};
+use super::{HardState, SnapshotAt, convert};
 
 /// Reads the durable log of one group.
 pub trait LogReader: Send {
-    /// First index; 1 if there are no entries.
+    /// First index; the one after [`last_index`](Self::last_index) if there are no entries.
     fn first_index(&self) -> u64;
-    /// Last durable index; 0 if there are no entries.
+    /// Last durable index; 0 if there never were entries, that of the snapshot if the log begins behind one.
     fn last_index(&self) -> u64;
-    /// Term of a durable entry.
+    /// Term of a durable entry, or of the one that the log begins behind, if it is known.
     fn term(&self, index: u64) -> Option<u64>;
     /// Durable entries: at least one, then as many as `bytes_max` allows.
     fn entries(&self, range: Range<u64>, bytes_max: usize) -> Result<Vec<RaftEntry>>;
@@ -34,6 +34,8 @@ pub(super) struct CachedStorage<R> {
     cache_bytes_max: usize,
     persisted: u64,
     applied: u64,
+    /// The snapshot that the log begins behind, at the latest when it is durable.
+    base: SnapshotAt,
     reader: R,
     read_error: RefCell<Option<Error>>,
 }
@@ -51,6 +53,7 @@ impl<R: LogReader> CachedStorage<R> {
             cache_bytes_max,
             persisted: last,
             applied: 0,
+            base: SnapshotAt { index: 0, term: 0 },
             reader,
             read_error: RefCell::new(None),
         }
@@ -94,6 +97,27 @@ impl<R: LogReader> CachedStorage<R> {
     pub fn set_applied(&mut self, index: u64) {
         self.applied = index;
         self.shrink();
+    }
+
+    pub fn set_conf_state(&mut self, conf: &RaftConfState) {
+        self.state.conf_state = convert::conf_state_from_wire(conf);
+    }
+
+    /// The log begins behind this snapshot. What the reader holds is not looked at any more.
+    pub fn install(&mut self, base: SnapshotAt) {
+        self.cache.clear();
+        (self.cache_first, self.cache_bytes) = (base.index + 1, 0);
+        self.persisted = self.persisted.min(base.index);
+        self.base = base;
+    }
+
+    fn term_of(&self, index: u64) -> Option<u64> {
+        match self.cached(index) {
+            Some(entry) => Some(entry.term),
+            None if index == self.base.index => Some(self.base.term),
+            None if index < self.base.index => None,
+            None => self.reader.term(index),
+        }
     }
 
     pub fn take_read_error(&mut self) -> Option<Error> {
@@ -145,9 +169,17 @@ impl<R: LogReader> Storage for CachedStorage<R> {
             .map_or(usize::MAX, |bytes| usize::try_from(bytes).unwrap_or(usize::MAX));
         let mut entries = Vec::new();
         let mut next = low;
+        if low < self.first_index()? {
+            return Err(StorageError::Compacted.into());
+        }
         if low < self.cache_first {
             let end = high.min(self.cache_first);
             entries = self.read(low..end, budget);
+            if entries.is_empty() && low < self.first_index()? {
+                // Cut between the look and the read: that is no damage.
+                self.read_error.borrow_mut().take();
+                return Err(StorageError::Compacted.into());
+            }
             next = low + entries.len() as u64;
             if next < end {
                 return Ok(entries);
@@ -166,27 +198,36 @@ impl<R: LogReader> Storage for CachedStorage<R> {
     }
 
     fn term(&self, index: u64) -> raft::Result<u64> {
-        if let Some(entry) = self.cached(index) {
-            return Ok(entry.term);
+        let first = self.first_index()?;
+        match self.term_of(index) {
+            Some(term) => Ok(term),
+            // Of the entry before the first the term may be forgotten. None is like that: whoever asks goes on with a
+            // snapshot.
+            None if index + 1 == first => Ok(0),
+            None if index < first => Err(StorageError::Compacted.into()),
+            None => Err(StorageError::Unavailable.into()),
         }
-        if index + 1 == self.reader.first_index() {
-            return Ok(0);
-        }
-        self.reader
-            .term(index)
-            .ok_or_else(|| StorageError::Unavailable.into())
     }
 
     fn first_index(&self) -> raft::Result<u64> {
-        Ok(self.reader.first_index())
+        // Until the snapshot is durable the reader tells of the former log.
+        Ok(self.reader.first_index().max(self.base.index + 1))
     }
 
     fn last_index(&self) -> raft::Result<u64> {
         Ok(self.cache_first + self.cache.len() as u64 - 1)
     }
 
-    fn snapshot(&self, _: u64, _: u64) -> raft::Result<Snapshot> {
-        // The log is never cut in this version, so nobody needs one.
-        Err(StorageError::SnapshotTemporarilyUnavailable.into())
+    /// What is applied, now. Its bytes are added by whoever holds the state machine.
+    fn snapshot(&self, request_index: u64, _: u64) -> raft::Result<Snapshot> {
+        let term = self.term_of(self.applied).filter(|&term| term > 0);
+        let (Some(term), true) = (term, self.applied >= request_index) else {
+            return Err(StorageError::SnapshotTemporarilyUnavailable.into());
+        };
+        let mut snapshot = Snapshot::default();
+        let metadata = snapshot.mut_metadata();
+        (metadata.index, metadata.term) = (self.applied, term);
+        metadata.set_conf_state(self.state.conf_state.clone());
+        Ok(snapshot)
     }
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use longbow_wire::internal::{RaftConfState, RaftEntry};
 
 use super::{
-    simulation::{Reader, VOTERS},
+    simulation::{VOTERS, disk::Reader},
     *,
 };
 
@@ -45,7 +45,7 @@ fn a_group_of_one_commits_when_its_disk_is_done() {
         "nothing is committed before the disk is done"
     );
     for persist in [first.persist.unwrap(), second.persist.unwrap()] {
-        disk.0.lock().unwrap().write(&persist);
+        disk.0.lock().unwrap().write(&persist, None);
         core.persisted(persist.number);
     }
     let committed = core.effects().committed;
@@ -91,8 +91,13 @@ fn a_member_that_lost_its_log_says_so_instead_of_voting() {
         ..Default::default()
     };
     assert_eq!(core.step(&heartbeat).unwrap_err().code, ErrorCode::Corruption);
-    for (to, from) in [(2, 3), (1, 9)] {
+    // To another, and an answer of one who is no member.
+    for (to, from, kind) in [
+        (2, 3, MessageType::MsgHeartbeat),
+        (1, 9, MessageType::MsgAppendResponse),
+    ] {
         let stray = RaftMessage {
+            msg_type: kind as i32,
             to,
             from,
             commit: 0,
@@ -149,7 +154,7 @@ fn a_heartbeat_is_answered_while_entries_wait_for_the_disk() {
     let first = core.effects();
     assert!(first.send.is_empty(), "{:?}", first.send);
     let persist = first.persist.unwrap();
-    disk.0.lock().unwrap().write(&persist);
+    disk.0.lock().unwrap().write(&persist, None);
     core.persisted(persist.number);
     assert_eq!(kinds(&core.effects().send), [HEARTBEAT_ANSWER]);
     let append = RaftMessage {

@@ -2,6 +2,8 @@
 
 use longbow_wire::internal::{RaftConfState, RaftEntry, RaftMessage};
 
+use super::install::SNAPSHOT;
+
 /// Bytes of one entry's data, at most: a command with its framing. What a log can hold must be more.
 pub const ENTRY_BYTES_MAX: usize = 12 << 20;
 
@@ -75,11 +77,22 @@ pub enum RaftRole {
     Leader,
 }
 
-/// What must be durable, in this order and as one: entries, then hard state.
+/// Where a snapshot stands: it is the state machine after this entry.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SnapshotAt {
+    /// Index of the last entry in it.
+    pub index: u64,
+    /// Term of that entry.
+    pub term: u64,
+}
+
+/// What must be durable, in this order and as one: snapshot, entries, then hard state.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Persist {
     /// To be told to [`RaftCore::persisted`](super::RaftCore::persisted) afterwards.
     pub number: u64,
+    /// The state machine after this entry takes the place of the whole log, which then begins behind it.
+    pub snapshot: Option<SnapshotAt>,
     /// Entries to append; the first may replace what stands at its index and behind.
     pub entries: Vec<RaftEntry>,
     /// New hard state.
@@ -100,6 +113,9 @@ pub struct ReadState {
 pub struct Effects {
     /// Messages to send.
     pub send: Vec<RaftMessage>,
+    /// Messages to send with the state machine at the index that their snapshot names. What becomes of each is told to
+    /// [`RaftCore::snapshot_sent`](super::RaftCore::snapshot_sent).
+    pub send_snapshots: Vec<RaftMessage>,
     /// What to make durable; finished in the order given.
     pub persist: Option<Persist>,
     /// Entries to apply, in order. They are durable here and on a quorum.
@@ -114,6 +130,12 @@ impl Effects {
     /// Nothing to do.
     pub fn is_empty(&self) -> bool {
         *self == Self::default()
+    }
+
+    /// Snapshots go another way than other messages.
+    pub(super) fn part_snapshots(&mut self) {
+        let is_snapshot = |message: &mut RaftMessage| message.msg_type == SNAPSHOT;
+        self.send_snapshots.extend(self.send.extract_if(.., is_snapshot));
     }
 }
 

@@ -5,6 +5,7 @@ use std::io;
 use longbow_kernels::Bitset;
 
 use crate::{
+    context::Context,
     graph::{Entry, Graph, LEVEL_MAX, LEVEL_SHIFT},
     hnsw::{Activity, Hnsw},
     image::{
@@ -102,12 +103,17 @@ impl<'a, S: Points> Links<'a, S> {
 
     /// Writes the sections.
     pub(crate) fn save(&mut self, saver: &mut Saver<'_>) -> io::Result<()> {
+        let hnsw = self.hnsw;
+        hnsw.contexts.with(|context| self.save_with(saver, context))
+    }
+
+    fn save_with(&mut self, saver: &mut Saver<'_>, context: &mut Context<S>) -> io::Result<()> {
         let (base, upper) = self.hnsw.graph.strides();
         let len = saver.slots.len;
         saver.begin(Tag::BASE, u64::from(len) * base as u64)?;
         for slot in 0..len {
             let of = saver.slots.of(slot);
-            self.save_list(0, of, base, saver)?;
+            self.save_list(0, of, base, saver, context)?;
         }
         saver.end()?;
         saver.begin(Tag::NODES, u64::from(len) * 4)?;
@@ -127,29 +133,37 @@ impl<'a, S: Points> Links<'a, S> {
         for slot in 0..len {
             let of = saver.slots.of(slot);
             for level in 1..=self.level(of) {
-                self.save_list(level, of, upper, saver)?;
+                self.save_list(level, of, upper, saver, context)?;
             }
         }
         saver.end()
     }
 
-    fn save_list(&mut self, level: u32, slot: u32, stride: usize, saver: &mut Saver<'_>) -> io::Result<()> {
+    /// Instead of links to slots that the image has not got, others are written as where a node was removed.
+    fn save_list(
+        &mut self,
+        level: u32,
+        slot: u32,
+        stride: usize,
+        saver: &mut Saver<'_>,
+        context: &mut Context<S>,
+    ) -> io::Result<()> {
         // As long as the longest list with its padding.
         let mut list = [0; 4 * 256];
-        let mut places = list.chunks_exact_mut(4);
         let mut dropped = 0;
         if self.linked.get(slot as usize) {
-            let _guard = self.hnsw.graph.lock(slot);
-            self.hnsw
-                .graph
-                .neighbors(level, slot, |neighbor| match self.place(neighbor) {
-                    Some(place) => {
-                        if let Some(word) = places.next() {
-                            word.copy_from_slice(&(place + 1).to_le_bytes());
-                        }
-                    }
-                    None => dropped += 1,
-                });
+            let graph = &self.hnsw.graph;
+            let _guard = graph.lock(slot);
+            let has = |slot| self.place(slot).is_some();
+            let may_come = |slot| has(slot) && !self.hnsw.removed.get(slot);
+            let linker = self.hnsw.linker();
+            if linker.replace(level, slot, has, may_come, context) {
+                graph.neighbors(level, slot, |neighbor| dropped += u64::from(!has(neighbor)));
+            }
+            let places = context.selector.links.iter().filter_map(|&link| self.place(link));
+            for (word, place) in list.chunks_exact_mut(4).zip(places) {
+                word.copy_from_slice(&(place + 1).to_le_bytes());
+            }
         }
         self.dropped += dropped;
         saver.push(&list[..stride])

@@ -12,6 +12,7 @@ use crate::{
         format::{BLOCK_BYTES, Section, Trailer, damaged},
         links::{self, Linked},
     },
+    reach::Reach,
     slack::Slack,
     space::Points,
 };
@@ -215,22 +216,12 @@ impl<S: Points> Hnsw<S> {
 
     /// Live nodes that cannot be reached from the entry: they are linked anew like new ones, and searched meanwhile.
     fn unreached(&self, free: &Bitset, waiting: &Bitset, out: &mut Vec<u32>) {
-        let mark = self.progress.done();
-        let mut reached = Bitset::new(mark as usize);
-        let mut open: Vec<u32> = self.graph.entry().map(|entry| entry.slot).into_iter().collect();
-        open.iter().for_each(|&slot| reached.set(slot as usize));
-        while let Some(slot) = open.pop() {
-            self.graph.neighbors(0, slot, |neighbor| {
-                if !reached.get(neighbor as usize) {
-                    reached.set(neighbor as usize);
-                    open.push(neighbor);
-                }
-            });
-        }
-        let is_lost = |&slot: &u32| {
+        let mut reach = Reach::of(&self.graph, self.progress.done());
+        reach.expand(&self.graph, usize::MAX);
+        let is_live = |&slot: &u32| {
             let at = slot as usize;
-            !reached.get(at) && !free.get(at) && !waiting.get(at) && !self.removed.get(slot)
+            !free.get(at) && !waiting.get(at) && !self.removed.get(slot)
         };
-        out.extend((0..mark).filter(is_lost));
+        out.extend(reach.missed().filter(is_live));
     }
 }

@@ -5,10 +5,10 @@ use std::sync::{
     atomic::{AtomicBool, Ordering},
 };
 
-use longbow_index::{Bitset, Element, Metric, Mode, Params, Quantization, SearchParams, VectorIndex};
+use longbow_index::{Bitset, Element, Metric, Mode, Params, Quantization, SearchParams, VectorIndex, Way};
 use rand::{Rng, SeedableRng, rngs::SmallRng, seq::SliceRandom};
 
-use crate::support::{Linked, bytes, check, clustered};
+use crate::support::{Linked, Stop, bytes, check, clustered};
 
 const ROWS: usize = 6_000;
 const DIMENSION: usize = 24;
@@ -85,6 +85,7 @@ impl Table {
         let (mut hits, mut distances) = (0, 0);
         for query in queries {
             let (found, stats) = self.index.search(query, &params, &live, &|| false).unwrap();
+            assert_ne!(stats.way, Way::Scan);
             check(&found, &live);
             let exact = SearchParams {
                 mode: Mode::Exact,
@@ -98,20 +99,29 @@ impl Table {
         (hits as f64 / queries / 10.0, distances as f64 / queries)
     }
 
-    /// Rows that a search for themselves does not find.
+    /// Rows that no walk on the vectors for themselves finds, however wide, that is less work than a scan.
     pub fn lost(&self) -> usize {
         let live = self.live();
-        let params = SearchParams {
-            k: 1,
-            ef: 64,
-            mode: Mode::Auto,
+        let finds = |row: &[f32]| {
+            for ef in (3..).map(|octave| 1 << octave) {
+                let params = SearchParams {
+                    k: 1,
+                    ef,
+                    mode: Mode::FullPrecision,
+                };
+                let (found, stats) = self.index.search(row, &params, &live, &|| false).unwrap();
+                if stats.way == Way::Scan {
+                    assert!(ef > 8, "too few rows to walk at all");
+                    return false;
+                }
+                // A row that is equal is as good.
+                if self.rows[found[0].slot as usize].as_deref() == Some(row) {
+                    return true;
+                }
+            }
+            unreachable!("a beam of all rows is a scan")
         };
-        let finds = |(slot, row): (usize, &Option<Vec<f32>>)| {
-            let Some(row) = row else { return true };
-            let (found, _) = self.index.search(row, &params, &live, &|| false).unwrap();
-            found[0].slot as usize == slot
-        };
-        self.rows.iter().enumerate().filter(|&row| !finds(row)).count()
+        self.rows.iter().flatten().filter(|row| !finds(row)).count()
     }
 }
 
@@ -209,15 +219,6 @@ fn few_removed_rows_begin_no_pass() {
     table.remove(7);
     assert_eq!(table.index.vacuum(1_000), 0);
     assert_eq!(table.index.free(), 0);
-}
-
-/// Stops the other threads of a test also when this one panics.
-pub struct Stop<'a>(pub &'a AtomicBool);
-
-impl Drop for Stop<'_> {
-    fn drop(&mut self) {
-        self.0.store(true, Ordering::Relaxed);
-    }
 }
 
 #[test]

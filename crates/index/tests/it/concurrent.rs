@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use longbow_index::{Bitset, Element, Metric, Mode, Params, SearchParams, VectorIndex};
 
-use crate::support::{Linked, bytes, check, clustered};
+use crate::support::{Linked, StopIfPanicking, bytes, check, clustered};
 
 const ROWS: usize = 8_000;
 const DIMENSION: usize = 16;
@@ -15,7 +15,9 @@ fn answers_hold_while_everything_goes_on() {
     let index = VectorIndex::new(Params::new(Element::F16, Metric::Cosine, DIMENSION));
     let (appended, stopped) = (AtomicUsize::new(0), AtomicBool::new(false));
     std::thread::scope(|scope| {
+        let _stop = StopIfPanicking(&stopped);
         scope.spawn(|| {
+            let _stop = StopIfPanicking(&stopped);
             for part in rows.chunks(37) {
                 index.append(&bytes(part, Element::F16)).unwrap();
                 let len = appended.fetch_add(part.len(), Ordering::Release) + part.len();
@@ -28,7 +30,8 @@ fn answers_hold_while_everything_goes_on() {
         let linkers: Vec<_> = (0..3)
             .map(|_| {
                 scope.spawn(|| {
-                    while (index.linked() as usize) < ROWS {
+                    let _stop = StopIfPanicking(&stopped);
+                    while (index.linked() as usize) < ROWS && !stopped.load(Ordering::Relaxed) {
                         if index.link(16) == 0 {
                             std::thread::yield_now();
                         }

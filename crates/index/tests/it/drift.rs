@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use longbow_index::{Bitset, Element, Metric, Mode, Params, Quantization, SearchParams};
 
-use crate::support::{Linked, bytes, check, clustered, search};
+use crate::support::{Linked, Stop, bytes, check, clustered, search};
 
 const FIRST: usize = 5_000;
 const EF: usize = 40;
@@ -96,6 +96,7 @@ fn codes_are_made_anew_beside_searches_and_writers() {
     let (stop, retrained) = (AtomicBool::new(false), AtomicBool::new(false));
     let queries = around(20.0, 50, dimension, 77);
     std::thread::scope(|scope| {
+        let _stop = Stop(&stop);
         let worker = || {
             while !stop.load(Ordering::Acquire) {
                 let coded = linked.index.retrain(37);

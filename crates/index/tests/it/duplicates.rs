@@ -11,11 +11,11 @@ const COPIES: usize = 80;
 
 /// Unequal rows, and groups of equal ones that come one after the other.
 fn rows() -> Vec<Vec<f32>> {
-    let mut rows = clustered(1_500, DIMENSION, 21);
+    let mut rows = clustered(6_000, DIMENSION, 21);
     for group in clustered(GROUPS, DIMENSION, 22) {
         rows.extend(std::iter::repeat_n(group, COPIES));
     }
-    rows.extend(clustered(1_500, DIMENSION, 23));
+    rows.extend(clustered(6_000, DIMENSION, 23));
     rows
 }
 
@@ -34,10 +34,10 @@ fn indexes() -> impl Iterator<Item = (String, Linked)> {
 fn equal_rows_do_not_hide_the_others() {
     for (name, linked) in indexes() {
         let all = Bitset::full(rows().len());
-        let recall = linked.recall(&clustered(100, DIMENSION, 24), 10, 256, &all);
+        let recall = linked.recall_of_walks(&clustered(100, DIMENSION, 24), 10, 64, &all);
         assert!(recall >= 0.97, "{name}: {recall}");
         // From the middle of a group out to what lies round it.
-        let recall = linked.recall(&clustered(GROUPS, DIMENSION, 22), 200, 256, &all);
+        let recall = linked.recall_of_walks(&clustered(GROUPS, DIMENSION, 22), 120, 160, &all);
         assert!(recall >= 0.95, "{name}: {recall}");
     }
 }

@@ -1,7 +1,7 @@
 //! An index that was written and opened again is the index it was, and lives on.
 
 use longbow_index::{
-    Bitset, Element, Metric, Mode, Params, Quantization, SearchParams, VectorIndex, verify_image,
+    Bitset, Element, Metric, Mode, Params, Quantization, SearchParams, VectorIndex, Way, verify_image,
 };
 use rand::{SeedableRng, rngs::SmallRng, seq::SliceRandom};
 
@@ -17,12 +17,15 @@ const QUANTIZATIONS: [Quantization; 4] = [
     Quantization::Bit1,
 ];
 
+/// So many that they are not simply scanned.
+const ROWS: usize = 1_800;
+
 /// Removed, freed, used again, waiting, and not linked slots, a few of each; returns those that hold a row.
 fn lived_in(params: Params, quantization: Quantization) -> (VectorIndex, Bitset) {
     let index = VectorIndex::with_quantization(params, quantization);
     let reals = params.dimension * params.element.reals();
     let rows = |count, seed| bytes(&clustered(count, reals, seed), params.element);
-    index.append(&rows(300, 1)).unwrap();
+    index.append(&rows(ROWS, 1)).unwrap();
     while index.link(100) > 0 {}
     (0..60).for_each(|slot| index.remove(slot * 5));
     while index.free() < 60 {
@@ -53,9 +56,14 @@ fn answers(index: &VectorIndex, allow: &Bitset) -> Vec<String> {
     for mode in [Mode::Auto, Mode::FullPrecision, Mode::Exact] {
         for allow in [allow, &one_in_nine] {
             for query in &queries {
-                let params = SearchParams { k: 10, ef: 32, mode };
+                let params = SearchParams { k: 4, ef: 4, mode };
                 let (found, stats) = index.search(query, &params, allow, &|| false).unwrap();
                 check(&found, allow);
+                assert_eq!(
+                    stats.way == Way::Scan,
+                    mode == Mode::Exact || allow.count() < 1_000,
+                    "{stats:?}"
+                );
                 let found: Vec<_> = found.iter().map(|n| (n.slot, n.distance.to_bits())).collect();
                 answers.push(format!("{found:?} {stats:?}"));
             }
@@ -73,7 +81,7 @@ fn every_kind_of_index_answers_as_before() {
                     m: 6,
                     ef_construction: 40,
                     seed: 9,
-                    ..Params::new(element, metric, 7)
+                    ..Params::new(element, metric, 34)
                 };
                 let (index, live) = lived_in(params, quantization);
                 let written = image(&index);
@@ -124,19 +132,25 @@ fn empty_and_unlinked_indexes_come_back() {
 
 #[test]
 fn what_lies_beyond_is_left_out() {
-    let index = VectorIndex::new(Params::new(Element::F32, Metric::L2, 6));
-    index.append(&bytes(&clustered(500, 6, 6), Element::F32)).unwrap();
+    let index = VectorIndex::new(Params::new(Element::F32, Metric::L2, 24));
+    index
+        .append(&bytes(&clustered(5_000, 24, 6), Element::F32))
+        .unwrap();
     while index.link(100) > 0 {}
     let mut out = Vec::new();
-    let summary = index.write_image(200, &mut out).unwrap();
-    assert_eq!((summary.slots, summary.linked), (200, 200));
+    let summary = index.write_image(2_500, &mut out).unwrap();
+    assert_eq!((summary.slots, summary.linked), (2_500, 2_500));
     assert!(summary.links_dropped > 0);
     let part = opened(&out);
-    assert_eq!(part.len(), 200);
+    assert_eq!(part.len(), 2_500);
     // Nodes that only led there through the others are searched too.
     let table = Table {
         index: part,
-        rows: clustered(500, 6, 6).into_iter().take(200).map(Some).collect(),
+        rows: clustered(5_000, 24, 6)
+            .into_iter()
+            .take(2_500)
+            .map(Some)
+            .collect(),
         removed: 0,
     };
     assert_eq!(table.lost(), 0);
@@ -191,8 +205,7 @@ fn rows_come_and_go_across_images() {
             (table.measure(&queries), twin.measure(&queries));
         assert!(recall >= twin_recall - 0.01, "{recall}, twin {twin_recall}");
         assert!(
-            // What both have learnt of usual distances is not from the same points.
-            distances <= 1.05 * twin_distances,
+            distances <= 1.02 * twin_distances,
             "{distances}, twin {twin_distances}"
         );
         // And it grows beyond what was mapped.
@@ -243,26 +256,26 @@ fn an_image_of_memory_that_lies_badly_is_refused() {
 #[test]
 fn slots_may_lie_in_another_order() {
     for quantization in QUANTIZATIONS {
-        let rows = clustered(2_000, 16, 81);
-        let queries = clustered(60, 16, 82);
+        let rows = clustered(3_000, 40, 81);
+        let queries = clustered(60, 40, 82);
         let mut table = Table::new(quantization, &rows);
         (0..500).for_each(|slot| table.remove(slot * 3));
         table.vacuum();
-        table.insert(&clustered(100, 16, 84));
+        table.insert(&clustered(100, 40, 84));
         table.index.link(50);
         let order = table.index.locality_order();
         // Everything but what is free.
         let mut sorted = order.clone();
         sorted.sort_unstable();
         sorted.dedup();
-        assert_eq!((sorted.len(), order.len()), (1_600, 1_600));
+        assert_eq!((sorted.len(), order.len()), (2_600, 2_600));
         assert!(order.iter().all(|&slot| table.rows[slot as usize].is_some()));
 
         let mut out = Vec::new();
         let summary = table.index.write_image_in_order(&order, &mut out).unwrap();
         assert_eq!(
             (summary.slots, summary.linked, summary.unlinked),
-            (1_600, 1_550, 50)
+            (2_600, 2_550, 50)
         );
         assert_eq!((summary.free, summary.links_dropped), (0, 0));
         assert_eq!(verify_image(&out, &|| false), Ok(true));
@@ -277,7 +290,7 @@ fn slots_may_lie_in_another_order() {
         // The same graph under other names: the same work, the same distances.
         let params = SearchParams {
             k: 10,
-            ef: 40,
+            ef: 12,
             mode: Mode::Auto,
         };
         for query in &queries {
@@ -287,39 +300,59 @@ fn slots_may_lie_in_another_order() {
                     .search(query, &params, &table.live(), &|| false)
                     .unwrap();
                 let distances: Vec<u32> = found.iter().map(|found| found.distance.to_bits()).collect();
-                (distances, stats.exact)
+                assert_eq!(stats.way, Way::Beam);
+                (distances, stats.distances)
             };
             assert_eq!(ask(&ordered), ask(&table));
         }
-        assert_eq!(ordered.lost(), 0);
+        assert!(ordered.lost() <= 2, "{} lost", ordered.lost());
         ordered.link();
-        ordered.insert(&clustered(500, 16, 83));
+        ordered.insert(&clustered(500, 40, 83));
         ordered.link();
-        assert_eq!(ordered.lost(), 0);
+        assert!(ordered.lost() <= 2, "{} lost", ordered.lost());
 
-        // Live rows may be left out as well; whoever lost the way waits.
-        let half: Vec<u32> = order.iter().copied().filter(|slot| slot % 2 == 0).collect();
-        let mut out = Vec::new();
-        let summary = table.index.write_image_in_order(&half, &mut out).unwrap();
-        assert!(summary.links_dropped > 0);
-        let left = Table {
-            index: opened(&out),
-            rows: half
-                .iter()
-                .map(|&slot| table.rows[slot as usize].clone())
-                .collect(),
-            removed: 0,
-        };
-        assert!(left.lost() <= 2, "{} lost", left.lost());
-        left.link();
-        assert!(left.lost() <= 2, "{} lost", left.lost());
-
-        for wrong in [vec![1, 1], vec![2_000]] {
+        for wrong in [vec![1, 1], vec![3_000]] {
             let error = table
                 .index
                 .write_image_in_order(&wrong, &mut Vec::new())
                 .unwrap_err();
             assert_eq!(error.kind(), std::io::ErrorKind::InvalidInput);
         }
+    }
+}
+
+#[test]
+fn lists_are_mended_around_slots_that_an_image_leaves_out() {
+    for quantization in QUANTIZATIONS {
+        let (rows, queries) = (clustered(6_000, 40, 85), clustered(100, 40, 86));
+        let table = Table::new(quantization, &rows);
+        let half: Vec<u32> = (0..6_000).filter(|slot| slot % 2 == 0).collect();
+        let mut out = Vec::new();
+        let summary = table.index.write_image_in_order(&half, &mut out).unwrap();
+        assert!(summary.links_dropped > 3_000);
+        let left = Table {
+            index: opened(&out),
+            rows: half
+                .iter()
+                .map(|&slot| Some(rows[slot as usize].clone()))
+                .collect(),
+            removed: 0,
+        };
+        assert!(left.lost() <= 3, "{} lost", left.lost());
+        left.link();
+        assert!(left.lost() <= 3, "{} lost", left.lost());
+        let rows: Vec<Vec<f32>> = left.rows.iter().flatten().cloned().collect();
+        let ((recall, distances), (fresh_recall, fresh_distances)) = (
+            left.measure(&queries),
+            Table::new(quantization, &rows).measure(&queries),
+        );
+        assert!(
+            recall >= fresh_recall - 0.025,
+            "{quantization:?} {recall}, fresh {fresh_recall}"
+        );
+        assert!(
+            distances <= fresh_distances,
+            "{quantization:?} {distances}, fresh {fresh_distances}"
+        );
     }
 }

@@ -1,7 +1,10 @@
 //! Generated data and the plain answer to compare with.
 
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use longbow_index::{
-    Bitset, Element, ImageMemory, Metric, Mode, Neighbor, Params, Quantization, SearchParams, VectorIndex,
+    Bitset, Element, ImageMemory, Metric, Mode, Neighbor, Params, Quantization, SearchParams, Stats,
+    VectorIndex, Way,
 };
 use longbow_kernels::{bf16, f16};
 use rand::{Rng, SeedableRng, rngs::SmallRng};
@@ -140,8 +143,25 @@ impl Linked {
         assert_eq!(slots.end as usize, all.len());
     }
 
+    /// As [`Linked::recall`], of searches that walk.
+    pub fn recall_of_walks(&self, queries: &[Vec<f32>], k: usize, ef: usize, allow: &Bitset) -> f64 {
+        let walks = |stats: &Stats| assert_ne!(stats.way, Way::Scan, "the rows are too few to walk");
+        self.recall_with(queries, k, ef, allow, walks)
+    }
+
     /// Mean share of the true `k` nearest that searches find; checks every answer's form.
     pub fn recall(&self, queries: &[Vec<f32>], k: usize, ef: usize, allow: &Bitset) -> f64 {
+        self.recall_with(queries, k, ef, allow, |_| ())
+    }
+
+    fn recall_with(
+        &self,
+        queries: &[Vec<f32>],
+        k: usize,
+        ef: usize,
+        allow: &Bitset,
+        inspect: impl Fn(&Stats),
+    ) -> f64 {
         let rows = self.rows.lock().unwrap();
         let (mut hits, mut wanted) = (0, 0);
         for query in queries {
@@ -150,7 +170,8 @@ impl Linked {
                 ef,
                 mode: Mode::Auto,
             };
-            let (found, _) = self.index.search(query, &params, allow, &|| false).unwrap();
+            let (found, stats) = self.index.search(query, &params, allow, &|| false).unwrap();
+            inspect(&stats);
             let expected = plain(self.index.params(), &rows, query, k, allow);
             assert_eq!(found.len(), expected.len());
             check(&found, allow);
@@ -197,4 +218,24 @@ pub fn check(found: &[Neighbor], allow: &Bitset) {
     let slots: std::collections::HashSet<u32> = found.iter().map(|neighbor| neighbor.slot).collect();
     assert_eq!(slots.len(), found.len(), "{found:?}");
     assert!(slots.iter().all(|&slot| allow.get(slot as usize)));
+}
+
+/// Tells the other threads of a test to stop when this one is done, or panics: they would wait for its part for ever.
+pub struct Stop<'a>(pub &'a AtomicBool);
+
+impl Drop for Stop<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
+/// As [`Stop`], if this one panics.
+pub struct StopIfPanicking<'a>(pub &'a AtomicBool);
+
+impl Drop for StopIfPanicking<'_> {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.0.store(true, Ordering::Relaxed);
+        }
+    }
 }

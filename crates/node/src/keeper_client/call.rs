@@ -15,8 +15,8 @@ use longbow_wire::{
     convert::status::from_status,
     entry::decode_header,
     internal::{
-        AppendRequest, AppendResponse, EntryHeader, ReadIndexRequest, entry_header::Command,
-        keeper_service_client::KeeperServiceClient,
+        AppendRequest, AppendResponse, ChangeKeepersRequest, EntryHeader, KeeperMembership, ReadIndexRequest,
+        entry_header::Command, keeper_service_client::KeeperServiceClient,
     },
 };
 use parking_lot::Mutex;
@@ -98,6 +98,21 @@ impl Leader {
             async move { keeper.append(request).await }
         })
         .await
+    }
+
+    pub(super) async fn change_keepers(
+        &self,
+        request: ChangeKeepersRequest,
+        deadline: Option<Instant>,
+    ) -> Result<KeeperMembership, Error> {
+        let answer = self
+            .call(deadline, Kind::Once, |mut keeper, at| {
+                let mut request = Request::new(request.clone());
+                deadline::apply(&mut request, Some(at));
+                async move { keeper.change_keepers(request).await }
+            })
+            .await?;
+        Ok(answer.membership.unwrap_or_default())
     }
 
     pub(super) async fn read_index(&self, deadline: Option<Instant>) -> Result<Lsn, Error> {

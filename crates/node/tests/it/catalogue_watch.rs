@@ -108,6 +108,27 @@ impl KeeperService for Source {
     ) -> Result<Response<ResetKeeperLatchResponse>, Status> {
         absent()
     }
+
+    async fn change_keepers(
+        &self,
+        _: Request<longbow_wire::internal::ChangeKeepersRequest>,
+    ) -> Result<Response<longbow_wire::internal::ChangeKeepersResponse>, Status> {
+        absent()
+    }
+
+    async fn report_durable(
+        &self,
+        _: Request<longbow_wire::internal::ReportDurableRequest>,
+    ) -> Result<Response<longbow_wire::internal::ReportDurableResponse>, Status> {
+        absent()
+    }
+
+    async fn install_snapshot(
+        &self,
+        _: Request<tonic::Streaming<longbow_wire::internal::InstallSnapshotRequest>>,
+    ) -> Result<Response<longbow_wire::internal::InstallSnapshotResponse>, Status> {
+        absent()
+    }
 }
 
 #[tonic::async_trait]

@@ -143,6 +143,27 @@ impl KeeperService for Keeper {
     ) -> Result<Response<ResetKeeperLatchResponse>, Status> {
         Err(Status::unimplemented("not here"))
     }
+
+    async fn change_keepers(
+        &self,
+        _: Request<longbow_wire::internal::ChangeKeepersRequest>,
+    ) -> Result<Response<longbow_wire::internal::ChangeKeepersResponse>, Status> {
+        Err(Status::unimplemented("not here"))
+    }
+
+    async fn report_durable(
+        &self,
+        _: Request<longbow_wire::internal::ReportDurableRequest>,
+    ) -> Result<Response<longbow_wire::internal::ReportDurableResponse>, Status> {
+        Err(Status::unimplemented("not here"))
+    }
+
+    async fn install_snapshot(
+        &self,
+        _: Request<tonic::Streaming<longbow_wire::internal::InstallSnapshotRequest>>,
+    ) -> Result<Response<longbow_wire::internal::InstallSnapshotResponse>, Status> {
+        Err(Status::unimplemented("not here"))
+    }
 }
 
 struct Cluster {

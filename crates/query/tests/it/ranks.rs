@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use arrow::array::{ArrayRef, AsArray, Float32Array, Int64Array, RecordBatch, StringArray, UInt64Array};
 use arrow::datatypes::{Float32Type, UInt64Type};
-use longbow_query::rank::{by_distance, merge_batches, sort_batch};
+use longbow_query::rank::{by_distance, least_recall, merge_batches, sort_batch};
 use longbow_types::ErrorCode;
 use proptest::prelude::*;
 
@@ -92,4 +92,11 @@ fn unranked_batches_are_refused() {
     let ids: ArrayRef = Arc::new(Int64Array::from(vec![1]));
     let other = RecordBatch::try_from_iter([("key", ids), ("_distance", good.column(1).clone())]).unwrap();
     assert!(merge_batches(&[good, other], "key", 3).is_err());
+}
+
+#[test]
+fn an_answer_is_expected_to_be_as_complete_as_its_worst_part() {
+    assert_eq!(least_recall([Some(0.98), Some(0.95), Some(1.0)]), Some(0.95));
+    assert_eq!(least_recall([Some(0.98), None]), None);
+    assert_eq!(least_recall([]), Some(1.0));
 }

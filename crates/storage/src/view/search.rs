@@ -4,15 +4,20 @@ use std::sync::Arc;
 
 use arrow::array::{ArrayRef, Float32Array, RecordBatch};
 use arrow_schema::{DataType, Field};
-use longbow_index::{Bitset, Mode, SearchParams, Stats};
+use longbow_index::{Bitset, Mode, RecallTarget, SearchParams, Stats};
 use longbow_query::filter::Predicate;
 use longbow_query::rank::{DISTANCE_COLUMN, sort_batch};
 use longbow_types::limits::{EF_MAX, SHARD_K_MAX};
+use longbow_types::recall::check_recall_target;
 use longbow_types::{Error, ErrorCode, Metric, Result};
 
 use super::{View, answer, cancelled};
 use crate::Projection;
 use crate::columns::Picks;
+
+/// So few rows are compared one by one where a recall is asked for: it takes no longer than a walk, and what walks find
+/// among so few is not measured.
+const MEASURED_ROWS_MIN: usize = 2_000;
 
 /// What is searched for.
 #[derive(Debug, Clone, Copy)]
@@ -21,8 +26,13 @@ pub struct Query<'a> {
     pub vector: &'a [f32],
     /// Rows wanted.
     pub k: usize,
-    /// Width of the graph search; 0: chosen from k.
+    /// Width of the graph search; 0: chosen from k, or from the recall target.
     pub ef: usize,
+    /// In place of `ef`: the share of the rows sought that is to be found on average, above 0 and below 1. Until it was
+    /// [measured](crate::Reader::calibrate) what finds so much, a wide search is taken.
+    pub recall_target: Option<f32>,
+    /// Walk the graph on the vectors themselves, whatever the quantization.
+    pub full_precision: bool,
     /// Compare with every row.
     pub exact: bool,
     /// Only rows for which this is true.
@@ -36,7 +46,7 @@ pub struct Query<'a> {
 pub struct Found {
     /// Best first by (distance, id): the id, `_distance`, `_row_version`, then the columns asked for.
     pub batch: RecordBatch,
-    /// What the index did.
+    /// What the index did. `recall` is that of such searches on average, at least; `None` where it was not measured.
     pub stats: Stats,
 }
 
@@ -58,15 +68,15 @@ impl View {
             }
             None => &self.live,
         };
-        let params = SearchParams {
-            k: query.k,
-            ef: query.ef,
-            mode: if query.exact { Mode::Exact } else { Mode::Auto },
-        };
-        let (neighbors, stats) = self
+        let params = self.params(query, allow)?;
+        let (neighbors, mut stats) = self
             .index
             .search(query.vector, &params, allow, cancel)
             .map_err(|longbow_index::Cancelled| cancelled())?;
+        if neighbors.is_empty() {
+            // Nothing is there to be missed.
+            stats.recall = Some(1.0);
+        }
 
         let slots: Vec<u32> = neighbors.iter().map(|neighbor| neighbor.slot).collect();
         let distances = Float32Array::from_iter_values(neighbors.iter().map(|neighbor| neighbor.distance));
@@ -81,6 +91,29 @@ impl View {
         parts.extend(self.projected(&picks, &slots, query.projection)?);
         let batch = sort_batch(&answer::batch(parts)?, self.layout.schema().id_name())?;
         Ok(Found { batch, stats })
+    }
+
+    /// How the index is to be searched.
+    fn params(&self, query: &Query<'_>, allow: &Bitset) -> Result<SearchParams> {
+        let mut params = SearchParams {
+            k: query.k,
+            ef: query.ef,
+            mode: if query.exact { Mode::Exact } else { Mode::Auto },
+        };
+        if let Some(target) = query.recall_target {
+            let target = RecallTarget::new(target)
+                .map_err(|error| Error::new(ErrorCode::Internal, format!("after it was checked: {error}")))?;
+            if self.live_rows < MEASURED_ROWS_MIN {
+                params.mode = Mode::Exact;
+            } else {
+                params = self.index.aim(query.k, target, allow);
+            }
+        }
+        // An exact search compares the vectors as it is.
+        if query.full_precision && params.mode == Mode::Auto {
+            params.mode = Mode::FullPrecision;
+        }
+        Ok(params)
     }
 
     fn check(&self, query: &Query<'_>) -> Result<()> {
@@ -112,6 +145,9 @@ impl View {
             return Err(Error::new(ErrorCode::InvalidValue, message)
                 .field("ef")
                 .limit(EF_MAX));
+        }
+        if let Some(target) = query.recall_target {
+            check_recall_target(target, query.ef, query.exact)?;
         }
         Ok(())
     }

@@ -171,7 +171,7 @@ proptest! {
         let rows: usize = found.map(|piece| piece.unwrap().num_rows()).sum();
         prop_assert_eq!(rows, view.rows());
         let query =
-            Query { vector: &[1.0; 3], k: 10, ef: 0, exact: true, predicate: None, projection: &projection };
+            Query { vector: &[1.0; 3], k: 10, ef: 0, recall_target: None, full_precision: false, exact: true, predicate: None, projection: &projection };
         prop_assert_eq!(view.search(&query, &|| false).unwrap().batch.num_rows(), view.rows());
     }
 }
@@ -211,6 +211,8 @@ fn bad_questions_are_refused_by_name() {
             vector,
             k,
             ef,
+            recall_target: None,
+            full_precision: false,
             exact: false,
             predicate: None,
             projection: &projection,

@@ -4,5 +4,6 @@
 mod bodies;
 mod model;
 mod oracle;
+mod quantized;
 mod readers;
 mod rows;

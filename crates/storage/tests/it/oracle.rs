@@ -148,6 +148,8 @@ fn check_search(
             k: question.k,
             // Wide enough that a graph of so few rows is searched whole.
             ef: 1_000,
+            recall_target: None,
+            full_precision: false,
             exact,
             predicate,
             projection: &projection,

@@ -370,3 +370,24 @@ fn a_power_cut_while_trimming_leaves_no_gap() {
         assert_eq!(open(&disk).unwrap().reader.last_index(0), last);
     }
 }
+
+#[test]
+fn a_full_disk_can_be_trimmed_and_a_spare_given_up_for_room() {
+    let disk = SimDisk::new();
+    let mut log = Log::create(Arc::new(disk.clone()), RECYCLING, LOG_ID).unwrap();
+    let mut last = fill_a_segment(&disk, &mut log.writer, 0);
+    last = fill_a_segment(&disk, &mut log.writer, last);
+    disk.set_faults(Faults {
+        capacity: Some(0),
+        ..Faults::default()
+    });
+    assert!(disk.create("another file", 1).is_err(), "the disk is full");
+    assert_eq!(log.writer.trim(|_| last).unwrap(), 2);
+    // One is kept to be used again, which takes no room; the other made some.
+    assert_eq!(spares_on(&disk).len(), 1);
+    last = fill_a_segment(&disk, &mut log.writer, last);
+    assert_eq!(log.writer.trim(|_| last).unwrap(), 1);
+    assert!(log.writer.spares().release().unwrap());
+    assert_eq!(spares_on(&disk).len(), 0);
+    assert!(!log.writer.spares().release().unwrap());
+}

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use arrow_schema::{DataType, Field, TimeUnit};
 use longbow_types::{
-    Error, ErrorCode, Metric, Result, Schema, VectorElement,
+    Error, ErrorCode, Metric, Quantization, Result, Schema, VectorElement,
     limits::DIMENSION_MAX,
     schema::{utf8_item, vector_type},
 };
@@ -21,7 +21,7 @@ pub fn from_proto(schema: &v1::Schema) -> Result<Schema> {
     } else {
         &schema.id_column
     };
-    let mut metric = Metric::Cosine;
+    let (mut metric, mut quantization) = (Metric::Cosine, Quantization::default());
     let mut fields = Vec::with_capacity(schema.columns.len());
     for column in &schema.columns {
         let kind = column.kind();
@@ -32,13 +32,14 @@ pub fn from_proto(schema: &v1::Schema) -> Result<Schema> {
         let data_type = match &column.vector {
             Some(vector) => {
                 metric = metric_of(vector.metric, &column.name)?;
+                quantization = quantization_of(vector.quantization, &column.name)?;
                 vector_from_proto(vector, &column.name)?
             }
             None => scalar_from_proto(kind, &column.name)?,
         };
         fields.push(Field::new(&column.name, data_type, column.nullable));
     }
-    Schema::new(fields, id, metric)
+    Ok(Schema::new(fields, id, metric)?.with_quantization(quantization))
 }
 
 /// Spells a schema out as a message. Inverse of [`from_proto`].
@@ -57,6 +58,7 @@ pub fn to_proto(schema: &Schema) -> v1::Schema {
                 dimension: u32::try_from(vector.dimension).expect("dimensions are checked to be small"),
                 metric: metric_to_proto(vector.metric) as i32,
                 element: element_to_proto(vector.element) as i32,
+                quantization: quantization_to_proto(vector.quantization) as i32,
             }),
         });
     v1::Schema {
@@ -70,6 +72,31 @@ fn metric_of(number: i32, name: &str) -> Result<Metric> {
     v1::Metric::try_from(number)
         .map(metric_from_proto)
         .map_err(|_| unknown(format!("the metric {number}"), name, "COSINE, L2 or DOT"))
+}
+
+/// What a number says that the graph is walked on; unset, as in schemas from before there was a choice, the default.
+fn quantization_of(number: i32, name: &str) -> Result<Quantization> {
+    use v1::Quantization as Q;
+    match Q::try_from(number) {
+        Ok(Q::Unspecified) => Ok(Quantization::default()),
+        Ok(Q::None) => Ok(Quantization::None),
+        Ok(Q::Sq8) => Ok(Quantization::Sq8),
+        Ok(Q::Sq4) => Ok(Quantization::Sq4),
+        Ok(Q::Bit1) => Ok(Quantization::Bit1),
+        Err(_) => {
+            let what = format!("the quantization {number}");
+            Err(unknown(what, name, "NONE, SQ8, SQ4 or BIT1"))
+        }
+    }
+}
+
+fn quantization_to_proto(quantization: Quantization) -> v1::Quantization {
+    match quantization {
+        Quantization::None => v1::Quantization::None,
+        Quantization::Sq8 => v1::Quantization::Sq8,
+        Quantization::Sq4 => v1::Quantization::Sq4,
+        Quantization::Bit1 => v1::Quantization::Bit1,
+    }
 }
 
 fn unknown(what: String, name: &str, limit: &str) -> Error {
@@ -183,6 +210,7 @@ fn kind_to_proto(data_type: &DataType) -> v1::ColumnKind {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use prost::Message;
 
     fn column(name: &str, kind: v1::ColumnKind) -> v1::Column {
         v1::Column {
@@ -199,6 +227,7 @@ mod tests {
             dimension: 8,
             metric: v1::Metric::Dot as i32,
             element: v1::VectorElement::Float16 as i32,
+            quantization: v1::Quantization::Sq4 as i32,
         };
         let mut columns = vec![
             v1::Column {
@@ -221,11 +250,12 @@ mod tests {
 
     #[test]
     fn numbers_of_a_later_version_do_not_become_something_else() {
-        let refused = |metric: i32, element: i32| {
+        let refused = |metric: i32, element: i32, quantization: i32| {
             let vector = v1::VectorType {
                 dimension: 8,
                 metric,
                 element,
+                quantization,
             };
             let v = v1::Column {
                 nullable: false,
@@ -242,11 +272,49 @@ mod tests {
             })
             .map_err(|error| (error.code, error.field.unwrap(), error.limit.is_some()))
         };
-        refused(0, 0).unwrap();
+        refused(0, 0, 0).unwrap();
         let expected = (ErrorCode::InvalidSchema, "v".into(), true);
-        assert_eq!(refused(4, 0).unwrap_err(), expected);
-        assert_eq!(refused(-1, 0).unwrap_err(), expected);
-        assert_eq!(refused(0, 4).unwrap_err(), expected);
+        assert_eq!(refused(4, 0, 0).unwrap_err(), expected);
+        assert_eq!(refused(-1, 0, 0).unwrap_err(), expected);
+        assert_eq!(refused(0, 4, 0).unwrap_err(), expected);
+        assert_eq!(refused(0, 0, 5).unwrap_err(), expected);
+        assert_eq!(refused(0, 0, -1).unwrap_err(), expected);
+    }
+
+    #[test]
+    fn every_quantization_round_trips_and_schemas_of_before_there_was_one_are_read() {
+        let sent = |vector: v1::VectorType| v1::Schema {
+            columns: vec![
+                v1::Column {
+                    nullable: false,
+                    ..column("id", v1::ColumnKind::Uint64)
+                },
+                v1::Column {
+                    nullable: false,
+                    vector: Some(vector),
+                    ..column("v", v1::ColumnKind::Vector)
+                },
+            ],
+            id_column: String::new(),
+        };
+        for quantization in Quantization::ALL {
+            let vector = v1::VectorType {
+                dimension: 8,
+                quantization: quantization_to_proto(quantization) as i32,
+                ..v1::VectorType::default()
+            };
+            let read = from_proto(&sent(vector)).unwrap();
+            assert_eq!(read.vector().quantization, quantization);
+            assert_eq!(from_proto(&to_proto(&read)).unwrap(), read);
+        }
+        // Field 1 = 8, 2 = METRIC_L2, 3 = FLOAT16: all there was.
+        let old = v1::VectorType::decode([0x08, 8, 0x10, 2, 0x18, 2].as_slice()).unwrap();
+        let read = from_proto(&sent(old)).unwrap();
+        assert_eq!(read.vector().quantization, Quantization::default());
+        assert_eq!(
+            (read.vector().metric, read.vector().element),
+            (Metric::L2, VectorElement::F16)
+        );
     }
 
     #[test]

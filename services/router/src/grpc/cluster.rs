@@ -31,4 +31,54 @@ impl ClusterService for Api {
         })
         .await
     }
+
+    async fn list_keepers(
+        &self,
+        request: Request<v1::ListKeepersRequest>,
+    ) -> Result<Response<v1::ListKeepersResponse>, Status> {
+        let at = deadline_of(request.metadata());
+        answer(at, async {
+            let keepers = self.core.list_keepers(at).await?;
+            Ok(v1::ListKeepersResponse { keepers })
+        })
+        .await
+    }
+
+    async fn add_keeper(
+        &self,
+        request: Request<v1::AddKeeperRequest>,
+    ) -> Result<Response<v1::AddKeeperResponse>, Status> {
+        let at = deadline_of(request.metadata());
+        answer(at, async {
+            let keeper = self.core.add_keeper(&request.get_ref().node_id, at).await?;
+            Ok(v1::AddKeeperResponse { keeper: Some(keeper) })
+        })
+        .await
+    }
+
+    async fn promote_keeper(
+        &self,
+        request: Request<v1::PromoteKeeperRequest>,
+    ) -> Result<Response<v1::PromoteKeeperResponse>, Status> {
+        let at = deadline_of(request.metadata());
+        answer(at, async {
+            let asked = request.get_ref();
+            let keeper = self.core.promote_keeper(&asked.node_id, asked.force, at).await?;
+            Ok(v1::PromoteKeeperResponse { keeper: Some(keeper) })
+        })
+        .await
+    }
+
+    async fn remove_keeper(
+        &self,
+        request: Request<v1::RemoveKeeperRequest>,
+    ) -> Result<Response<v1::RemoveKeeperResponse>, Status> {
+        let at = deadline_of(request.metadata());
+        answer(at, async {
+            let asked = request.get_ref();
+            self.core.remove_keeper(&asked.node_id, asked.force, at).await?;
+            Ok(v1::RemoveKeeperResponse {})
+        })
+        .await
+    }
 }

@@ -14,10 +14,12 @@ impl SearchService for Api {
         let at = deadline_of(request.metadata());
         answer(at, async {
             let found = self.core.search(request.get_ref(), at).await?;
+            let expected_recall = found.expected_recall;
             let (hits, freshness) = found.spell().await?;
             Ok(v1::SearchResponse {
                 hits,
                 freshness: Some(freshness),
+                expected_recall,
             })
         })
         .await

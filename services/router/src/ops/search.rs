@@ -11,6 +11,7 @@ use longbow_query::rank;
 use longbow_types::{
     Error, ErrorCode, Result, RowId, Schema,
     limits::{EF_MAX, K_MAX},
+    recall::check_recall_target,
 };
 use longbow_wire::{
     internal::{SearchPartitionsRequest, SearchPartitionsResponse},
@@ -42,6 +43,8 @@ pub struct Found {
     pub projection: Projection,
     /// How fresh the answer is.
     pub freshness: v1::Freshness,
+    /// The recall of such searches, if every replica asked has measured it.
+    pub expected_recall: Option<f32>,
 }
 
 impl Found {
@@ -117,12 +120,14 @@ impl Core {
         // Where the vector was read from what may be old, the answer may be too.
         freshness.degraded |= near.freshness.degraded;
         let (schema, k) = (open.schema.clone(), search.k as usize);
+        let expected_recall = rank::least_recall(answers.iter().map(|answer| answer.answer.expected_recall));
         let batch = merge(answers, schema, near.row, k).await?;
         Ok(Found {
             open: open.clone(),
             batch,
             projection,
             freshness,
+            expected_recall,
         })
     }
 }
@@ -138,6 +143,9 @@ fn check_bounds(search: &Search) -> Result<()> {
     }
     if search.ef as usize > EF_MAX {
         return out_of_range("ef", search.ef, format!("0 to {EF_MAX}"));
+    }
+    if let Some(target) = search.recall_target {
+        check_recall_target(target, search.ef as usize, search.exact)?;
     }
     Ok(())
 }
@@ -156,6 +164,8 @@ fn shard_request(search: &Search, projection: &Projection, near: &Near) -> Searc
         columns: projection.columns.clone(),
         include_vector: projection.vector.is_some(),
         exact: search.exact,
+        recall_target: search.recall_target,
+        force_full_precision: search.force_full_precision,
     }
 }
 
@@ -219,6 +229,27 @@ mod tests {
             assert_eq!(
                 (error.code, error.field.as_deref()),
                 (ErrorCode::InvalidValue, Some(field))
+            );
+            assert!(error.limit.is_some());
+        }
+    }
+
+    #[test]
+    fn a_recall_target_is_checked_before_anything_is_asked() {
+        let check = |recall_target, ef| {
+            check_bounds(&Search {
+                k: 10,
+                ef,
+                recall_target,
+                ..Search::default()
+            })
+        };
+        check(Some(0.95), 0).unwrap();
+        for (target, ef) in [(0.0, 0), (1.0, 0), (f32::NAN, 0), (0.95, 64)] {
+            let error = check(Some(target), ef).unwrap_err();
+            assert_eq!(
+                (error.code, error.field.as_deref()),
+                (ErrorCode::InvalidValue, Some("recall_target"))
             );
             assert!(error.limit.is_some());
         }

@@ -9,13 +9,14 @@ use bytes::Bytes;
 use futures::future::try_join_all;
 use longbow_node::rpc::MESSAGE_BYTES_MAX;
 use longbow_query::filter::Predicate;
-use longbow_query::rank::merge_batches;
-use longbow_storage::{Projection, Query, View};
-use longbow_types::{Error, ErrorCode, Result};
+use longbow_query::rank::{least_recall, merge_batches};
+use longbow_storage::{Found, Projection, Query, View};
+use longbow_types::{DatasetId, Error, ErrorCode, Result};
 use longbow_wire::internal::{SearchPartitionsRequest, SearchPartitionsResponse};
 
 use super::locate::Until;
 use super::{Service, answer_to_ipc};
+use crate::partition::{Key, Read};
 use crate::pool::{Cancel, Lane};
 
 /// Seconds from a search's arrival at the shard to its answer, by dataset.
@@ -29,6 +30,8 @@ struct Search {
     vector: Vec<f32>,
     k: usize,
     ef: usize,
+    recall_target: Option<f32>,
+    full_precision: bool,
     exact: bool,
     predicate: Option<Predicate>,
     projection: Projection,
@@ -45,22 +48,26 @@ impl Search {
             vector: floats(&request.vector)?,
             k: request.k as usize,
             ef: request.ef as usize,
+            recall_target: request.recall_target,
+            full_precision: request.force_full_precision,
             exact: request.exact,
             predicate: predicate.transpose()?,
             projection: Projection::new(view.layout(), &request.columns, request.include_vector)?,
         })
     }
 
-    fn run(&self, view: &View, cancel: &Cancel) -> Result<RecordBatch> {
+    fn run(&self, view: &View, cancel: &Cancel) -> Result<Found> {
         let query = Query {
             vector: &self.vector,
             k: self.k,
             ef: self.ef,
+            recall_target: self.recall_target,
+            full_precision: self.full_precision,
             exact: self.exact,
             predicate: self.predicate.as_ref(),
             projection: &self.projection,
         };
-        view.search(&query, &|| cancel.is_due()).map(|found| found.batch)
+        view.search(&query, &|| cancel.is_due())
     }
 }
 
@@ -71,50 +78,75 @@ impl Service {
         deadline: Option<Instant>,
     ) -> Result<SearchPartitionsResponse> {
         let began = Instant::now();
-        let located = self
-            .locate(request.target.take(), Until::Applied, deadline)
-            .await?;
+        let recall_wanted = request.recall_target.is_some();
+        let target = request.target.take();
+        let dataset = target.as_ref().map(|target| DatasetId(target.dataset_id));
+        let located = self.locate(target, Until::Applied, deadline).await?;
         let views: Vec<Arc<View>> = located.reads.iter().map(|read| Arc::clone(&read.view)).collect();
-        let arrow_ipc = self.search_views(request, views, deadline).await?;
+        let (arrow_ipc, expected_recall) = self.search_views(request, views, deadline).await?;
+        if recall_wanted && let Some(dataset) = dataset {
+            self.want_recall(dataset, &located.reads);
+        }
         metrics::histogram!(LATENCY, "dataset" => located.dataset).record(began.elapsed().as_secs_f64());
         Ok(SearchPartitionsResponse {
             arrow_ipc,
+            expected_recall,
             states: located.reads.into_iter().map(|read| read.state).collect(),
         })
     }
 
+    /// Has the builders measure the recall of these partitions, now and whenever they change much.
+    fn want_recall(&self, dataset: DatasetId, reads: &[Read]) {
+        let partitions = self.state.partitions();
+        let mut first = false;
+        for read in reads {
+            let ordinal = read.state.partition;
+            let partition = partitions.get(&Key { dataset, ordinal });
+            first |= partition.is_some_and(|partition| partition.want_recall());
+        }
+        if first {
+            self.state.builders.wake();
+        }
+    }
+
+    /// The best rows of all views as Arrow IPC, and the recall expected of it if each view has measured its own.
     async fn search_views(
         &self,
         request: SearchPartitionsRequest,
         views: Vec<Arc<View>>,
         deadline: Option<Instant>,
-    ) -> Result<Bytes> {
+    ) -> Result<(Bytes, Option<f32>)> {
         if let [view] = views.as_slice() {
             let view = Arc::clone(view);
-            let work =
-                move |cancel: &Cancel| answer_to_ipc(&Search::new(&request, &view)?.run(&view, cancel)?);
+            let work = move |cancel: &Cancel| {
+                let found = Search::new(&request, &view)?.run(&view, cancel)?;
+                Ok((answer_to_ipc(&found.batch)?, found.stats.recall))
+            };
             return self.pool.run(Lane::New, deadline, work).await;
         }
         let id = views[0].layout().schema().id_name().to_owned();
         let k = request.k as usize;
         let shared = Arc::new((request, OnceLock::new(), AtomicUsize::new(0)));
         // All partitions at once; the first that fails cancels the others.
-        let batches = try_join_all(views.into_iter().map(|view| {
+        let found = try_join_all(views.into_iter().map(|view| {
             let shared = Arc::clone(&shared);
             let work = move |cancel: &Cancel| {
                 let (request, search, held) = &*shared;
                 // Whichever comes first checks the request for all.
                 let search = search.get_or_init(|| Search::new(request, &view));
-                let batch = search.as_ref().map_err(Error::clone)?.run(&view, cancel)?;
-                hold(held, &batch)?;
-                Ok(batch)
+                let found = search.as_ref().map_err(Error::clone)?.run(&view, cancel)?;
+                hold(held, &found.batch)?;
+                Ok(found)
             };
             self.pool.run(Lane::New, deadline, work)
         }))
         .await?;
         let merge = move |_: &Cancel| {
+            let recall = least_recall(found.iter().map(|found| found.stats.recall));
+            let batches: Vec<RecordBatch> = found.into_iter().map(|found| found.batch).collect();
             let merged = merge_batches(&batches, &id, k)?;
-            merged.map_or_else(|| Ok(Bytes::new()), |merged| answer_to_ipc(&merged))
+            let ipc = merged.map_or_else(|| Ok(Bytes::new()), |merged| answer_to_ipc(&merged))?;
+            Ok((ipc, recall))
         };
         self.pool.run(Lane::Continued, deadline, merge).await
     }

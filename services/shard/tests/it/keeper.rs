@@ -103,6 +103,8 @@ pub enum Mood {
     Whole,
     /// Nothing after this index, but heartbeats go on: cut off from the other keepers, or just started.
     CutOffAt(u64),
+    /// Nothing before this index: it came as a snapshot.
+    BeginsAt(u64),
     /// Everything, but no keeper leads.
     Leaderless,
 }
@@ -192,8 +194,19 @@ impl KeeperService for Service {
         let shutdown = self.shutdown.clone();
         tokio::spawn(async move {
             loop {
-                let end = match *mood.borrow_and_update() {
-                    Mood::Whole | Mood::Leaderless => *committed.borrow_and_update(),
+                let mood_now = *mood.borrow_and_update();
+                if let Mood::BeginsAt(first) = mood_now
+                    && from < first
+                {
+                    let error = Error::new(
+                        ErrorCode::LogTruncated,
+                        format!("entries before {first} are gone"),
+                    );
+                    let _ = send.send(Err(to_status(&error))).await;
+                    return;
+                }
+                let end = match mood_now {
+                    Mood::Whole | Mood::Leaderless | Mood::BeginsAt(_) => *committed.borrow_and_update(),
                     Mood::CutOffAt(index) => index.min(*committed.borrow_and_update()),
                 };
                 // Few entries at a time, so that messages of many sizes occur.
@@ -267,6 +280,27 @@ impl KeeperService for Service {
         &self,
         _: Request<ResetKeeperLatchRequest>,
     ) -> Result<Response<ResetKeeperLatchResponse>, Status> {
+        Err(Status::unimplemented("shards do not ask for this"))
+    }
+
+    async fn change_keepers(
+        &self,
+        _: Request<longbow_wire::internal::ChangeKeepersRequest>,
+    ) -> Result<Response<longbow_wire::internal::ChangeKeepersResponse>, Status> {
+        Err(Status::unimplemented("shards do not ask for this"))
+    }
+
+    async fn report_durable(
+        &self,
+        _: Request<longbow_wire::internal::ReportDurableRequest>,
+    ) -> Result<Response<longbow_wire::internal::ReportDurableResponse>, Status> {
+        Err(Status::unimplemented("shards do not ask for this"))
+    }
+
+    async fn install_snapshot(
+        &self,
+        _: Request<tonic::Streaming<longbow_wire::internal::InstallSnapshotRequest>>,
+    ) -> Result<Response<longbow_wire::internal::InstallSnapshotResponse>, Status> {
         Err(Status::unimplemented("shards do not ask for this"))
     }
 }

@@ -112,6 +112,7 @@ impl DiskFile for GatedFile {
 fn job(number: u64, bytes: usize) -> Persist {
     Persist {
         number,
+        snapshot: None,
         entries: vec![RaftEntry {
             term: 1,
             index: number,

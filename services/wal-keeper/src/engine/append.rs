@@ -35,7 +35,12 @@ impl Engine {
             body,
             reply,
         } = append;
-        if let Some(first) = self.parts.catalogue.answer(header.producer, header.sequence) {
+        if let Some(first) = self
+            .parts
+            .state
+            .catalogue
+            .answer(header.producer, header.sequence)
+        {
             answer(reply, &first);
             return;
         }
@@ -44,6 +49,11 @@ impl Engine {
             return;
         }
         if let Some(error) = self.parts.latch.refusal() {
+            count("refused");
+            let _ = reply.send(Err(Refusal::certain(error)));
+            return;
+        }
+        if let Some(error) = self.no_room(&header) {
             count("refused");
             let _ = reply.send(Err(Refusal::certain(error)));
             return;
@@ -58,7 +68,7 @@ impl Engine {
             Some(Command::CreateDataset(command)) => {
                 let live = self.parts.gossip.live(Role::Shard);
                 let live = live.into_iter().map(|shard| shard.node_id).collect();
-                self.parts.catalogue.place(command, &live);
+                self.parts.state.catalogue.place(command, &live);
                 let encoded = Bytes::from(header.encode_to_vec());
                 // Placing made it longer. In the log it could not be read any more.
                 if encoded.len() > HEADER_BYTES_MAX {
@@ -82,6 +92,7 @@ impl Engine {
                 header.command,
                 Some(Command::RegisterShard(_) | Command::OpenProducer(_))
             );
+        self.retention.appended += (encoded.len() + body.len()) as u64;
         match self.core.propose(entry::join(&encoded, &body)) {
             Ok(proposed) => {
                 let pending = Pending {
@@ -118,6 +129,7 @@ impl Engine {
     /// who can ask again are told so at once, the others when it is certain.
     pub(super) fn lose_leadership(&mut self) {
         self.reads.refuse(&self.not_leader());
+        self.lose_change();
         let (repeat, wait) = std::mem::take(&mut self.pending)
             .into_iter()
             .partition(|(_, pending)| pending.may_repeat);
@@ -130,9 +142,18 @@ impl Engine {
         );
     }
 
+    /// A snapshot covers everything up to an index: what became of appends there is not told.
+    pub(super) fn forget_pending(&mut self, index: u64) {
+        let later = self.pending.split_off(&(index + 1));
+        let covered = std::mem::replace(&mut self.pending, later);
+        let leader = self.leader();
+        refuse(covered, "a snapshot took the place of the log", leader);
+    }
+
     /// Nobody here will learn any more what became of the appends under way.
     pub(super) fn refuse_all(&mut self, why: &str) {
         self.reads.refuse(&self.not_leader());
+        self.lose_change();
         let pending = std::mem::take(&mut self.pending);
         refuse(pending, why, None);
     }

@@ -5,7 +5,7 @@ use longbow_wire::{
     internal::{EntryHeader, RaftEntry, RaftEntryType, entry_header::Command},
 };
 
-use super::Engine;
+use super::{Engine, change};
 use crate::committed::tail_entry;
 
 impl Engine {
@@ -13,6 +13,9 @@ impl Engine {
         let mut answers = Vec::with_capacity(entries.len());
         let mut tail = Vec::with_capacity(entries.len());
         for entry in &entries {
+            if change::is_change(entry) {
+                self.apply_change(entry);
+            }
             let data = match entry.entry_type() {
                 RaftEntryType::Unspecified => entry.data.clone(),
                 _ => bytes::Bytes::new(),
@@ -20,7 +23,7 @@ impl Engine {
             let committed = tail_entry(entry.index, &data);
             let applied = match entry::decode_header(&committed.header) {
                 Ok(header) if !committed.header.is_empty() || data.is_empty() => {
-                    let applied = self.parts.catalogue.apply(entry.index, &header);
+                    let applied = self.parts.state.catalogue.apply(entry.index, &header);
                     self.view_stale |= applied.takes_effect() && changes_view(&header);
                     applied
                 }
@@ -28,7 +31,7 @@ impl Engine {
                 unreadable => {
                     let error = unreadable.err();
                     tracing::error!(index = entry.index, ?error, "a committed entry cannot be read");
-                    self.parts.catalogue.refuse_unreadable(entry.index)
+                    self.parts.state.catalogue.refuse_unreadable(entry.index)
                 }
             };
             answers.push((entry.index, entry.term, applied));
@@ -39,10 +42,13 @@ impl Engine {
             self.core.applied(last.index);
         }
         // Readable before it is acknowledged: who writes and then looks finds it.
-        self.parts.committed.push(tail, self.parts.catalogue.log_id());
+        self.parts
+            .committed
+            .push(tail, self.parts.state.catalogue.log_id());
         for (index, term, applied) in answers {
             self.resolve(index, term, &applied);
         }
+        self.resolve_change();
     }
 }
 

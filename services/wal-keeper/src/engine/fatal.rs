@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 
 use longbow_types::{Error, ErrorCode};
 
-use super::Engine;
+use super::{Engine, roster};
 use crate::{
     mailbox::{Refusal, Request},
     status::Fatal,
@@ -17,11 +17,15 @@ impl Engine {
             metrics::counter!("longbow_wal_fatal_total").increment(1);
         }
         // The signal first: it waits for nothing.
-        let me = self.parts.group.node_of(self.parts.group.raft_id);
-        if let Some(me) = me {
-            self.parts.latch.observe(me, self.parts.generation, Some(cause));
-        }
+        let me = &self.parts.node_id;
+        self.parts.latch.observe(me, self.parts.generation, Some(cause));
         self.fail(Fatal::flush(cause));
+    }
+
+    /// This keeper was taken out of the group.
+    pub(super) fn fail_removed(&mut self) {
+        let error = roster::removed(&self.parts.node_id, self.parts.group.raft_id);
+        self.fail((&error).into());
     }
 
     /// Stops writing for good.

@@ -50,6 +50,10 @@ pub async fn until<T, Fut: Future<Output = Option<T>>>(what: &str, mut probe: im
 pub struct Keepers {
     dir: tempfile::TempDir,
     count: usize,
+    /// What is set otherwise than usual.
+    pub change_config: fn(&mut Config),
+    /// So many of them form the group; the others may be added.
+    initial: usize,
     pub running: Vec<Option<Running>>,
     /// Gossip of everybody who ever ran: where newcomers look.
     seeds: Mutex<Vec<SocketAddr>>,
@@ -62,9 +66,19 @@ impl Keepers {
         Self {
             dir: tempfile::tempdir().unwrap(),
             count,
+            change_config: |_| {},
+            initial: count,
             running: (0..count).map(|_| None).collect(),
             seeds: Mutex::default(),
             disks: vec![None; count],
+        }
+    }
+
+    /// Keepers of which only the first few form the group.
+    pub fn formed_by(count: usize, initial: usize) -> Self {
+        Self {
+            initial,
+            ..Self::new(count)
         }
     }
 
@@ -84,7 +98,7 @@ impl Keepers {
 
     pub fn config(&self, at: usize) -> Config {
         let mut settings = Loader::new("test", "", &[COMMON, SETTINGS]).defaults();
-        let voters: Vec<String> = (0..self.count).map(|at| format!("k{at}")).collect();
+        let voters: Vec<String> = (0..self.initial).map(|at| format!("k{at}")).collect();
         settings
             .set("cluster.id", "test")
             .set("cluster.secret", SECRET)
@@ -100,6 +114,7 @@ impl Keepers {
             .set("keeper.election_timeout", "300ms")
             .set("keeper.segment_bytes", 256 << 10)
             .set("keeper.checkpoint_interval", "50ms")
+            .set("keeper.window_entries", 5)
             .set("keeper.fatal_grace", "1s");
         let seeds: Vec<String> = self
             .seeds
@@ -111,6 +126,7 @@ impl Keepers {
         settings.set("gossip.seeds", seeds.join(","));
         let mut config = Config::from_settings(&settings).unwrap();
         config.log_disk = self.disks[at].clone();
+        (self.change_config)(&mut config);
         config
     }
 
@@ -136,6 +152,19 @@ impl Keepers {
     pub async fn kill(&mut self, at: usize) {
         let keeper = self.running[at].take().expect("it runs");
         keeper.kill().await;
+    }
+
+    /// Takes away what a keeper has, as a new disk would. `node.json` stays: of two lives that begin in the same second
+    /// without it, gossip cannot tell which is the later.
+    pub fn wipe(&self, at: usize) {
+        for entry in std::fs::read_dir(self.data_path(at)).unwrap() {
+            let path = entry.unwrap().path();
+            match path.is_dir() {
+                true => std::fs::remove_dir_all(path).unwrap(),
+                false if path.ends_with("node.json") => {}
+                false => std::fs::remove_file(path).unwrap(),
+            }
+        }
     }
 
     pub fn addr(&self, at: usize) -> SocketAddr {

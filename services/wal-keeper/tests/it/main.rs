@@ -3,10 +3,12 @@
 // A test fails by panicking; clippy only knows functions marked as tests.
 #![allow(clippy::unwrap_used)]
 
+mod change;
 mod cluster;
 mod crash;
 mod doors;
 mod group;
 mod latch;
+mod retain;
 mod settings;
 mod tail;

@@ -3,7 +3,7 @@
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
 
-use super::{binary, dataset, only_full};
+use super::{dataset, only_full, ours::SQ4_F16};
 use crate::{
     IndexArgs,
     cached::Cached,
@@ -11,9 +11,11 @@ use crate::{
         Report,
         Required::{AtLeast, AtMost},
     },
-    run::{json_lines, run},
+    run::run_tests,
 };
 
+/// Shares of the rows that random filters match.
+const SHARES: [&str; 2] = ["0.001", "0.9"];
 const STRESS_SECONDS: &str = "120";
 const STRESS_SECONDS_SHORT: &str = "20";
 const RACE_SECONDS: &str = "600";
@@ -25,58 +27,32 @@ pub(super) fn bars(report: &mut Report, args: &IndexArgs) {
     concurrency(report, args);
 }
 
-/// Recall under random filters.
+/// Recall under random filters, at the width of a search that names none.
 fn shares(report: &mut Report, args: &IndexArgs) {
-    for share in ["0.001", "0.9"] {
+    let searched = Cached::new();
+    for share in SHARES {
         report.bar(&format!("filter-share-{share}-recall10"), AtLeast(0.95), || {
-            let words = [
-                "bench",
-                "ann",
-                "--json",
-                "--element",
-                "f16",
-                "--codes",
-                "sq4",
-                "--share",
-                share,
-            ];
-            let cost = run(
-                &binary(),
-                &[&words[..], &[&dataset(args)?, "16", "200", "0"]].concat(),
-            )?;
-            let lines = json_lines(&cost.stdout);
-            let line = lines.iter().find(|line| line["phase"] == "filter");
+            let lines = searched.get(|| {
+                let shares = SHARES.join(",");
+                SQ4_F16.bench(&dataset(args)?, &["--threads", "1", "--share", &shares], &["0"])
+            })?;
+            let line = lines.iter().find(|line| line["filter"] == share);
             line.and_then(|line| line["recall10"].as_f64())
                 .context("no filtered search")
         });
     }
 }
 
-/// Ten times a fifth of the rows goes and comes back.
+/// Ten times a fifth of the rows goes and comes back, linked by two threads.
 fn churn(report: &mut Report, args: &IndexArgs) {
     let churned = Cached::new();
     let line = || -> Result<&Value> {
         churned.get(|| {
-            let words = [
-                "bench",
-                "ann",
-                "--json",
-                "--element",
-                "f16",
-                "--codes",
-                "sq4",
-                "--churn",
-                "10",
-            ];
-            let cost = run(
-                &binary(),
-                &[&words[..], &[&dataset(args)?, "16", "200", "32", "64"]].concat(),
-            )?;
-            let lines = json_lines(&cost.stdout).into_iter();
-            lines
-                .rev()
-                .find(|line| line["phase"] == "churn")
-                .context("no churn")
+            // What the searches before it take counts for nothing.
+            let options = ["--threads", "2", "--seconds", "0", "--churn", "10"];
+            let lines = SQ4_F16.bench(&dataset(args)?, &options, &["32", "64"])?;
+            let mut lines = lines.into_iter().rev();
+            lines.find(|line| line["phase"] == "churn").context("no churn")
         })
     };
     report.bar("churn-recall-lost", AtMost(0.01), || {
@@ -106,7 +82,7 @@ fn concurrency(report: &mut Report, args: &IndexArgs) {
             "stress",
             "--nocapture",
         ];
-        let cost = run("env", &[&[seconds.as_str(), "cargo"], &words[..]].concat())?;
+        let cost = run_tests("env", &[&[seconds.as_str(), "cargo"], &words[..]].concat())?;
         // The line stands behind the test's name.
         let lines = cost
             .stdout
@@ -118,25 +94,25 @@ fn concurrency(report: &mut Report, args: &IndexArgs) {
             .context("the stress test printed no share")
     });
     report.holds("models-of-lock-free-parts", || {
-        run(
-            "cargo",
-            &[
-                "test",
-                "-p",
-                "longbow-index",
-                "--features",
-                "loom",
-                "--lib",
-                "models",
-            ],
-        )
-        .map(drop)
+        let words = [
+            "test",
+            "-p",
+            "longbow-index",
+            "--features",
+            "loom",
+            "--lib",
+            "models",
+        ];
+        run_tests("cargo", &words).map(drop)
     });
     report.holds("thread-sanitizer-10-minutes", || {
         only_full(args)?;
         let seconds = format!("LONGBOW_STRESS_SECONDS={RACE_SECONDS}");
-        let cost = run("env", &[&seconds, "tests/sanitizers/run", "tsan"])?;
-        ensure!(!cost.stdout.contains("WARNING: ThreadSanitizer"), "a data race");
+        let cost = run_tests("env", &[&seconds, "tests/sanitizers/run", "tsan"])?;
+        // The sanitizer writes to standard error, the tests to standard output.
+        for text in [&cost.stderr, &cost.stdout] {
+            ensure!(!text.contains("WARNING: ThreadSanitizer"), "a data race");
+        }
         Ok(())
     });
 }

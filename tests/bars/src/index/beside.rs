@@ -1,10 +1,13 @@
 //! Speed, build, memory and filters beside the peers, on one data set in one run.
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result};
 
 use super::{
-    dataset, only_full,
-    peers::{Engine, Run, Setup, fastest, qdrant},
+    curve::under_filters,
+    dataset, filters, memory, only_full,
+    ours::{BIT1_F16, F32, Ours, SQ4_F16, SQ8_F16, SQ8_F32},
+    peers::{Engine, Run, Setup},
+    qdrant::Qdrant,
 };
 use crate::{
     IndexArgs,
@@ -16,16 +19,6 @@ use crate::{
 };
 
 const RECALLS: [f64; 3] = [0.90, 0.95, 0.99];
-/// Ours: the vectors themselves in 32 bits, codes over such vectors, and the modes with 16 bits.
-const OURS: [(&str, &str); 5] = [
-    ("longbow-f32", "--element f32"),
-    ("longbow-sq8-f32", "--element f32 --codes sq8"),
-    ("longbow-sq8-f16", "--element f16 --codes sq8"),
-    ("longbow-sq4-f16", "--element f16 --codes sq4 --filters"),
-    ("longbow-bit1-f16", "--element f16 --codes bit1"),
-];
-const F32: &str = "longbow-f32";
-const QUANTIZED: &str = "longbow-sq4-f16";
 /// Peers that store 32-bit floats.
 const F32_PEERS: [&str; 7] = [
     "hnswlib",
@@ -36,46 +29,80 @@ const F32_PEERS: [&str; 7] = [
     "voyager",
     "faiss-flat",
 ];
-/// What the short run takes: the classic, and the fastest that builds in a minute.
-const SHORT_PEERS: &str = "hnswlib,faiss-hnsw-sq8,faiss-flat";
-const FILTERS: [&str; 3] = ["f1", "f10", "f50"];
-/// Bytes of the vectors in 32 bits.
-const VECTORS_MB: f64 = 116_659.0 * 384.0 * 4.0 / 1048576.0;
+/// What the short run takes: the classic, the fastest under filters that builds in a minute, and exact search.
+const SHORT_PEERS: [&str; 3] = ["hnswlib", "faiss-hnsw-sq8", "faiss-flat"];
+/// Without these there is no telling who is the best of all.
+const BEST_PEERS: [&str; 8] = [
+    "hnswlib",
+    "faiss-flat",
+    "faiss-hnsw",
+    "faiss-hnsw-fp16",
+    "faiss-hnsw-sq8",
+    "faiss-ivf-pqfs",
+    "svs-f32",
+    "svs-f16",
+];
+/// What else the bars are about; some do not install everywhere.
+const OTHER_PEERS: [&str; 5] = ["usearch-f32", "usearch-f16", "usearch-i8", "ngt", "voyager"];
+
+// In an order that puts those for filtered searches where the peers' benchmark takes them from: 16 and 64 in the short
+// run, where hnswlib takes half a minute for each; 16, 48 and 128 in the full one.
+const SHORT_EF: [u64; 7] = [10, 24, 32, 16, 48, 128, 64];
+const FULL_EF: [u64; 11] = [10, 24, 32, 16, 64, 96, 48, 192, 256, 128, 400];
 
 /// Runs everything once, when the first bar asks for it.
-struct Lazy<'a> {
-    args: &'a IndexArgs,
+pub(super) struct Lazy<'a> {
+    pub(super) args: &'a IndexArgs,
     run: Cached<Run>,
-    qdrant: Cached<[f64; 3]>,
+    qdrant: Cached<Qdrant>,
 }
 
 impl Lazy<'_> {
-    fn run(&self) -> Result<&Run> {
-        let dataset = dataset(self.args)?;
-        let full = self.args.full;
-        self.run.get(|| {
-            let setup = Setup {
-                name: if full { "peers-full" } else { "peers" },
-                dataset: &dataset,
-                peers: if full { "all" } else { SHORT_PEERS },
-                ours: &OURS,
-                threads: "1,2",
-                ef: if full {
-                    "10,16,24,32,48,64,96,128,192,256,400"
-                } else {
-                    "10,16,24,32,48,64,96,128"
-                },
-                rounds: if full { "3" } else { "2" },
-                filters: full,
-            };
-            Run::new(self.args, &setup)
-        })
+    /// The efs of the run.
+    pub(super) fn efs(&self) -> &'static [u64] {
+        if self.args.full { &FULL_EF } else { &SHORT_EF }
     }
 
-    fn qdrant(&self) -> Result<[f64; 3]> {
-        only_full(self.args)?;
+    pub(super) fn run(&self) -> Result<&Run> {
         let dataset = dataset(self.args)?;
-        self.qdrant.get(|| qdrant(self.args, &dataset)).copied()
+        self.run.get(|| self.measure(&dataset))
+    }
+
+    fn measure(&self, dataset: &str) -> Result<Run> {
+        let full = self.args.full;
+        let filtered = under_filters(self.efs());
+        let filtered: Vec<String> = filtered.iter().map(u64::to_string).collect();
+        // 0 is the width of a search that names none.
+        let filtered = format!("0,{}", filtered.join(","));
+        // Only the first is compared by how it is built on two threads.
+        let with_filters = ["--threads", "1", "--filters", "--filter-ef", &filtered];
+        let one_thread = &with_filters[..2];
+        let ours: [(&Ours, &[&str]); 5] = [
+            (&F32, &[]),
+            (&SQ4_F16, &with_filters),
+            (&SQ8_F32, one_thread),
+            (&SQ8_F16, one_thread),
+            (&BIT1_F16, one_thread),
+        ];
+        let setup = Setup {
+            name: if full { "peers-full" } else { "peers" },
+            dataset,
+            peers: if full { "all" } else { &SHORT_PEERS.join(",") },
+            required: if full { &BEST_PEERS } else { &SHORT_PEERS },
+            tried: if full { &OTHER_PEERS } else { &[] },
+            // The other modes of ours only count where the best of all is looked for.
+            ours: &ours[..if full { 5 } else { 2 }],
+            threads: "1,2",
+            ef: self.efs(),
+            rounds: if full { "3" } else { "2" },
+            filters: true,
+        };
+        Run::new(self.args, &setup)
+    }
+
+    pub(super) fn qdrant(&self) -> Result<&Qdrant> {
+        let dataset = dataset(self.args)?;
+        self.qdrant.get(|| Qdrant::new(self.args, &dataset))
     }
 }
 
@@ -88,8 +115,8 @@ pub(super) fn bars(report: &mut Report, args: &IndexArgs) {
     };
     speed(report, &lazy);
     build(report, &lazy);
-    memory(report, &lazy);
-    filters(report, &lazy);
+    memory::bars(report, &lazy);
+    filters::bars(report, &lazy);
 }
 
 /// The largest speed of some engines at a recall.
@@ -109,13 +136,13 @@ fn speed(report: &mut Report, lazy: &Lazy<'_>) {
         let at = (recall * 100.0) as u32;
         report.bar(&format!("qps{at}-f32-vs-hnswlib"), AtLeast(1.3), || {
             let run = lazy.run()?;
-            let ours = best([run.engine(F32)?].into_iter(), recall)?;
+            let ours = best([run.engine(F32.name)?].into_iter(), recall)?;
             Ok(ours / best([run.engine("hnswlib")?].into_iter(), recall)?)
         });
         report.bar(&format!("qps{at}-f32-vs-best-f32-peer"), AtLeast(1.0), || {
             only_full(lazy.args)?;
             let run = lazy.run()?;
-            let ours = best([run.engine(F32)?].into_iter(), recall)?;
+            let ours = best([run.engine(F32.name)?].into_iter(), recall)?;
             let peers = run.peers().filter(|peer| F32_PEERS.contains(&peer.name.as_str()));
             Ok(ours / best(peers, recall)?)
         });
@@ -130,30 +157,33 @@ fn speed(report: &mut Report, lazy: &Lazy<'_>) {
         );
         report.bar(&format!("distances{at}-p99-over-p50"), AtMost(2.5), || {
             let run = lazy.run()?;
-            let of = |name| spread(run.engine(name)?, recall);
-            Ok(of(F32)?.max(of(QUANTIZED)?))
+            let of = |ours: &Ours| spread(run.engine(ours.name)?, recall);
+            Ok(of(&F32)?.max(of(&SQ4_F16)?))
         });
     }
 }
 
 /// How many times the median of distances for a query the 99th percentile is, at the first ef that reaches a recall.
 fn spread(engine: &Engine, recall: f64) -> Result<f64> {
-    let (p50, p99) = (engine.searches("distances_p50"), engine.searches("distances_p99"));
-    let at = p50
-        .iter()
-        .position(|point| point.0 >= recall)
-        .context("recall not reached")?;
-    Ok(p99[at].1 / p50[at].1)
+    let curve = engine.curve();
+    let reached = curve.iter().find(|point| point.recall >= recall);
+    let ef = reached.context("recall not reached")?.ef;
+    let number = |key| {
+        engine
+            .number(ef, key)
+            .with_context(|| format!("no {key} at {ef}"))
+    };
+    Ok(number("distances_p99")? / number("distances_p50")?)
 }
 
 fn build(report: &mut Report, lazy: &Lazy<'_>) {
     for (bar, ours, least) in [
         ("build-f32-vs-hnswlib", F32, 1.5),
-        ("build-quantized-vs-hnswlib", QUANTIZED, 2.0),
+        ("build-quantized-vs-hnswlib", SQ4_F16, 2.0),
     ] {
         report.bar(bar, AtLeast(least), || {
             let run = lazy.run()?;
-            Ok(run.engine("hnswlib")?.build_seconds(1)? / run.engine(ours)?.build_seconds(1)?)
+            Ok(run.engine("hnswlib")?.build_seconds(1)? / run.engine(ours.name)?.build_seconds(1)?)
         });
     }
     report.bar("build-two-threads-scaling-vs-hnswlib", AtLeast(1.0), || {
@@ -164,62 +194,15 @@ fn build(report: &mut Report, lazy: &Lazy<'_>) {
             eprintln!("  {name:24} {scaling:.3} times faster with two threads");
             Ok(scaling)
         };
-        Ok(scaling(F32)? / scaling("hnswlib")?)
+        Ok(scaling(F32.name)? / scaling("hnswlib")?)
     });
     report.bar("build-recall-minus-hnswlib-at-equal-ef", AtLeast(0.0), || {
         let run = lazy.run()?;
-        let (ours, theirs) = (run.engine(F32)?.curve(), run.engine("hnswlib")?.curve());
+        let (ours, theirs) = (run.engine(F32.name)?.curve(), run.engine("hnswlib")?.curve());
         let differences = ours.iter().filter_map(|point| {
             let other = theirs.iter().find(|other| other.ef == point.ef)?;
             Some(point.recall - other.recall)
         });
         differences.reduce(f64::min).context("no ef in common")
     });
-}
-
-fn memory(report: &mut Report, lazy: &Lazy<'_>) {
-    report.bar("memory-f32-over-vectors", AtMost(1.15), || {
-        Ok(lazy.run()?.engine(F32)?.build_mb(1)? / VECTORS_MB)
-    });
-    report.bar("memory-sq8-f16-over-hnswlib", AtMost(0.85), || {
-        let run = lazy.run()?;
-        Ok(run.engine("longbow-sq8-f16")?.build_mb(1)? / run.engine("hnswlib")?.build_mb(1)?)
-    });
-    report.bar("memory-bit1-resident-over-f32-vectors", AtMost(0.25), || {
-        let with_vectors = lazy.run()?.engine("longbow-bit1-f16")?.build_mb(1)?;
-        // The vectors in 16 bits are what need not be resident.
-        Ok((with_vectors - VECTORS_MB / 2.0) / VECTORS_MB)
-    });
-}
-
-fn filters(report: &mut Report, lazy: &Lazy<'_>) {
-    for (at, filter) in FILTERS.into_iter().enumerate() {
-        report.bar(
-            &format!("filter-{filter}-qps95-vs-best-peer"),
-            AtLeast(1.5),
-            || {
-                let run = lazy.run()?;
-                let ours =
-                    fastest(&run.engine(QUANTIZED)?.filtered(filter), 0.95).context("0.95 not reached")?;
-                eprintln!("  {QUANTIZED:24} {ours:8.0} QPS under {filter}");
-                let qdrant = lazy.qdrant()?[at];
-                eprintln!("  {:24} {qdrant:8.0} QPS under {filter}", "qdrant");
-                let peers = run.peers().filter_map(|peer| {
-                    let qps = fastest(&peer.filtered(filter), 0.95)?;
-                    eprintln!("  {:24} {qps:8.0} QPS under {filter}", peer.name);
-                    Some(qps)
-                });
-                Ok(ours / peers.fold(qdrant, f64::max))
-            },
-        );
-        report.bar(&format!("filter-{filter}-recall10"), AtLeast(0.95), || {
-            let points = lazy.run()?.engine(QUANTIZED)?.filtered(filter);
-            ensure!(!points.is_empty(), "no filtered searches");
-            let best = points.iter().map(|point| point.recall).reduce(f64::max);
-            match best {
-                Some(best) => Ok(best),
-                None => bail!("no filtered searches"),
-            }
-        });
-    }
 }

@@ -2,35 +2,77 @@
 
 mod alone;
 mod beside;
+mod curve;
+mod filters;
+mod generated;
+mod mapped;
+mod memory;
+mod ours;
 mod peers;
+mod qdrant;
 mod scale;
 
 use std::{
-    fs::{File, create_dir_all},
-    io::{BufWriter, Write},
+    fs::{create_dir_all, remove_dir_all},
+    io::Write,
     path::{Path, PathBuf},
+    time::Instant,
 };
 
-use anyhow::{Result, bail, ensure};
+use anyhow::{Context, Result, bail};
 
 use crate::{
     IndexArgs, kernels,
+    lazy_file::LazyFile,
+    npy::Matrix,
     report::{NotRun, Report},
     run::{root, run},
 };
+pub use mapped::print_resident;
 
 /// Measures all bars; true if one is short.
 pub fn measure(args: &IndexArgs) -> Result<bool> {
+    let started = Instant::now();
     let mut report = Report::new(&args.only);
     run("cargo", &["build", "--release", "-p", "longbow"])?;
-    create_dir_all(results())?;
-    let mut samples = BufWriter::new(File::create(results().join("index-kernels.jsonl"))?);
+    stage("building longbow", started);
+    // Indexes that an earlier run left are those of another build.
+    clear_images()?;
+    create_dir_all(images())?;
+    let measured = Instant::now();
+    let mut samples = LazyFile::new(results().join("index-kernels.jsonl"));
     kernels::bars(&mut report, &mut samples);
     samples.flush()?;
+    stage("kernels", measured);
+    let measured = Instant::now();
     beside::bars(&mut report, args);
+    stage("beside the peers", measured);
+    let measured = Instant::now();
     alone::bars(&mut report, args);
+    stage("without peers", measured);
+    let measured = Instant::now();
     scale::bars(&mut report, args);
+    stage("scale and other data", measured);
+    clear_images()?;
+    stage("all bars", started);
     Ok(report.short())
+}
+
+/// Says how long a stage took, which is what the limit on the whole run is kept by.
+fn stage(name: &str, started: Instant) {
+    eprintln!("{name}: {:.0} s in all", started.elapsed().as_secs_f64());
+}
+
+fn clear_images() -> Result<()> {
+    if images().exists() {
+        remove_dir_all(images()).context("removing indexes of an earlier run")?;
+    }
+    Ok(())
+}
+
+/// Where indexes are kept during a run.
+fn images() -> PathBuf {
+    results().join("images")
 }
 
 /// Where raw samples go.
@@ -50,20 +92,13 @@ fn dataset(args: &IndexArgs) -> Result<String> {
     Ok(args.dataset.canonicalize()?.display().to_string())
 }
 
-/// A generated data set, made when it is first asked for.
-fn generated(args: &IndexArgs, name: &str, options: &[&str]) -> Result<String> {
-    let folder = results().join("data").join(name);
-    if !folder.join("gt.npz").exists() {
-        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("data/generate.py");
-        let (python, script, out) = (
-            python(args)?,
-            script.display().to_string(),
-            folder.display().to_string(),
-        );
-        run(&python, &[&[script.as_str(), out.as_str()], options].concat())?;
-        ensure!(folder.join("gt.npz").exists(), "{script} made no answers");
-    }
-    Ok(folder.canonicalize()?.display().to_string())
+/// Bytes of the vectors of a data set in 32 bits, whatever it stores.
+fn vectors_bytes(dataset: &str) -> Result<f64> {
+    let folder = Path::new(dataset);
+    let base = ["base.f32.npy", "base.f16.npy"].map(|name| folder.join(name));
+    let base = base.iter().find(|path| path.exists());
+    let matrix = Matrix::open(base.with_context(|| format!("no vectors in {dataset}"))?)?;
+    Ok((matrix.rows * matrix.columns * size_of::<f32>()) as f64)
 }
 
 /// A Python with numpy, or why there is none.

@@ -1,30 +1,24 @@
 //! One run of the peers' benchmark with our engine beside them.
 
-use std::{fs, path::Path};
+use std::fs;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 use serde_json::Value;
 
-use super::{binary, python, results};
+use super::{curve::Point, ours::Ours, python, results};
 use crate::{IndexArgs, report::NotRun, run::run};
 
 /// What a run found, per engine.
+#[derive(Debug)]
 pub(super) struct Run {
     engines: Vec<Engine>,
 }
 
 /// One engine's medians.
+#[derive(Debug)]
 pub(super) struct Engine {
     pub(super) name: String,
     summary: Value,
-}
-
-/// A point of a curve.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Point {
-    pub(super) ef: u64,
-    pub(super) recall: f64,
-    pub(super) qps: f64,
 }
 
 /// How to run it.
@@ -34,10 +28,14 @@ pub(super) struct Setup<'a> {
     pub(super) dataset: &'a str,
     /// Names as the benchmark knows them, with commas; `all` for all.
     pub(super) peers: &'a str,
-    /// Ours: names, and what follows `bench ann`.
-    pub(super) ours: &'a [(&'a str, &'a str)],
+    /// Without these the run is worth nothing.
+    pub(super) required: &'a [&'a str],
+    /// These must have been tried.
+    pub(super) tried: &'a [&'a str],
+    /// Ours, each with options of this run.
+    pub(super) ours: &'a [(&'a Ours, &'a [&'a str])],
     pub(super) threads: &'a str,
-    pub(super) ef: &'a str,
+    pub(super) ef: &'a [u64],
     pub(super) rounds: &'a str,
     pub(super) filters: bool,
 }
@@ -54,8 +52,10 @@ impl Run {
         let commands = setup
             .ours
             .iter()
-            .map(|(name, options)| format!("{name}={} bench ann --json {options}", binary()));
+            .map(|(ours, options)| format!("{}={}", ours.name, ours.command(setup.dataset, options)));
         let commands: Vec<String> = commands.collect();
+        let efs: Vec<String> = setup.ef.iter().map(u64::to_string).collect();
+        let efs = efs.join(",");
         let mut words = vec![
             script.as_str(),
             "--dataset",
@@ -65,7 +65,7 @@ impl Run {
             "--threads",
             setup.threads,
             "--ef",
-            setup.ef,
+            &efs,
             "--rounds",
             setup.rounds,
             "--out",
@@ -78,20 +78,52 @@ impl Run {
             words.push("--filters");
         }
         run(&python, &words)?;
-        Self::read(Path::new(&out))
+        let document: Value = serde_json::from_slice(&fs::read(out)?)?;
+        let ours: Vec<&str> = setup.ours.iter().map(|(ours, _)| ours.name).collect();
+        Self::read(&document, &[setup.required, &ours].concat(), setup.tried)
     }
 
-    fn read(path: &Path) -> Result<Self> {
-        let document: Value = serde_json::from_slice(&fs::read(path)?)?;
+    /// Reads what the benchmark wrote. What failed is printed, and an error if it is required; of an engine that failed
+    /// half way what it did is kept, because a bar must not get easier by that.
+    fn read(document: &Value, required: &[&str], tried: &[&str]) -> Result<Self> {
         let results = document["results"].as_array().context("no results")?;
-        let engines: Vec<Engine> = results
-            .iter()
-            .filter(|summary| !summary["search"].as_array().is_none_or(Vec::is_empty))
-            .map(|summary| Engine {
-                name: summary["name"].as_str().unwrap_or_default().to_owned(),
+        let mut engines = Vec::new();
+        let (mut names, mut missing) = (Vec::new(), Vec::new());
+        for summary in results {
+            let name = summary["name"].as_str().context("a result has no name")?;
+            names.push(name);
+            let searches = summary["search"].as_array().map_or(&[][..], Vec::as_slice);
+            let failure = match (summary["error"].as_str(), searches.is_empty()) {
+                (Some(error), _) => Some(error),
+                (None, true) => Some("it did not search"),
+                (None, false) => None,
+            };
+            if let Some(failure) = failure {
+                eprintln!("  {name} failed: {failure}");
+                if required.contains(&name) {
+                    missing.push(format!("{name} ({failure})"));
+                }
+            }
+            let engine = Engine {
+                name: name.to_owned(),
                 summary: summary.clone(),
-            })
-            .collect();
+            };
+            let has_batches = searches.iter().all(|line| line["batch1_qps"].is_number());
+            ensure!(
+                engine.is_ours() || has_batches,
+                "{name} has no batches of one thread, and its single calls cost a Python call each"
+            );
+            if !searches.is_empty() {
+                engines.push(engine);
+            }
+        }
+        let absent = required.iter().chain(tried).filter(|name| !names.contains(name));
+        missing.extend(absent.map(|name| format!("{name} (never tried)")));
+        ensure!(
+            missing.is_empty(),
+            "missing in the comparison: {}",
+            missing.join(", ")
+        );
         Ok(Self { engines })
     }
 
@@ -118,7 +150,7 @@ impl Engine {
     }
 
     /// Queries a second at a recall, one query for each call. A peer's calls cost a Python call each, so its batches of
-    /// one thread are what counts, where it has them.
+    /// one thread are what counts, unless they are slower.
     pub(super) fn qps_at(&self, recall: f64) -> Option<f64> {
         let at = &self.summary["at"][format!("{recall:.2}")];
         let keys: &[&str] = if self.is_ours() {
@@ -135,7 +167,7 @@ impl Engine {
         self.build(threads, "seconds")
     }
 
-    /// Memory that a build with so many threads took.
+    /// Mebibytes that a build with so many threads took.
     pub(super) fn build_mb(&self, threads: u64) -> Result<f64> {
         self.build(threads, "rss_mb")
     }
@@ -152,24 +184,16 @@ impl Engine {
         points(&self.summary["search"], |_| true)
     }
 
-    /// The curve under a filter.
+    /// The curve under a filter, by ef.
     pub(super) fn filtered(&self, filter: &str) -> Vec<Point> {
         points(&self.summary["filter"], |line| line["filter"] == filter)
     }
 
-    /// A number of every search line.
-    pub(super) fn searches(&self, key: &str) -> Vec<(f64, f64)> {
-        let lines = self.summary["search"].as_array().into_iter().flatten();
-        lines
-            .filter_map(|line| Some((line["recall10"].as_f64()?, line[key].as_f64()?)))
-            .collect()
+    /// A number of the search with an ef.
+    pub(super) fn number(&self, ef: u64, key: &str) -> Option<f64> {
+        let mut lines = self.summary["search"].as_array()?.iter();
+        lines.find(|line| line["ef"] == ef)?[key].as_f64()
     }
-}
-
-/// The fastest of the points that reach a recall.
-pub(super) fn fastest(points: &[Point], recall: f64) -> Option<f64> {
-    let reached = points.iter().filter(|point| point.recall >= recall);
-    reached.map(|point| point.qps).reduce(f64::max)
 }
 
 fn points(lines: &Value, which: impl Fn(&Value) -> bool) -> Vec<Point> {
@@ -181,45 +205,13 @@ fn points(lines: &Value, which: impl Fn(&Value) -> bool) -> Vec<Point> {
             qps: line["qps"].as_f64()?,
         })
     };
-    lines.filter_map(point).collect()
+    let mut points: Vec<Point> = lines.filter_map(point).collect();
+    points.sort_by_key(|point| point.ef);
+    points
 }
 
-/// Filtered speeds at recall 0.95 of the embedded engine of Qdrant, in the order f1, f10, f50.
-pub(super) fn qdrant(args: &IndexArgs, dataset: &str) -> Result<[f64; 3]> {
-    let out = results().join("index-qdrant.json").display().to_string();
-    let work = tempfile::tempdir()?;
-    let (python, script) = (args.e2e_python.display().to_string(), script(args, "e2e.py")?);
-    if run(&python, &["-c", "import qdrant_edge"]).is_err() {
-        bail!(NotRun(format!(
-            "{python} has no qdrant_edge: name one with --e2e-python"
-        )));
-    }
-    let folder = work.path().display().to_string();
-    run(
-        &python,
-        &[
-            &script,
-            "--dataset",
-            dataset,
-            "--engines",
-            "qdrant",
-            "--work",
-            &folder,
-            "--out",
-            &out,
-        ],
-    )?;
-    let document: Value = serde_json::from_slice(&fs::read(&out)?)?;
-    let at = &document["qdrant"]["at95"];
-    let speed = |filter: &str| {
-        at[filter]
-            .as_f64()
-            .with_context(|| format!("no speed under {filter}"))
-    };
-    Ok([speed("f1")?, speed("f10")?, speed("f50")?])
-}
-
-fn script(args: &IndexArgs, name: &str) -> Result<String> {
+/// A script of the peers' benchmark, or why there is none.
+pub(super) fn script(args: &IndexArgs, name: &str) -> Result<String> {
     let Some(folder) = &args.peers else {
         bail!(NotRun(
             "the peers' benchmark is elsewhere: name its folder with --peers".to_owned()
@@ -230,4 +222,86 @@ fn script(args: &IndexArgs, name: &str) -> Result<String> {
         bail!(NotRun(format!("no {}", script.display())));
     }
     Ok(script.canonicalize()?.display().to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn engine(name: &str, mut more: Value) -> Value {
+        let mut summary = json!({"name": name, "build": [{"threads": 1, "seconds": 7.0, "rss_mb": 9.0}],
+            "search": [{"ef": 64, "recall10": 0.97, "qps": 50.0, "batch1_qps": 60.0},
+                       {"ef": 16, "recall10": 0.93, "qps": 90.0, "batch1_qps": 80.0}],
+            "filter": [{"filter": "f1", "ef": 16, "recall10": 0.9, "qps": 5.0}],
+            "at": {"0.95": {"qps": 70.0, "batch1_qps": 75.0}}});
+        summary
+            .as_object_mut()
+            .unwrap()
+            .append(more.as_object_mut().unwrap());
+        summary
+    }
+
+    fn read(engines: &[Value], required: &[&str], tried: &[&str]) -> Result<Run> {
+        Run::read(&json!({"results": engines}), required, tried)
+    }
+
+    #[test]
+    fn a_required_peer_that_failed_is_named() {
+        for failure in [
+            json!({"search": []}),
+            json!({"error": "no module named b", "search": []}),
+            json!({"error": "died while searching"}),
+        ] {
+            let engines = [engine("a", json!({})), engine("b", failure)];
+            assert_eq!(read(&engines, &["a"], &["b"]).unwrap().engines[0].name, "a");
+            let error = read(&engines, &["a", "b"], &[]).unwrap_err().to_string();
+            assert!(error.contains("b (") && !error.contains("a ("), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_peer_that_nobody_tried_is_named() {
+        let engines = [engine("a", json!({}))];
+        for (required, tried) in [(&["c"][..], &[][..]), (&[], &["c"])] {
+            let error = read(&engines, required, tried).unwrap_err().to_string();
+            assert!(error.contains("c (never tried)"), "{error}");
+        }
+    }
+
+    #[test]
+    fn what_a_failed_peer_did_still_counts() {
+        let failed = engine("a", json!({"error": "out of memory"}));
+        assert_eq!(read(&[failed], &[], &[]).unwrap().peers().count(), 1);
+    }
+
+    #[test]
+    fn a_peer_without_batches_is_an_error_and_ours_needs_none() {
+        let search = json!({"search": [{"ef": 16, "recall10": 0.93, "qps": 90.0}]});
+        assert!(read(&[engine("a", search.clone())], &[], &[]).is_err());
+        let ours = engine("longbow-f32", search);
+        assert_eq!(read(&[ours], &[], &[]).unwrap().ours().count(), 1);
+    }
+
+    #[test]
+    fn peers_count_by_their_better_figure_and_ours_by_single_queries() {
+        let engines = [engine("a", json!({})), engine("longbow-f32", json!({}))];
+        let run = read(&engines, &[], &[]).unwrap();
+        assert_eq!(run.engine("a").unwrap().qps_at(0.95), Some(75.0));
+        assert_eq!(run.engine("longbow-f32").unwrap().qps_at(0.95), Some(70.0));
+        assert_eq!(run.engine("a").unwrap().qps_at(0.99), None);
+        assert!(run.engine("b").is_err());
+    }
+
+    #[test]
+    fn curves_are_sorted_and_numbers_found() {
+        let run = read(&[engine("a", json!({}))], &[], &[]).unwrap();
+        let a = run.engine("a").unwrap();
+        let efs: Vec<u64> = a.curve().iter().map(|point| point.ef).collect();
+        assert_eq!(efs, [16, 64]);
+        assert_eq!((a.filtered("f1").len(), a.filtered("f10").len()), (1, 0));
+        assert_eq!((a.number(64, "qps"), a.number(65, "qps")), (Some(50.0), None));
+        assert_eq!(a.build_mb(1).unwrap(), 9.0);
+        assert!(a.build_seconds(2).is_err());
+    }
 }

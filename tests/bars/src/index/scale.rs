@@ -1,72 +1,131 @@
 //! Ten times the rows, and other data.
 
-use anyhow::{Context, Result};
+use std::{
+    fs::File,
+    io::{BufReader, Read, Seek, SeekFrom},
+    path::Path,
+};
+
+use anyhow::{Context, Result, ensure};
 
 use super::{
-    generated, only_full,
+    generated::generated,
+    only_full,
+    ours::{F32, Ours, SQ4_F16},
     peers::{Run, Setup},
 };
 use crate::{
     IndexArgs,
     cached::Cached,
+    npy::Matrix,
     report::{
         Report,
         Required::{AtLeast, AtMost},
     },
 };
 
-const EF: &str = "10,16,24,32,48,64,96,128,192,256,400";
-const OURS: &[(&str, &str)] = &[
-    ("longbow-f32", "--element f32"),
-    ("longbow-sq4-f16", "--element f16 --codes sq4"),
-];
+const EF: [u64; 11] = [10, 16, 24, 32, 48, 64, 96, 128, 192, 256, 400];
+const OURS: [(&Ours, &[&str]); 2] = [(&F32, &[]), (&SQ4_F16, &[])];
 /// The fastest peers on the data set of the other bars.
-const OTHER_PEERS: &str = "hnswlib,faiss-hnsw-sq8,svs-f16";
+const OTHER_PEERS: [&str; 3] = ["hnswlib", "faiss-hnsw-sq8", "svs-f16"];
 
 /// Measures the bars.
 pub(super) fn bars(report: &mut Report, args: &IndexArgs) {
     let falls = Cached::new();
-    let of = |engine: usize| -> Result<f64> {
+    let of = |engine: &str| -> Result<f64> {
         only_full(args)?;
-        falls.get(|| fall(args)).map(|falls| falls[engine])
+        let falls = falls.get(|| falls_of_speed(args))?;
+        let fall = falls.iter().find(|(name, _)| *name == engine);
+        fall.map(|(_, fall)| *fall)
+            .with_context(|| format!("no speeds of {engine}"))
     };
-    report.bar("scale-100k-to-1m-fall-of-qps95", AtMost(2.2), || of(0));
+    for (bar, ours) in [
+        ("scale-100k-to-1m-fall-of-qps95", SQ4_F16.name),
+        ("scale-100k-to-1m-fall-of-qps95-f32", F32.name),
+    ] {
+        report.bar(bar, AtMost(2.2), || of(ours));
+    }
     report.bar("scale-100k-to-1m-fall-beside-hnswlib", AtMost(1.0), || {
-        Ok(of(0)? / of(1)?)
+        Ok(of(SQ4_F16.name)? / of("hnswlib")?)
     });
     others(report, args);
 }
 
-/// How many times slower searches at recall 0.95 are on a million rows than on a tenth: ours, then hnswlib's.
-fn fall(args: &IndexArgs) -> Result<[f64; 2]> {
+/// A run beside some peers. Built on one thread, so that there are batches of one thread to compare with.
+fn beside(args: &IndexArgs, name: &str, dataset: &str, peers: &[&str]) -> Result<Run> {
+    let setup = Setup {
+        name,
+        dataset,
+        peers: &peers.join(","),
+        required: peers,
+        tried: &[],
+        ours: &OURS,
+        threads: "1",
+        ef: &EF,
+        rounds: "3",
+        filters: false,
+    };
+    Run::new(args, &setup)
+}
+
+/// How many times slower searches at recall 0.95 are on a million rows than on the first tenth of them.
+fn falls_of_speed(args: &IndexArgs) -> Result<Vec<(&'static str, f64)>> {
+    let options = ["--of", "1000000", "--dimension", "96", "--seed", "1"];
+    let sets = [("clustered-100k", "100000"), ("clustered-1m", "1000000")];
+    let sets = sets.map(|(name, rows)| {
+        let folder = generated(args, name, &[&["--rows", rows], &options[..]].concat())?;
+        Ok::<_, anyhow::Error>((name, folder))
+    });
+    let [small, large] = sets;
+    let (small, large) = (small?, large?);
+    ensure!(
+        begins_with(&base(&large.1), &base(&small.1))?,
+        "the smaller set is not the beginning of the larger"
+    );
     let mut speeds = Vec::new();
-    for (name, rows) in [("clustered-100k", "100000"), ("clustered-1m", "1000000")] {
-        let dataset = generated(args, name, &["--rows", rows, "--dimension", "96", "--seed", "1"])?;
-        let setup = Setup {
-            name,
-            dataset: &dataset,
-            peers: "hnswlib",
-            ours: OURS,
-            threads: "2",
-            ef: EF,
-            rounds: "3",
-            filters: false,
-        };
-        let run = Run::new(args, &setup)?;
-        let speed = |name| -> Result<f64> {
-            let qps = run.engine(name)?.qps_at(0.95).context("0.95 not reached")?;
-            eprintln!("  {name:24} {qps:8.0} QPS on {rows} rows");
+    for (name, dataset) in [small, large] {
+        let run = beside(args, name, &dataset, &["hnswlib"])?;
+        let speed = |engine| -> Result<f64> {
+            let qps = run.engine(engine)?.qps_at(0.95).context("0.95 not reached")?;
+            eprintln!("  {engine:24} {qps:8.0} QPS on {name}");
             Ok(qps)
         };
-        speed("longbow-f32")?;
-        speeds.push([speed("longbow-sq4-f16")?, speed("hnswlib")?]);
+        speeds.push([speed(F32.name)?, speed(SQ4_F16.name)?, speed("hnswlib")?]);
     }
-    Ok([speeds[0][0] / speeds[1][0], speeds[0][1] / speeds[1][1]])
+    let engines = [F32.name, SQ4_F16.name, "hnswlib"].into_iter().enumerate();
+    Ok(engines
+        .map(|(at, engine)| (engine, speeds[0][at] / speeds[1][at]))
+        .collect())
+}
+
+fn base(dataset: &str) -> String {
+    format!("{dataset}/base.f32.npy")
+}
+
+/// Whether the rows of one file are the first rows of another.
+fn begins_with(long: &str, short: &str) -> Result<bool> {
+    let open = |path: &str| -> Result<(Matrix, BufReader<File>)> {
+        let matrix = Matrix::open(Path::new(path))?;
+        let mut file = File::open(path)?;
+        file.seek(SeekFrom::Start(matrix.start))?;
+        Ok((matrix, BufReader::new(file)))
+    };
+    let ((long, longer), (short, shorter)) = (open(long)?, open(short)?);
+    if long.columns != short.columns || long.rows < short.rows {
+        return Ok(false);
+    }
+    let bytes = shorter.bytes().zip(longer.bytes());
+    for (a, b) in bytes {
+        if a? != b? {
+            return Ok(false);
+        }
+    }
+    Ok(true)
 }
 
 /// The ratio to the best peer on data that nothing was tuned to, within a fifth of what is asked of the main data set.
 fn others(report: &mut Report, args: &IndexArgs) {
-    for (name, options) in [
+    let sets: [(&str, &[&str]); 2] = [
         (
             "mean-200",
             &[
@@ -78,7 +137,7 @@ fn others(report: &mut Report, args: &IndexArgs) {
                 "2",
                 "--mean",
                 "1.0",
-            ][..],
+            ],
         ),
         (
             "tails-768",
@@ -93,29 +152,47 @@ fn others(report: &mut Report, args: &IndexArgs) {
                 "3",
             ],
         ),
-    ] {
+    ];
+    for (name, options) in sets {
         report.bar(
             &format!("other-data-{name}-qps95-vs-best-peer"),
             AtLeast(1.3 * 0.8),
             || {
                 only_full(args)?;
                 let dataset = generated(args, name, options)?;
-                let setup = Setup {
-                    name,
-                    dataset: &dataset,
-                    peers: OTHER_PEERS,
-                    ours: OURS,
-                    threads: "2",
-                    ef: EF,
-                    rounds: "3",
-                    filters: false,
-                };
-                let run = Run::new(args, &setup)?;
+                let run = beside(args, name, &dataset, &OTHER_PEERS)?;
                 let ours = run.ours().filter_map(|engine| engine.qps_at(0.95));
                 let ours = ours.reduce(f64::max).context("0.95 not reached")?;
                 let peers = run.peers().filter_map(|peer| peer.qps_at(0.95));
                 Ok(ours / peers.reduce(f64::max).context("no peer reached 0.95")?)
             },
         );
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn file(folder: &Path, name: &str, rows: usize, last: u8) -> String {
+        let header = format!("{{'descr': '|u1', 'fortran_order': False, 'shape': ({rows}, 2), }}\n");
+        let mut bytes = b"\x93NUMPY\x01\x00".to_vec();
+        bytes.extend((header.len() as u16).to_le_bytes());
+        bytes.extend(header.bytes());
+        bytes.extend((0..2 * rows as u8 - 1).chain([last]));
+        let path = folder.join(name);
+        std::fs::write(&path, bytes).unwrap();
+        path.display().to_string()
+    }
+
+    #[test]
+    fn the_first_rows_are_told_from_others() {
+        let folder = tempfile::tempdir().unwrap();
+        let folder = folder.path();
+        // Headers of different lengths.
+        let long = file(folder, "long", 100, 199);
+        assert!(begins_with(&long, &file(folder, "first", 7, 13)).unwrap());
+        assert!(!begins_with(&long, &file(folder, "other", 7, 14)).unwrap());
+        assert!(!begins_with(&file(folder, "short", 7, 13), &long).unwrap());
     }
 }

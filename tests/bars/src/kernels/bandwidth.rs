@@ -1,14 +1,18 @@
-//! How near a flat scan comes to what the memory gives.
+//! How near the index's exact search comes to what the memory gives.
 
 use std::{
     hint::black_box,
     io::Write,
+    ops::Range,
     sync::Barrier,
     time::{Duration, Instant},
 };
 
 use anyhow::Result;
-use longbow_kernels::{ROW_ALIGN, Rows, rows};
+use longbow_index::{
+    Bitset, Element, ImageMemory, Metric, Mode, Neighbor, Params, SearchParams, VectorIndex,
+};
+use rand::{Rng, SeedableRng, rngs::SmallRng};
 use serde_json::json;
 
 use super::median;
@@ -16,21 +20,27 @@ use super::median;
 /// The data set of the bar.
 const ROWS: usize = 116_659;
 const DIMENSION: usize = 384;
-/// Rows whose distances are asked for in one call.
-const CALL: usize = 256;
+const K: usize = 10;
+/// Rows appended at once.
+const APPEND_ROWS: usize = 1024;
 /// What the probe reads: far more than the scan, whose rows it drives out of the caches in between.
 const PROBE_BYTES: usize = 1 << 30;
 const ROUNDS: usize = 9;
 
-/// Bytes a second of a flat scan of f32 rows by the bytes a second that the same number of threads can read, at best, in
-/// alternating rounds.
+/// Bytes a second of the index's exact search over f32 rows by the bytes a second that the same number of threads can
+/// read, at best, in alternating rounds.
 pub fn flat_scan(threads: usize, samples: &mut dyn Write) -> Result<f64> {
-    // Written, so that every page is there.
-    let probe = vec![1.0f32; PROBE_BYTES / 4];
-    let storage = vec![0.5f32; ROWS * DIMENSION + ROW_ALIGN / 4];
-    let start = storage.as_ptr().align_offset(ROW_ALIGN);
-    let table = &storage[start..][..ROWS * DIMENSION];
-    let query = vec![0.25f32; DIMENSION];
+    // The kind of memory that rows lie in, huge pages included; written, so that every page is there.
+    let mut memory = ImageMemory::zeroed(PROBE_BYTES)?;
+    for number in memory.as_mut().as_chunks_mut::<4>().0 {
+        *number = 1.0f32.to_ne_bytes();
+    }
+    // SAFETY: any bytes are numbers.
+    let (_, probe, _) = unsafe { memory.as_ref().align_to::<f32>() };
+    let mut rng = SmallRng::seed_from_u64(1);
+    let index = index(&mut rng)?;
+    let query: Vec<f32> = random(&mut rng, DIMENSION).collect();
+    let everything = Bitset::full(ROWS);
     let mut scans = Vec::new();
     let mut reads: [Vec<f64>; 2] = Default::default();
     for _ in 0..ROUNDS {
@@ -46,7 +56,7 @@ pub fn flat_scan(threads: usize, samples: &mut dyn Write) -> Result<f64> {
             reads.push(PROBE_BYTES as f64 / seconds.as_secs_f64());
         }
         let seconds = spread(threads, ROWS, |part| {
-            scan(&query, &table[part.start * DIMENSION..part.end * DIMENSION])
+            black_box(exact(&index, &query, part, &everything));
         });
         scans.push((ROWS * DIMENSION * 4) as f64 / seconds.as_secs_f64());
     }
@@ -55,15 +65,48 @@ pub fn flat_scan(threads: usize, samples: &mut dyn Write) -> Result<f64> {
     let best = reads.into_iter().map(median).fold(0.0, f64::max);
     let scan = median(scans);
     eprintln!(
-        "{threads} threads: scan {:.1} GB/s, memory {:.1} GB/s",
+        "  {threads} threads: exact search {:.1} GB/s, memory {:.1} GB/s",
         scan / 1e9,
         best / 1e9
     );
     Ok(scan / best)
 }
 
+fn random(rng: &mut SmallRng, count: usize) -> impl Iterator<Item = f32> {
+    (0..count).map(|_| rng.random_range(-1.0f32..1.0))
+}
+
+/// An index of random rows; none is linked, which an exact search does not need.
+fn index(rng: &mut SmallRng) -> Result<VectorIndex> {
+    let index = VectorIndex::new(Params::new(Element::F32, Metric::Cosine, DIMENSION));
+    for start in (0..ROWS).step_by(APPEND_ROWS) {
+        let count = APPEND_ROWS.min(ROWS - start) * DIMENSION;
+        let bytes: Vec<u8> = random(rng, count).flat_map(f32::to_ne_bytes).collect();
+        index.append(&bytes)?;
+    }
+    Ok(index)
+}
+
+/// What a thread does: the whole exact search if it is alone, else its share of one.
+fn exact(index: &VectorIndex, query: &[f32], part: Range<usize>, everything: &Bitset) -> Vec<Neighbor> {
+    let mut found = Vec::new();
+    let params = SearchParams {
+        k: K,
+        ef: 0,
+        mode: Mode::Exact,
+    };
+    let answered = if part.len() == ROWS {
+        index.search_into(query, &params, everything, &|| false, &mut found)
+    } else {
+        let part = part.start as u32..part.end as u32;
+        index.scan(query, K, part, everything, &|| false, &mut found)
+    };
+    answered.expect("nobody cancels it");
+    found
+}
+
 /// Runs `work` over equal parts of `0..len` on `threads` threads that start together; the time of the slowest.
-fn spread(threads: usize, len: usize, work: impl Fn(std::ops::Range<usize>) + Sync) -> Duration {
+fn spread(threads: usize, len: usize, work: impl Fn(Range<usize>) + Sync) -> Duration {
     let barrier = Barrier::new(threads);
     let part = len / threads;
     std::thread::scope(|scope| {
@@ -81,23 +124,6 @@ fn spread(threads: usize, len: usize, work: impl Fn(std::ops::Range<usize>) + Sy
         let times = runs.into_iter().map(|run| run.join().unwrap_or(Duration::MAX));
         times.max().unwrap_or(Duration::MAX)
     })
-}
-
-/// What a flat index does: distances of all rows, in order.
-fn scan(query: &[f32], table: &[f32]) {
-    let Rows { l2, .. } = rows::<f32>();
-    let mut out = [0.0; CALL];
-    for rows in table.chunks(CALL * DIMENSION) {
-        let count = rows.len() / DIMENSION;
-        let mut addresses = [std::ptr::null(); CALL];
-        for (address, row) in addresses.iter_mut().zip(rows.chunks_exact(DIMENSION)) {
-            *address = row.as_ptr();
-        }
-        // SAFETY: 384 elements are a multiple of a cache line's worth; rows are as long as the query and, the table
-        // being so, aligned to cache lines.
-        unsafe { l2(query, &addresses[..count], &mut out[..count]) };
-        black_box(&out);
-    }
 }
 
 /// Adds numbers up as fast as they can be read, one stream.

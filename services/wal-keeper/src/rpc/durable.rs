@@ -1,0 +1,37 @@
+//! What a shard has made durable outside the log: it decides what of the log may go.
+
+use std::sync::Arc;
+
+use longbow_node::rpc::require;
+use longbow_types::{Error, ErrorCode, Role};
+use longbow_wire::{
+    convert::status::to_status,
+    internal::{ReportDurableRequest, ReportDurableResponse},
+};
+use tokio::sync::oneshot;
+use tonic::{Request, Status};
+
+use super::{Inner, refused, stopping};
+use crate::mailbox::Request as Mail;
+
+/// Most replicas in one report.
+const REPLICAS_MAX: usize = 65_536;
+
+pub(super) async fn report(
+    keeper: &Arc<Inner>,
+    request: Request<ReportDurableRequest>,
+) -> Result<ReportDurableResponse, Status> {
+    let shard = require(&request, &[Role::Shard])?.node_id.clone();
+    let replicas = request.into_inner().replicas;
+    if replicas.len() > REPLICAS_MAX {
+        let message = format!("a report of {} replicas", replicas.len());
+        let error = Error::new(ErrorCode::TooLarge, message).field("replicas");
+        return Err(to_status(&error.limit(REPLICAS_MAX)));
+    }
+    let (reply, answer) = oneshot::channel();
+    let queued = keeper.mailbox.request(Mail::Durable(shard, replicas, reply));
+    queued.map_err(|error| to_status(&error))?;
+    let noted = answer.await.map_err(|_| stopping())?;
+    noted.map_err(|refusal| refused(&refusal))?;
+    Ok(ReportDurableResponse {})
+}

@@ -1,0 +1,179 @@
+//! The log is cut below what shards have made durable, a keeper that lacks what was cut gets a snapshot, and a log that is
+//! too long refuses rows.
+
+use longbow_types::{ErrorCode, Role};
+use longbow_wire::{
+    convert::status::from_status,
+    internal::{
+        DurableReplica, GetKeeperStatusResponse, KeeperChange, ReportDurableRequest, TailRequest, WriteKind,
+        entry_header::Command,
+    },
+};
+
+use crate::{
+    change::{add, ask, log_of, status},
+    cluster::{Keepers, Node, create, dataset, register, until, write},
+};
+
+/// The shard tells every keeper that both partitions are durable up to an index.
+async fn report(shard: &Node, keepers: &Keepers, at: &[usize], dataset_id: u64, index: u64) {
+    for &at in at {
+        let replicas = (0..2)
+            .map(|partition| DurableReplica {
+                dataset_id,
+                partition,
+                index,
+            })
+            .collect();
+        let mut keeper = shard.keeper(keepers.addr(at));
+        keeper
+            .report_durable(ReportDurableRequest { replicas })
+            .await
+            .unwrap();
+    }
+}
+
+/// Appends rows of 20 kB: a segment of the tests holds a dozen.
+async fn fill(router: &Node, id: u64, producer: u64, rows: std::ops::Range<u64>) -> u64 {
+    let mut last = 0;
+    for sequence in rows {
+        let body = vec![sequence as u8; 20_000];
+        let answer = router
+            .append(&write(id, producer, sequence, &body), &body)
+            .await
+            .unwrap();
+        assert_eq!(answer.verdict.unwrap().code, "");
+        last = answer.index;
+    }
+    last
+}
+
+async fn first_index(node: &Node, keepers: &Keepers, at: usize) -> u64 {
+    status(node, keepers, at).await.unwrap().first_index
+}
+
+async fn caught_up(node: &Node, keepers: &Keepers, at: usize, index: u64) -> GetKeeperStatusResponse {
+    until("the state to arrive", || async {
+        status(node, keepers, at)
+            .await
+            .filter(|status| status.applied_index >= index)
+    })
+    .await
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_keeper_that_lacks_what_was_cut_gets_a_snapshot() {
+    let mut keepers = Keepers::new(3);
+    // What is cut from the files is not in memory either.
+    keepers.change_config = |config| config.cache_bytes = 100_000;
+    for at in 0..3 {
+        keepers.start(at).await;
+    }
+    keepers.ready().await;
+    let router = Node::join(&keepers, Role::Router, "r1").await;
+    let shard = Node::join(&keepers, Role::Shard, "s1").await;
+    let id = dataset(&router, "d").await;
+    let producer = router.open_producer().await;
+    let leader = keepers.leader(&router).await;
+    let (behind, wiped) = ((leader + 1) % 3, (leader + 2) % 3);
+    keepers.kill(behind).await;
+    let last = fill(&router, id, producer, 1..60).await;
+    for at in [leader, wiped] {
+        assert_eq!(
+            first_index(&router, &keepers, at).await,
+            1,
+            "nobody vouches for anything"
+        );
+    }
+    report(&shard, &keepers, &[leader, wiped], id, last).await;
+    for at in [leader, wiped] {
+        until("the log to be cut", || async {
+            (first_index(&router, &keepers, at).await > 20).then_some(())
+        })
+        .await;
+    }
+    // What was cut is refused, so that a shard asks another keeper.
+    let mut gone = shard
+        .keeper(keepers.addr(leader))
+        .tail(TailRequest { from_index: 1 })
+        .await
+        .unwrap()
+        .into_inner();
+    let error = from_status(&gone.message().await.expect_err("it is gone"));
+    assert_eq!(error.code, ErrorCode::LogTruncated, "{error}");
+
+    // The one that was away lacks entries that nobody has any more.
+    keepers.start(behind).await;
+    let installed = caught_up(&router, &keepers, behind, last).await.first_index;
+    assert!(installed > 20, "the log begins behind a snapshot, at {installed}");
+
+    // Also one whose disk is new.
+    keepers.kill(wiped).await;
+    keepers.wipe(wiped);
+    ask(&router, &keepers, KeeperChange::Remove, wiped, 0)
+        .await
+        .unwrap();
+    keepers.start(wiped).await;
+    add(&router, &keepers, wiped).await;
+    caught_up(&router, &keepers, wiped, last).await;
+    ask(&router, &keepers, KeeperChange::Promote, wiped, 0)
+        .await
+        .unwrap();
+
+    // Both go on from there, over a restart, and know what was answered before.
+    let last = fill(&router, id, producer, 60..70).await;
+    for at in [behind, wiped] {
+        keepers.kill(at).await;
+        keepers.start(at).await;
+    }
+    keepers.kill(leader).await;
+    let again = vec![69u8; 20_000];
+    let answer = router
+        .append(&write(id, producer, 69, &again), &again)
+        .await
+        .unwrap();
+    assert_eq!(answer.index, last, "the first answer");
+    let last = fill(&router, id, producer, 70..72).await;
+    let from = installed.max(first_index(&router, &keepers, wiped).await);
+    let log = log_of(&shard, &keepers, behind, from, last).await;
+    assert_eq!(log, log_of(&shard, &keepers, wiped, from, last).await);
+    keepers.start(leader).await;
+    assert_eq!(log, log_of(&shard, &keepers, leader, from, last).await);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_log_that_is_too_long_refuses_rows_until_it_may_be_cut() {
+    let mut keepers = Keepers::new(1);
+    keepers.change_config = |config| config.log_bytes_max = 1 << 20;
+    keepers.start(0).await;
+    keepers.ready().await;
+    let router = Node::join(&keepers, Role::Router, "r1").await;
+    let shard = Node::join(&keepers, Role::Shard, "s1").await;
+    let id = dataset(&router, "d").await;
+    let body = vec![1; 20_000];
+    let mut last = 0;
+    let error = loop {
+        match router.append(&write(id, 0, 0, &body), &body).await {
+            Ok(answer) => last = answer.index,
+            Err(error) => break error,
+        }
+    };
+    assert_eq!(error.code, ErrorCode::LogFull, "{error}");
+    assert!(last > 20, "refused at entry {last}");
+    let error = router.append(&create("e"), &[]).await.unwrap_err();
+    assert_eq!(error.code, ErrorCode::LogFull);
+    // What frees room goes on: deletes, and what shards and clients need to go on.
+    let mut delete = write(id, 0, 0, b"ids");
+    if let Some(Command::Write(write)) = &mut delete.command {
+        write.kind = WriteKind::Delete as i32;
+    }
+    router.append(&delete, b"ids").await.unwrap();
+    router.append(&register("s2"), &[]).await.unwrap();
+
+    report(&shard, &keepers, &[0], id, last).await;
+    until("rows to fit again", || async {
+        router.append(&write(id, 0, 0, &body), &body).await.ok()
+    })
+    .await;
+    assert!(first_index(&router, &keepers, 0).await > 1);
+}
