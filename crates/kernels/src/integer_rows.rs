@@ -4,7 +4,10 @@
 //! Elements are widened to the query's type, whose sums round as those of float rows do, and are done again as theirs
 //! are.
 
-use crate::{Number, Stored, lane_rows::Again, lanes};
+use crate::{
+    Number, Stored, lanes,
+    wide::{Again, rows_again},
+};
 
 /// Sums that run side by side: two registers of 64-bit floats, one of 32-bit ones.
 const LANES: usize = 16;
@@ -36,7 +39,7 @@ unsafe fn sums<T: Stored<Query: Real>, M: Again>(
     term: impl Fn(T::Query, T::Query, T::Query) -> T::Query,
 ) {
     let (query_lanes, query_rest) = query.as_chunks::<LANES>();
-    for (&row, out) in rows.iter().zip(out) {
+    for (&row, out) in rows.iter().zip(&mut *out) {
         // SAFETY: the caller guarantees `query.len()` readable elements at each row.
         let row = unsafe { std::slice::from_raw_parts(row, query.len()) };
         let (row_lanes, row_rest) = row.as_chunks::<LANES>();
@@ -50,9 +53,11 @@ unsafe fn sums<T: Stored<Query: Real>, M: Again>(
             *sum = term(q, x.to_query(), *sum);
         }
         *out = sums.iter().map(|sum| sum.wide()).sum::<f64>() as f32;
-        if !out.is_finite() {
-            *out = M::again(query, row) as f32;
-        }
+    }
+    // All are looked at, for one jump.
+    if out.iter().fold(false, |lost, sum| lost | !sum.is_finite()) {
+        // SAFETY: passed on to the caller.
+        unsafe { rows_again::<M, _, _>(query, rows, out) };
     }
 }
 

@@ -3,7 +3,7 @@
 //! Everything here is `inline(always)` and lands in the per-ISA functions that carry the target features; see
 //! [`crate::tables`].
 
-use crate::Number;
+use crate::{Number, groups::GROUP};
 
 /// A register of numbers widened from elements of type `T`.
 ///
@@ -58,9 +58,6 @@ pub(crate) trait Twins: Lanes {
     /// Sum of the first numbers of pairs minus that of the second ones.
     unsafe fn alternating_sum(v: Self::V) -> f64;
 }
-
-/// Rows whose sums run together, so that the query is loaded once for them.
-pub(crate) const GROUP: usize = 4;
 
 /// What one step adds to an accumulator.
 pub(crate) trait Step<L: Lanes> {

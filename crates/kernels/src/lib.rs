@@ -17,6 +17,7 @@ mod codes;
 mod complex;
 mod dispatch;
 mod element;
+mod groups;
 mod integer;
 mod integer_rows;
 mod lane_pairs;

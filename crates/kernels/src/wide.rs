@@ -4,7 +4,7 @@
 //! zero products of sparse vectors come here too. What overflows 64 bits is added up as the twins do it, whose order may
 //! keep within bounds what another does not.
 
-use crate::{Complex128, Number, scalar::cosine_of};
+use crate::{Complex128, Number, lanes, scalar::cosine_of};
 
 /// Below this, terms that underflowed in 32 bits (2⁻¹²⁶ and less each) may be more than a rounding error of the sum.
 const FLOOR: f64 = 1.0 / (1u128 << 90) as f64;
@@ -73,5 +73,40 @@ pub(crate) fn hermitian<T: Number>(a: &[T], b: &[T]) -> Complex128 {
     Complex128 {
         re: dot(a, b),
         im: sum(a.as_chunks().0, b.as_chunks().0, im),
+    }
+}
+
+/// A metric whose sum can be done again in 64 bits.
+pub(crate) trait Again {
+    fn again<Q: Number, T: Number>(query: &[Q], row: &[T]) -> f64;
+}
+
+impl Again for lanes::L2 {
+    fn again<Q: Number, T: Number>(query: &[Q], row: &[T]) -> f64 {
+        l2(query, row)
+    }
+}
+
+impl Again for lanes::Dot {
+    fn again<Q: Number, T: Number>(query: &[Q], row: &[T]) -> f64 {
+        dot(query, row)
+    }
+}
+
+/// Does the sums of rows again that are not finite.
+///
+/// # Safety
+/// As [`crate::RowFn`].
+#[cold]
+#[inline(never)]
+pub(crate) unsafe fn rows_again<M: Again, Q: Number, T: Number>(
+    query: &[Q],
+    rows: &[*const T],
+    out: &mut [f32],
+) {
+    for (&row, sum) in rows.iter().zip(out).filter(|(_, sum)| !sum.is_finite()) {
+        // SAFETY: the caller guarantees `query.len()` readable elements at each row.
+        let row = unsafe { std::slice::from_raw_parts(row, query.len()) };
+        *sum = M::again(query, row) as f32;
     }
 }
