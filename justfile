@@ -31,6 +31,10 @@ demo *ARGS:
 models:
     cargo test -p longbow-index --features loom --lib models
 
+# The kernels, with this machine's registers, under AddressSanitizer (needs nightly).
+asan:
+    tests/sanitizers/run asan
+
 # The stress test under ThreadSanitizer (needs nightly): `LONGBOW_STRESS_SECONDS=600 just tsan`.
 tsan:
     tests/sanitizers/run tsan

@@ -160,75 +160,49 @@ impl Lanes for F64 {
     }
 }
 
-/// 16 bytes, widened.
+/// 16 signed bytes, widened.
 pub(crate) struct I8;
-
-impl Bytes for I8 {
-    type T = i8;
-    type V = __m256i;
-    type Sum = __m256i;
-    const N: usize = 16;
-    #[inline(always)]
-    unsafe fn zero() -> __m256i {
-        // SAFETY: the caller has the features.
-        unsafe { _mm256_setzero_si256() }
-    }
-    #[inline(always)]
-    unsafe fn load(from: *const i8) -> __m256i {
-        // SAFETY: 16 elements are readable; the caller has the features.
-        unsafe { _mm256_cvtepi8_epi16(_mm_loadu_si128(from.cast())) }
-    }
-    #[inline(always)]
-    unsafe fn sub(a: __m256i, b: __m256i) -> __m256i {
-        // SAFETY: the caller has the features.
-        unsafe { _mm256_sub_epi16(a, b) }
-    }
-    #[inline(always)]
-    unsafe fn multiply_add(sum: __m256i, a: __m256i, b: __m256i) -> __m256i {
-        // SAFETY: the caller has the features.
-        unsafe { _mm256_add_epi32(sum, _mm256_madd_epi16(a, b)) }
-    }
-    #[inline(always)]
-    unsafe fn total(sum: __m256i) -> i64 {
-        // SAFETY: the caller has the features.
-        i64::from(unsafe { sum_of_one(sum) })
-    }
-}
-
-/// 16 bytes, widened.
+/// 16 unsigned bytes, widened.
 pub(crate) struct U8;
 
-impl Bytes for U8 {
-    type T = u8;
-    type V = __m256i;
-    type Sum = __m256i;
-    const N: usize = 16;
-    #[inline(always)]
-    unsafe fn zero() -> __m256i {
-        // SAFETY: the caller has the features.
-        unsafe { _mm256_setzero_si256() }
-    }
-    #[inline(always)]
-    unsafe fn load(from: *const u8) -> __m256i {
-        // SAFETY: 16 elements are readable; the caller has the features.
-        unsafe { _mm256_cvtepu8_epi16(_mm_loadu_si128(from.cast())) }
-    }
-    #[inline(always)]
-    unsafe fn sub(a: __m256i, b: __m256i) -> __m256i {
-        // SAFETY: the caller has the features.
-        unsafe { _mm256_sub_epi16(a, b) }
-    }
-    #[inline(always)]
-    unsafe fn multiply_add(sum: __m256i, a: __m256i, b: __m256i) -> __m256i {
-        // SAFETY: the caller has the features.
-        unsafe { _mm256_add_epi32(sum, _mm256_madd_epi16(a, b)) }
-    }
-    #[inline(always)]
-    unsafe fn total(sum: __m256i) -> i64 {
-        // SAFETY: the caller has the features.
-        i64::from(unsafe { sum_of_one(sum) })
-    }
+macro_rules! wide_bytes {
+    ($name:ident, $t:ty, $widen:ident) => {
+        impl Bytes for $name {
+            type T = $t;
+            type V = __m256i;
+            type Sum = __m256i;
+            const N: usize = 16;
+            #[inline(always)]
+            unsafe fn zero() -> __m256i {
+                // SAFETY: the caller has the features.
+                unsafe { _mm256_setzero_si256() }
+            }
+            #[inline(always)]
+            unsafe fn load(from: *const $t) -> __m256i {
+                // SAFETY: 16 elements are readable; the caller has the features.
+                unsafe { $widen(_mm_loadu_si128(from.cast())) }
+            }
+            #[inline(always)]
+            unsafe fn sub(a: __m256i, b: __m256i) -> __m256i {
+                // SAFETY: the caller has the features.
+                unsafe { _mm256_sub_epi16(a, b) }
+            }
+            #[inline(always)]
+            unsafe fn multiply_add(sum: __m256i, a: __m256i, b: __m256i) -> __m256i {
+                // SAFETY: the caller has the features.
+                unsafe { _mm256_add_epi32(sum, _mm256_madd_epi16(a, b)) }
+            }
+            #[inline(always)]
+            unsafe fn total(sum: __m256i) -> i64 {
+                // SAFETY: the caller has the features.
+                i64::from(unsafe { sum_of_one(sum) })
+            }
+        }
+    };
 }
+
+wide_bytes!(I8, i8, _mm256_cvtepi8_epi16);
+wide_bytes!(U8, u8, _mm256_cvtepu8_epi16);
 
 impl Twins for F32 {
     #[inline(always)]

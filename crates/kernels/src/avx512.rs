@@ -3,6 +3,7 @@
 mod bits;
 pub(crate) mod brain;
 mod bytes;
+mod codes;
 mod words;
 
 use std::arch::x86_64::*;
@@ -16,6 +17,7 @@ use crate::{
 
 pub(crate) use bits::bits_dot;
 use bytes::{I8, U8};
+pub(crate) use codes::{code_dot, nibble_dot};
 pub(crate) use words::words;
 
 /// 16 floats of 32 bits.
@@ -236,82 +238,6 @@ kernels! {
     bytes: i8 => (I8, WideI8), u8 => (U8, WideU8);
     small: i16, i32, u16, u32;
     plain: i64, u64
-}
-
-/// See [`crate::CodeFn`].
-///
-/// # Safety
-/// As [`crate::CodeFn`], on a machine with AVX-512 F, BW and VNNI.
-#[target_feature(enable = "avx512f,avx512bw,avx512vnni,avx2")]
-pub(crate) unsafe fn code_dot(query: &[i8], rows: &[*const u8], out: &mut [i32]) {
-    const GROUP: usize = 4;
-    let len = query.len();
-    let query = query.as_ptr();
-    let (groups, rest) = rows.as_chunks::<GROUP>();
-    let (out_groups, out_rest) = out.split_at_mut(rows.len() - rest.len());
-    for (rows, out) in groups.iter().zip(out_groups.as_chunks_mut::<GROUP>().0) {
-        let mut sums = [_mm512_setzero_si512(); GROUP];
-        let mut at = 0;
-        while at < len {
-            // SAFETY: `at + 64 <= len` because both are multiples of 64, and query and rows have `len` bytes.
-            unsafe {
-                let q = _mm512_loadu_si512(query.add(at).cast());
-                for (sum, row) in sums.iter_mut().zip(rows) {
-                    *sum = _mm512_dpbusd_epi32(*sum, _mm512_loadu_si512(row.add(at).cast()), q);
-                }
-            }
-            at += 64;
-        }
-        let four = sum_of_four(sums);
-        // SAFETY: `out` has four elements.
-        unsafe { _mm_storeu_si128(out.as_mut_ptr().cast(), four) };
-    }
-    for (row, out) in rest.iter().zip(out_rest) {
-        let mut sum = _mm512_setzero_si512();
-        let mut at = 0;
-        while at < len {
-            // SAFETY: as above.
-            unsafe {
-                let q = _mm512_loadu_si512(query.add(at).cast());
-                sum = _mm512_dpbusd_epi32(sum, _mm512_loadu_si512(row.add(at).cast()), q);
-            }
-            at += 64;
-        }
-        *out = _mm512_reduce_add_epi32(sum);
-    }
-}
-
-/// See [`crate::NibbleFn`].
-///
-/// # Safety
-/// As [`crate::NibbleFn`], on a machine with AVX-512 F, BW and VNNI.
-#[target_feature(enable = "avx512f,avx512bw,avx512vnni,avx2")]
-pub(crate) unsafe fn nibble_dot(query: &[i8], rows: &[*const u8], out: &mut [i32]) {
-    const GROUP: usize = 4;
-    let (low, high) = query.split_at(query.len() / 2);
-    let mask = _mm512_set1_epi8(15);
-    for (rows, out) in rows.chunks(GROUP).zip(out.chunks_mut(GROUP)) {
-        // A last group that is not full computes its first row again.
-        let mut group = [rows[0]; GROUP];
-        group[..rows.len()].copy_from_slice(rows);
-        let mut sums = [_mm512_setzero_si512(); GROUP];
-        for at in (0..low.len()).step_by(64) {
-            // SAFETY: `at + 64` is at most the length of either half, a multiple of 64; a row has as many bytes.
-            unsafe {
-                let a = _mm512_loadu_si512(low.as_ptr().add(at).cast());
-                let b = _mm512_loadu_si512(high.as_ptr().add(at).cast());
-                for (sum, row) in sums.iter_mut().zip(group) {
-                    let x = _mm512_loadu_si512(row.add(at).cast());
-                    *sum = _mm512_dpbusd_epi32(*sum, _mm512_and_si512(x, mask), a);
-                    *sum = _mm512_dpbusd_epi32(*sum, _mm512_and_si512(_mm512_srli_epi16::<4>(x), mask), b);
-                }
-            }
-        }
-        let mut four = [0; GROUP];
-        // SAFETY: the array has four elements.
-        unsafe { _mm_storeu_si128(four.as_mut_ptr().cast(), sum_of_four(sums)) };
-        out.copy_from_slice(&four[..rows.len()]);
-    }
 }
 
 /// The four totals of four registers: transposing while adding costs a third of four separate sums.

@@ -26,12 +26,14 @@ pub struct Bits {
 
 /// The kernels of the instruction set in use.
 pub fn bits() -> Bits {
-    unchecked(Simd::active())
+    // SAFETY: the instruction set in use is one that the machine has.
+    unsafe { unchecked(Simd::active()) }
 }
 
 /// The kernels of a given instruction set, where this machine has it.
 pub fn bits_at(simd: Simd) -> Option<Bits> {
-    simd.is_supported().then(|| unchecked(simd))
+    // SAFETY: only where the machine has it.
+    simd.is_supported().then(|| unsafe { unchecked(simd) })
 }
 
 macro_rules! bits_of {
@@ -44,7 +46,9 @@ macro_rules! bits_of {
     };
 }
 
-fn unchecked(simd: Simd) -> Bits {
+/// # Safety
+/// The machine must have the instruction set: what [`BitsFn`] asks of callers does not include that.
+unsafe fn unchecked(simd: Simd) -> Bits {
     match simd {
         #[cfg(target_arch = "x86_64")]
         Simd::Avx512 if crate::dispatch::has_vpopcntdq() => bits_of!(crate::avx512::bits_dot),

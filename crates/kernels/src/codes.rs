@@ -31,15 +31,19 @@ pub struct Codes {
 
 /// The kernels of the instruction set in use.
 pub fn codes() -> Codes {
-    unchecked(Simd::active())
+    // SAFETY: the instruction set in use is one that the machine has.
+    unsafe { unchecked(Simd::active()) }
 }
 
 /// The kernels of a given instruction set, where this machine has it.
 pub fn codes_at(simd: Simd) -> Option<Codes> {
-    simd.is_supported().then(|| unchecked(simd))
+    // SAFETY: only where the machine has it.
+    simd.is_supported().then(|| unsafe { unchecked(simd) })
 }
 
-fn unchecked(simd: Simd) -> Codes {
+/// # Safety
+/// The machine must have the instruction set: what [`CodeFn`] asks of callers does not include that.
+unsafe fn unchecked(simd: Simd) -> Codes {
     match simd {
         #[cfg(target_arch = "x86_64")]
         Simd::Avx512 => Codes {

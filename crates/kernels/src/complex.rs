@@ -28,32 +28,42 @@ pub type HermitianFn<T> = fn(&[T], &[T]) -> Complex128;
 
 /// A complex type that has a kernel for the Hermitian product.
 pub trait Hermitian: Sized + 'static {
-    /// The kernel of an instruction set; the caller has checked that the machine has it.
+    /// The kernel of an instruction set.
+    ///
+    /// # Safety
+    /// As [`crate::Paired::pair_unchecked`].
     #[doc(hidden)]
-    fn hermitian_unchecked(simd: Simd) -> HermitianFn<Self>;
+    unsafe fn hermitian_unchecked(simd: Simd) -> HermitianFn<Self>;
 }
 
 /// The Hermitian inner product `Σ conj(a)·b`; the rest of the longer vector is ignored.
 pub fn hermitian<T: Hermitian>(a: &[T], b: &[T]) -> Complex128 {
-    T::hermitian_unchecked(Simd::active())(a, b)
+    // SAFETY: the instruction set in use is one that the machine has.
+    let kernel = unsafe { T::hermitian_unchecked(Simd::active()) };
+    kernel(a, b)
 }
 
 /// The Hermitian product of a given instruction set, where this machine has it.
 pub fn hermitian_at<T: Hermitian>(simd: Simd) -> Option<HermitianFn<T>> {
-    simd.is_supported().then(|| T::hermitian_unchecked(simd))
+    // SAFETY: only where the machine has it.
+    simd.is_supported()
+        .then(|| unsafe { T::hermitian_unchecked(simd) })
 }
 
 macro_rules! hermitian {
     ($($t:ident),*) => {
         $(impl Hermitian for $t {
-            fn hermitian_unchecked(simd: Simd) -> HermitianFn<Self> {
+            unsafe fn hermitian_unchecked(simd: Simd) -> HermitianFn<Self> {
                 match simd {
                     #[cfg(target_arch = "x86_64")]
-                    Simd::Avx512 => crate::avx512::hermitian::$t(),
+                    // SAFETY: the caller knows that the machine has the instruction set.
+                    Simd::Avx512 => unsafe { crate::avx512::hermitian::$t() },
                     #[cfg(target_arch = "x86_64")]
-                    Simd::Avx2 => crate::avx2::hermitian::$t(),
+                    // SAFETY: as above.
+                    Simd::Avx2 => unsafe { crate::avx2::hermitian::$t() },
                     #[cfg(target_arch = "aarch64")]
-                    Simd::Neon => crate::neon::hermitian::$t(),
+                    // SAFETY: as above.
+                    Simd::Neon => unsafe { crate::neon::hermitian::$t() },
                     _ => scalar::hermitian,
                 }
             }

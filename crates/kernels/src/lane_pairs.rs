@@ -1,8 +1,8 @@
 //! One vector against one, over the registers of [`crate::lanes`].
 //!
 //! # Error
-//! See [`crate::Pair`]. Sums of 32 bits that overflowed, or that are so small that what underflowed could count, are done
-//! again in 64 bits; so are norms below a cosine.
+//! See [`crate::Pair`]. Sums that overflowed, and sums of 32 bits that are so small that what underflowed could count, are
+//! done again in 64 bits; so are norms below a cosine.
 
 use crate::{
     Complex128, Number,
@@ -77,6 +77,12 @@ unsafe fn sum<L: Lanes, S: Step<L>>(a: &[L::T], b: &[L::T]) -> f64 {
     }
 }
 
+/// Whether nothing was lost in a sum but by rounding.
+#[inline(always)]
+fn holds<L: Lanes>(sum: f64) -> bool {
+    if L::HOLDS { sum.is_finite() } else { is_sound(sum) }
+}
+
 /// Squared Euclidean distance.
 ///
 /// # Safety
@@ -85,11 +91,7 @@ unsafe fn sum<L: Lanes, S: Step<L>>(a: &[L::T], b: &[L::T]) -> f64 {
 pub(crate) unsafe fn l2<L: Lanes>(a: &[L::T], b: &[L::T]) -> f64 {
     // SAFETY: passed on to the caller.
     let sum = unsafe { sum::<L, crate::lanes::L2>(a, b) };
-    if L::HOLDS || is_sound(sum) {
-        sum
-    } else {
-        wide::l2(a, b)
-    }
+    if holds::<L>(sum) { sum } else { wide::l2(a, b) }
 }
 
 /// Inner product.
@@ -100,11 +102,7 @@ pub(crate) unsafe fn l2<L: Lanes>(a: &[L::T], b: &[L::T]) -> f64 {
 pub(crate) unsafe fn dot<L: Lanes>(a: &[L::T], b: &[L::T]) -> f64 {
     // SAFETY: passed on to the caller.
     let sum = unsafe { sum::<L, crate::lanes::Dot>(a, b) };
-    if L::HOLDS || is_sound(sum) {
-        sum
-    } else {
-        wide::dot(a, b)
-    }
+    if holds::<L>(sum) { sum } else { wide::dot(a, b) }
 }
 
 /// Cosine distance, in one pass.
@@ -131,9 +129,9 @@ pub(crate) unsafe fn cosine<L: Lanes>(a: &[L::T], b: &[L::T]) -> f64 {
 /// The cosine distance of sums that may have left their range.
 #[inline(always)]
 pub(crate) fn checked_cosine<T: Number>(holds: bool, a: &[T], b: &[T], [ab, aa, bb]: [f64; 3]) -> f64 {
-    if holds {
+    if holds && (ab + aa + bb).is_finite() {
         cosine_of(ab, aa, bb)
-    } else if is_sound(aa) && is_sound(bb) {
+    } else if !holds && is_sound(aa) && is_sound(bb) {
         // As `cosine_of`, which has less to check here: a·b is finite where the squares are, and sums of 32 bits have
         // products of ordinary size.
         1.0 - ab / (aa * bb).sqrt()
@@ -163,7 +161,7 @@ pub(crate) unsafe fn hermitian<L: Twins>(a: &[L::T], b: &[L::T]) -> Complex128 {
         )
     };
     // One part may vanish by itself, as that of real vectors does; what it lost is measured by the other.
-    if L::HOLDS || is_sound(re.abs().max(im.abs())) && (re + im).is_finite() {
+    if (L::HOLDS || is_sound(re.abs().max(im.abs()))) && (re + im).is_finite() {
         Complex128 { re, im }
     } else {
         wide::hermitian(a, b)

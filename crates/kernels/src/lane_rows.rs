@@ -1,64 +1,49 @@
 //! One query against many rows, over the registers of [`crate::lanes`].
 //!
 //! # Error
-//! As that of a pair, and one rounding to 32 bits. Sums of 32 bits that overflowed on the way are done again in 64
-//! bits; terms that underflow are lost, which a result of 32 bits does not show.
+//! See [`crate::Rows`]. Sums that overflowed on the way are done again in 64 bits, whatever the rows' type: queries may
+//! hold numbers that rows cannot. Terms that underflow are lost, which a result of 32 bits does not show.
+
+use std::{array, marker::PhantomData};
 
 use crate::{
-    lanes::{GROUP, Lanes, Step},
-    wide,
+    groups::{self, GROUP, Group},
+    lanes::{Lanes, Step},
+    wide::{Again, rows_again},
 };
 
-/// A step whose sum can be done again in 64 bits.
-pub(crate) trait Again<L: Lanes>: Step<L> {
-    fn again(query: &[L::Q], row: &[L::T]) -> f64;
+/// Sums of one query's steps with the rows of a group.
+struct Sums<'a, L: Lanes, S> {
+    query: &'a [L::Q],
+    /// NaN once a sum was not finite, for one jump after all.
+    lost: [f32; GROUP],
+    steps: PhantomData<S>,
 }
 
-impl<L: Lanes> Again<L> for crate::lanes::L2 {
-    fn again(query: &[L::Q], row: &[L::T]) -> f64 {
-        wide::l2(query, row)
-    }
-}
+impl<L: Lanes, S: Step<L>> Group<L::T> for Sums<'_, L, S> {
+    type Out = f32;
 
-impl<L: Lanes> Again<L> for crate::lanes::Dot {
-    fn again(query: &[L::Q], row: &[L::T]) -> f64 {
-        wide::dot(query, row)
-    }
-}
-
-/// One sum for each of `R` rows, at most [`GROUP`], the same bits however many there are.
-///
-/// # Safety
-/// As [`crate::RowFn`], and the target features of `L`.
-#[inline(always)]
-unsafe fn group_sums<L: Lanes, S: Again<L>, const R: usize>(
-    query: &[L::Q],
-    rows: &[*const L::T; R],
-) -> [f32; GROUP] {
-    let len = query.len();
-    let start = query.as_ptr();
-    // SAFETY: the caller guarantees `len` readable elements at each row, `len` being a multiple of a cache line's
-    // worth and so of a register; the target features are there.
-    let mut sums = unsafe {
-        let mut sums = [L::zero(); GROUP];
-        let mut at = 0;
-        while at < len {
-            let q = L::load_query(start.add(at));
-            for (sum, row) in sums.iter_mut().zip(rows) {
-                *sum = S::step(q, L::load(row.add(at)), *sum);
+    #[inline(always)]
+    unsafe fn answers<const R: usize>(&mut self, rows: &[*const L::T; R]) -> [f32; GROUP] {
+        let len = self.query.len();
+        let start = self.query.as_ptr();
+        // SAFETY: the caller guarantees `len` readable elements at each row, `len` being a multiple of a cache line's
+        // worth and so of a register; the target features are there.
+        let sums = unsafe {
+            let mut sums = [L::zero(); GROUP];
+            let mut at = 0;
+            while at < len {
+                let q = L::load_query(start.add(at));
+                for (sum, row) in sums.iter_mut().zip(rows) {
+                    *sum = S::step(q, L::load(row.add(at)), *sum);
+                }
+                at += L::N;
             }
-            at += L::N;
-        }
-        L::sums(sums)
-    };
-    if !L::HOLDS && !sums.iter().all(|sum| sum.is_finite()) {
-        for (sum, &row) in sums.iter_mut().zip(rows).filter(|(sum, _)| !sum.is_finite()) {
-            // SAFETY: the caller guarantees `len` readable elements at each row.
-            let row = unsafe { std::slice::from_raw_parts(row, len) };
-            *sum = S::again(query, row) as f32;
-        }
+            L::sums(sums)
+        };
+        self.lost = array::from_fn(|row| self.lost[row] + sums[row] * 0.0);
+        sums
     }
-    sums
 }
 
 /// One sum per row. A row's sum does not depend on its place: equal rows are equally far.
@@ -66,20 +51,21 @@ unsafe fn group_sums<L: Lanes, S: Again<L>, const R: usize>(
 /// # Safety
 /// As [`crate::RowFn`], and the target features of `L`.
 #[inline(always)]
-pub(crate) unsafe fn sums<L: Lanes, S: Again<L>>(query: &[L::Q], rows: &[*const L::T], out: &mut [f32]) {
-    let (groups, rest) = rows.as_chunks::<GROUP>();
-    let (out_groups, out_rest) = out.split_at_mut(rows.len() - rest.len());
+pub(crate) unsafe fn sums<L: Lanes, S: Step<L> + Again>(
+    query: &[L::Q],
+    rows: &[*const L::T],
+    out: &mut [f32],
+) {
+    let mut sums = Sums::<L, S> {
+        query,
+        lost: [0.0; GROUP],
+        steps: PhantomData,
+    };
     // SAFETY: passed on to the caller.
     unsafe {
-        for (rows, out) in groups.iter().zip(out_groups.as_chunks_mut::<GROUP>().0) {
-            *out = group_sums::<L, S, GROUP>(query, rows);
+        groups::each(&mut sums, rows, out);
+        if sums.lost.iter().sum::<f32>().is_nan() {
+            rows_again::<S, _, _>(query, rows, out);
         }
-        let sums = match *rest {
-            [a] => group_sums::<L, S, 1>(query, &[a]),
-            [a, b] => group_sums::<L, S, 2>(query, &[a, b]),
-            [a, b, c] => group_sums::<L, S, 3>(query, &[a, b, c]),
-            _ => return,
-        };
-        out_rest.copy_from_slice(&sums[..rest.len()]);
     }
 }

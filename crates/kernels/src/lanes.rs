@@ -3,7 +3,7 @@
 //! Everything here is `inline(always)` and lands in the per-ISA functions that carry the target features; see
 //! [`crate::tables`].
 
-use crate::Number;
+use crate::{Number, groups::GROUP};
 
 /// A register of numbers widened from elements of type `T`.
 ///
@@ -18,7 +18,8 @@ pub(crate) trait Lanes {
     type V: Copy;
     /// Numbers in a register.
     const N: usize;
-    /// Whether the register's numbers hold squares of any `T`, and sums of them, so that results need no check.
+    /// Whether the register's numbers hold products of any two `T`, and sums of them, as well as the twin's do, so that
+    /// nothing but infinities and NaNs in a result need be looked at. Of queries, which may be larger, it says nothing.
     const HOLDS: bool;
 
     unsafe fn zero() -> Self::V;
@@ -57,9 +58,6 @@ pub(crate) trait Twins: Lanes {
     /// Sum of the first numbers of pairs minus that of the second ones.
     unsafe fn alternating_sum(v: Self::V) -> f64;
 }
-
-/// Rows whose sums run together, so that the query is loaded once for them.
-pub(crate) const GROUP: usize = 4;
 
 /// What one step adds to an accumulator.
 pub(crate) trait Step<L: Lanes> {

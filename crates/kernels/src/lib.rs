@@ -1,7 +1,9 @@
 //! Distance and bitset kernels, one file per instruction set.
 //!
 //! Slices in, numbers out: no I/O, no threads, no Arrow. Which instruction set runs is decided once per process by
-//! [`Simd::active`]; every vectorised kernel has a scalar twin in [`mod@scalar`] that tests hold it against.
+//! [`Simd::active`]. Tests hold every instruction set against a plain twin, which also runs where no vector unit is known:
+//! twins of pairs are in [`mod@scalar`], those of rows, codes and bits beside their tables. Rotations and bitsets have none;
+//! they are one loop compiled for every instruction set.
 //!
 //! Conventions: `l2` is the *squared* Euclidean distance, `dot` the plain inner product (larger is nearer), `cosine`
 //! is `1 - cosine similarity`, and 1 when either vector is zero. For complex types `dot` is the real part of the
@@ -15,6 +17,7 @@ mod codes;
 mod complex;
 mod dispatch;
 mod element;
+mod groups;
 mod integer;
 mod integer_rows;
 mod lane_pairs;

@@ -11,8 +11,9 @@ use crate::{Complex64, Complex128, Simd, scalar};
 /// # Error
 /// Against the scalar twin, whatever the size of the numbers, as long as the twin's own sums stay finite: 8- and 16-bit
 /// integers exactly; others by at most `(n/8 + 8) · u · Σ|term|` for a sum of `n` terms and `(n/2 + 32) · u` for a cosine,
-/// where the unit `u` is 2⁻²⁴ for f16, bf16, f32 and complex64, 2⁻⁵³ for f64, complex128 and wider integers. Products of
-/// bf16 vectors (dot and cosine) that are not themselves tiny may count elements below 2⁻¹²⁶ as zero.
+/// where the unit `u` is 2⁻²⁴ for f16, bf16, f32 and complex64, 2⁻⁵³ for f64, complex128 and wider integers. Where it is
+/// 2⁻⁵³ the twin rounds as well: by `n` units more, and in each term by 2⁻¹⁰⁷⁴, which shows in sums that are hardly more.
+/// Inner products of bf16 vectors that are not themselves tiny may count elements below 2⁻¹²⁶ as zero.
 pub struct Pair<T: 'static> {
     /// Squared Euclidean distance.
     pub l2: fn(&[T], &[T]) -> f64,
@@ -31,32 +32,40 @@ impl<T> Copy for Pair<T> {}
 
 /// A type that has kernels for pairs.
 pub trait Paired: Sized + 'static {
-    /// The kernels of an instruction set; the caller has checked that the machine has it.
+    /// The kernels of an instruction set.
+    ///
+    /// # Safety
+    /// The machine must have it ([`Simd::is_supported`]): the kernels themselves are safe to call, and do not ask again.
     #[doc(hidden)]
-    fn pair_unchecked(simd: Simd) -> Pair<Self>;
+    unsafe fn pair_unchecked(simd: Simd) -> Pair<Self>;
 }
 
 /// The kernels of the instruction set in use.
 pub fn pair<T: Paired>() -> Pair<T> {
-    T::pair_unchecked(Simd::active())
+    // SAFETY: the instruction set in use is one that the machine has.
+    unsafe { T::pair_unchecked(Simd::active()) }
 }
 
 /// The kernels of a given instruction set, where this machine has it.
 pub fn pair_at<T: Paired>(simd: Simd) -> Option<Pair<T>> {
-    simd.is_supported().then(|| T::pair_unchecked(simd))
+    // SAFETY: only where the machine has it.
+    simd.is_supported().then(|| unsafe { T::pair_unchecked(simd) })
 }
 
 macro_rules! paired {
     ($($t:ident: $avx512:ident::$table:ident, $l2:path, $dot:path, $cosine:path;)*) => {
         $(impl Paired for $t {
-            fn pair_unchecked(simd: Simd) -> Pair<Self> {
+            unsafe fn pair_unchecked(simd: Simd) -> Pair<Self> {
                 match simd {
                     #[cfg(target_arch = "x86_64")]
-                    Simd::Avx512 => crate::avx512::$avx512::$table(),
+                    // SAFETY: the caller knows that the machine has the instruction set.
+                    Simd::Avx512 => unsafe { crate::avx512::$avx512::$table() },
                     #[cfg(target_arch = "x86_64")]
-                    Simd::Avx2 => crate::avx2::pair::$t(),
+                    // SAFETY: as above.
+                    Simd::Avx2 => unsafe { crate::avx2::pair::$t() },
                     #[cfg(target_arch = "aarch64")]
-                    Simd::Neon => crate::neon::pair::$t(),
+                    // SAFETY: as above.
+                    Simd::Neon => unsafe { crate::neon::pair::$t() },
                     _ => Pair { l2: $l2, dot: $dot, cosine: $cosine },
                 }
             }

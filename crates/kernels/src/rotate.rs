@@ -11,7 +11,8 @@ use crate::Simd;
 /// # Panics
 /// If the vector is empty, or its length is not a multiple of 64, or `signs` is not a whole number of vectors.
 pub fn rotate(vector: &mut [f32], signs: &[f32]) {
-    rotate_with(Simd::active(), vector, signs);
+    // SAFETY: the instruction set in use is one that the machine has.
+    unsafe { rotate_unchecked(Simd::active(), vector, signs) };
 }
 
 /// As [`rotate`], with an instruction set that this machine has.
@@ -20,15 +21,18 @@ pub fn rotate(vector: &mut [f32], signs: &[f32]) {
 /// As [`rotate`], and if the machine does not have the instruction set.
 pub fn rotate_at(simd: Simd, vector: &mut [f32], signs: &[f32]) {
     assert!(simd.is_supported(), "{simd:?} is not supported here");
-    rotate_with(simd, vector, signs);
+    // SAFETY: the machine has it.
+    unsafe { rotate_unchecked(simd, vector, signs) };
 }
 
-fn rotate_with(simd: Simd, vector: &mut [f32], signs: &[f32]) {
+/// # Safety
+/// The machine must have the instruction set.
+unsafe fn rotate_unchecked(simd: Simd, vector: &mut [f32], signs: &[f32]) {
     assert!(!vector.is_empty() && vector.len().is_multiple_of(64));
     assert!(signs.len().is_multiple_of(vector.len()));
     match simd {
         #[cfg(target_arch = "x86_64")]
-        // SAFETY: only supported instruction sets come here.
+        // SAFETY: the caller knows that the machine has the instruction set.
         Simd::Avx512 => unsafe { avx512(vector, signs) },
         #[cfg(target_arch = "x86_64")]
         // SAFETY: as above.

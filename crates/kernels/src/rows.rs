@@ -21,9 +21,12 @@ pub trait Stored: Number {
     fn query_from_f32(x: f32) -> Self::Query;
     /// Multiplies an element of a query.
     fn scale_query(x: Self::Query, by: f64) -> Self::Query;
-    /// Kernels of an instruction set; the caller has checked that the machine has it.
+    /// Kernels of an instruction set.
+    ///
+    /// # Safety
+    /// The machine must have it ([`Simd::is_supported`]): what [`RowFn`] asks of callers does not include that.
     #[doc(hidden)]
-    fn rows_unchecked(simd: Simd) -> Rows<Self>;
+    unsafe fn rows_unchecked(simd: Simd) -> Rows<Self>;
 }
 
 /// Compares `query` with each of `rows`, writing one number per row.
@@ -34,6 +37,11 @@ pub trait Stored: Number {
 pub type RowFn<T> = unsafe fn(query: &[<T as Stored>::Query], rows: &[*const T], out: &mut [f32]);
 
 /// Kernels that compare one query with many rows.
+///
+/// # Error
+/// Against sums of 64 bits, as long as those stay finite: `(n/4 + 8) · u · Σ|term|` for a sum of `n` terms, where the unit
+/// `u` is 2⁻²⁴ for queries of 32 bits and 2⁻⁵³ for those of 64; and what rounding to 32 bits takes away, which is all that
+/// does not fit: answers may be infinite, and sums of less than `n` times 2⁻¹⁴⁹ vanish.
 pub struct Rows<T: Stored> {
     /// Squared Euclidean distances.
     pub l2: RowFn<T>,
@@ -50,12 +58,14 @@ impl<T: Stored> Copy for Rows<T> {}
 
 /// The kernels of the instruction set in use.
 pub fn rows<T: Stored>() -> Rows<T> {
-    T::rows_unchecked(Simd::active())
+    // SAFETY: the instruction set in use is one that the machine has.
+    unsafe { T::rows_unchecked(Simd::active()) }
 }
 
 /// The kernels of a given instruction set, where this machine has it.
 pub fn rows_at<T: Stored>(simd: Simd) -> Option<Rows<T>> {
-    simd.is_supported().then(|| T::rows_unchecked(simd))
+    // SAFETY: only where the machine has it.
+    simd.is_supported().then(|| unsafe { T::rows_unchecked(simd) })
 }
 
 /// # Safety
@@ -95,14 +105,17 @@ macro_rules! stored {
             fn query_from_f32(x: f32) -> $query { x.into() }
             #[inline(always)]
             fn scale_query(x: $query, by: f64) -> $query { (f64::from(x) * by) as $query }
-            fn rows_unchecked(simd: Simd) -> Rows<Self> {
+            unsafe fn rows_unchecked(simd: Simd) -> Rows<Self> {
                 match simd {
                     #[cfg(target_arch = "x86_64")]
-                    Simd::Avx512 => crate::avx512::rows::$t(),
+                    // SAFETY: the caller knows that the machine has the instruction set.
+                    Simd::Avx512 => unsafe { crate::avx512::rows::$t() },
                     #[cfg(target_arch = "x86_64")]
-                    Simd::Avx2 => crate::avx2::rows::$t(),
+                    // SAFETY: as above.
+                    Simd::Avx2 => unsafe { crate::avx2::rows::$t() },
                     #[cfg(target_arch = "aarch64")]
-                    Simd::Neon => crate::neon::rows::$t(),
+                    // SAFETY: as above.
+                    Simd::Neon => unsafe { crate::neon::rows::$t() },
                     _ => Rows { l2: scalar_l2::<$t>, dot: scalar_dot::<$t> },
                 }
             }

@@ -1,9 +1,13 @@
 //! Macros that fill the dispatch tables of one instruction set with functions that carry its target features.
+//!
+//! Functions that hand out a table are unsafe: what is in it may be called without asking for the features.
 
 /// Makes functions that fill the tables of one-to-many kernels.
 macro_rules! rows_of {
     ($features:literal; |$query:ident, $rows:ident, $out:ident| $($t:ident: $l2:expr, $dot:expr;)*) => {
-        $(pub(crate) fn $t() -> Rows<$t> {
+        $(/// # Safety
+        /// The machine must have the instruction set.
+        pub(crate) unsafe fn $t() -> Rows<$t> {
             /// # Safety
             /// As [`crate::RowFn`].
             #[target_feature(enable = $features)]
@@ -26,9 +30,11 @@ macro_rules! rows_of {
 /// Makes a function `$name` that fills a table of one-to-one kernels of `$t`.
 macro_rules! pair_of {
     ($features:literal; $name:ident, $t:ty; |$a:ident, $b:ident| $l2:expr, $dot:expr, $cosine:expr) => {
+        /// # Safety
+        /// The machine must have the instruction set.
         // Named as the type is.
         #[allow(non_snake_case)]
-        pub(crate) fn $name() -> crate::Pair<$t> {
+        pub(crate) unsafe fn $name() -> crate::Pair<$t> {
             #[target_feature(enable = $features)]
             #[allow(unused_unsafe)]
             fn l2($a: &[$t], $b: &[$t]) -> f64 {
@@ -48,8 +54,8 @@ macro_rules! pair_of {
                 unsafe { $cosine }
             }
             // A closure around each would be one more jump, which shows in vectors of a few registers.
-            // SAFETY: tables of an instruction set are handed out only where the machine has it, and functions of slices
-            // are called alike whatever their features.
+            // SAFETY: the caller knows that the machine has the features, and functions of slices are called alike whatever
+            // those are.
             let table = |kernel| unsafe {
                 std::mem::transmute::<unsafe fn(&[$t], &[$t]) -> f64, fn(&[$t], &[$t]) -> f64>(kernel)
             };
@@ -65,9 +71,11 @@ macro_rules! pair_of {
 /// Makes a function `$name` that gives the Hermitian product of `$t`.
 macro_rules! hermitian_of {
     ($features:literal; $name:ident, $t:ty => $lanes:ty) => {
+        /// # Safety
+        /// The machine must have the instruction set.
         // Named as the type is.
         #[allow(non_snake_case)]
-        pub(crate) fn $name() -> crate::HermitianFn<$t> {
+        pub(crate) unsafe fn $name() -> crate::HermitianFn<$t> {
             #[target_feature(enable = $features)]
             fn product(a: &[$t], b: &[$t]) -> crate::Complex128 {
                 // SAFETY: this function has the features.
@@ -75,7 +83,7 @@ macro_rules! hermitian_of {
                     crate::lane_pairs::hermitian::<$lanes>(crate::complex::reals(a), crate::complex::reals(b))
                 }
             }
-            // SAFETY: tables of an instruction set are handed out only where the machine has it.
+            // SAFETY: the caller knows that the machine has the features.
             |a, b| unsafe { product(a, b) }
         }
     };
@@ -108,7 +116,9 @@ macro_rules! kernels {
             $(crate::tables::pair_of! { $features; $s, $s; |a, b|
                 integer::l2(a, b), integer::dot(a, b), integer::cosine(a, b)
             })*
-            $(pub(crate) fn $p() -> Pair<$p> {
+            $(/// # Safety
+            /// Nothing is needed here; unsafe as other tables are.
+            pub(crate) unsafe fn $p() -> Pair<$p> {
                 Pair { l2: scalar::l2, dot: scalar::dot, cosine: scalar::cosine }
             })*
         }
@@ -138,7 +148,10 @@ macro_rules! kernels {
 macro_rules! words_of {
     ($features:literal) => {
         /// The kernels of bitsets.
-        pub(crate) fn words() -> crate::words::Words {
+        ///
+        /// # Safety
+        /// The machine must have the instruction set.
+        pub(crate) unsafe fn words() -> crate::words::Words {
             #[target_feature(enable = $features)]
             fn and(a: &mut [u64], b: &[u64]) {
                 crate::words::combine(a, b, |a, b| a & b);
@@ -160,7 +173,7 @@ macro_rules! words_of {
                 crate::words::ones(a)
             }
             crate::words::Words {
-                // SAFETY: tables of an instruction set are handed out only where the machine has it.
+                // SAFETY: the caller knows that the machine has the features.
                 and: |a, b| unsafe { and(a, b) },
                 // SAFETY: as above.
                 or: |a, b| unsafe { or(a, b) },

@@ -22,17 +22,23 @@ pub(crate) struct Words {
 
 /// The kernels of the instruction set in use.
 pub(crate) fn words() -> Words {
-    unchecked(Simd::active())
+    // SAFETY: the instruction set in use is one that the machine has.
+    unsafe { unchecked(Simd::active()) }
 }
 
-fn unchecked(simd: Simd) -> Words {
+/// # Safety
+/// The machine must have the instruction set: the kernels themselves are safe to call, and do not ask again.
+unsafe fn unchecked(simd: Simd) -> Words {
     match simd {
         #[cfg(target_arch = "x86_64")]
-        Simd::Avx512 if crate::dispatch::has_vpopcntdq() => crate::avx512::words(),
+        // SAFETY: the caller knows that the machine has the instruction set, and the extension has been looked for.
+        Simd::Avx512 if crate::dispatch::has_vpopcntdq() => unsafe { crate::avx512::words() },
         #[cfg(target_arch = "x86_64")]
-        Simd::Avx512 | Simd::Avx2 => crate::avx2::words(),
+        // SAFETY: the caller knows that the machine has the instruction set; AVX-512 comes with AVX2.
+        Simd::Avx512 | Simd::Avx2 => unsafe { crate::avx2::words() },
         #[cfg(target_arch = "aarch64")]
-        Simd::Neon => crate::neon::words(),
+        // SAFETY: the caller knows that the machine has the instruction set.
+        Simd::Neon => unsafe { crate::neon::words() },
         _ => Words {
             and: |a, b| combine(a, b, |a, b| a & b),
             or: |a, b| combine(a, b, |a, b| a | b),
@@ -78,7 +84,8 @@ mod tests {
             // Starting elsewhere leaves the words unaligned to registers.
             let (a, b) = (&a[start.min(a.len())..], &b[start.min(b.len())..]);
             for simd in Simd::ALL.into_iter().filter(|simd| simd.is_supported()) {
-                let words = unchecked(simd);
+                // SAFETY: only what the machine supports comes here.
+                let words = unsafe { unchecked(simd) };
                 for (kernel, plain) in [
                     (words.and, (|a, b| a & b) as fn(u64, u64) -> u64),
                     (words.or, |a, b| a | b),

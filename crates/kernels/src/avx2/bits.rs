@@ -18,9 +18,10 @@ pub(crate) unsafe fn bits_dot<const PLANES: usize>(planes: &[u64], rows: &[*cons
         let mut sum = _mm256_setzero_si256();
         let mut at = 0;
         while at < words {
-            // SAFETY: loads are of words below the length of a plane and of a row.
+            // SAFETY: loads are of words below the length of a plane and of a row; masked lanes are not touched.
             unsafe {
-                let load = load_up_to(words - at);
+                let mask = first_words(words - at);
+                let load = |from: *const u64| _mm256_maskload_epi64(from.cast(), mask);
                 let x = load(row.add(at));
                 // Horner's rule, from the highest plane down: in bytes within a part, then in 64 bits.
                 let mut count = _mm256_setzero_si256();
@@ -43,14 +44,12 @@ pub(crate) unsafe fn bits_dot<const PLANES: usize>(planes: &[u64], rows: &[*cons
     }
 }
 
-/// A load of the first `words` words, at most a register of them; the rest is zero.
+/// A mask of the first `words` words, at most a register of them.
 #[inline]
 #[target_feature(enable = "avx2")]
-fn load_up_to(words: usize) -> impl Fn(*const u64) -> __m256i {
+fn first_words(words: usize) -> __m256i {
     let lanes = _mm256_set_epi64x(3, 2, 1, 0);
-    let mask = _mm256_cmpgt_epi64(_mm256_set1_epi64x(words.min(WORDS) as i64), lanes);
-    // SAFETY: masked lanes are not touched, the caller has the others; this function's caller has the features.
-    move |from| unsafe { _mm256_maskload_epi64(from.cast(), mask) }
+    _mm256_cmpgt_epi64(_mm256_set1_epi64x(words.min(WORDS) as i64), lanes)
 }
 
 /// Set bits of each byte.

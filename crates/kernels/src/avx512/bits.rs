@@ -2,8 +2,8 @@
 
 use std::arch::x86_64::*;
 
-/// Rows whose sums run together, so that a plane is loaded once for them.
-const GROUP: usize = 4;
+use crate::groups::GROUP;
+
 /// Words in a register.
 const WORDS: usize = 8;
 
@@ -13,6 +13,7 @@ const WORDS: usize = 8;
 /// As [`crate::BitsFn`], on a machine with AVX-512 F and VPOPCNTDQ.
 #[target_feature(enable = "avx512f,avx512vpopcntdq,avx2")]
 pub(crate) unsafe fn bits_dot<const PLANES: usize>(planes: &[u64], rows: &[*const u64], out: &mut [u32]) {
+    // Spelt out where [`crate::groups::each`] would do: of so few words its way to write sums shows, by three in a hundred.
     let (groups, rest) = rows.as_chunks::<GROUP>();
     let (out_groups, out_rest) = out.split_at_mut(rows.len() - rest.len());
     // SAFETY: passed on to the caller.

@@ -181,10 +181,16 @@ pair_of! { "avx512f,avx512bw,avx512vl,avx512dq,avx512bf16,bmi2"; extended, bf16;
 }
 
 /// The kernels of pairs.
-pub(crate) fn pair() -> crate::Pair<bf16> {
-    if crate::dispatch::has_bf16() {
-        extended()
-    } else {
-        super::pair::bf16()
+///
+/// # Safety
+/// The machine must have the instruction set.
+pub(crate) unsafe fn pair() -> crate::Pair<bf16> {
+    // SAFETY: the extension has been looked for; the rest is passed on to the caller.
+    unsafe {
+        if crate::dispatch::has_bf16() {
+            extended()
+        } else {
+            super::pair::bf16()
+        }
     }
 }

@@ -6,6 +6,8 @@ mod bitset;
 mod codes;
 mod complex;
 mod dispatch;
+mod hostile;
 mod pair;
 mod rotate;
 mod rows;
+mod twin;
