@@ -30,7 +30,7 @@ use rand::{SeedableRng, rngs::StdRng, seq::IndexedRandom};
 use tempfile::TempDir;
 use tonic::transport::Channel;
 
-use crate::shared::binary;
+use crate::shared::{binary, shim};
 
 const DATASET: &str = "faults";
 const KEEPERS: [&str; 3] = ["keeper-0", "keeper-1", "keeper-2"];
@@ -38,21 +38,6 @@ const KEEPERS: [&str; 3] = ["keeper-0", "keeper-1", "keeper-2"];
 const STEP: u64 = 150;
 /// Longer than the keepers' election timeout, twice.
 const STOPPED: Duration = Duration::from_secs(4);
-
-/// Builds the library that hurts disks.
-fn shim(dir: &TempDir) -> PathBuf {
-    let library = dir.path().join("faults.so");
-    let source = concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/integration/shim/faults.c");
-    let status = Command::new("cc")
-        .args(["-shared", "-fPIC", "-O1", "-o"])
-        .arg(&library)
-        .arg(source)
-        .arg("-ldl")
-        .status()
-        .expect("a C compiler is there, as the build needs one too");
-    assert!(status.success());
-    library
-}
 
 /// A cluster, its load, and the folder that the shim looks into.
 struct Scene {
@@ -278,7 +263,10 @@ async fn run(seed: u64) -> Result<()> {
     println!("seed {seed}");
     let dir = TempDir::new()?;
     let env = [
-        ("LD_PRELOAD".to_owned(), shim(&dir).display().to_string()),
+        (
+            "LD_PRELOAD".to_owned(),
+            shim(&dir, "faults").display().to_string(),
+        ),
         ("FAULTS_DIR".to_owned(), dir.path().display().to_string()),
     ];
     let shape = Shape {

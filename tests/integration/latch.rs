@@ -1,6 +1,6 @@
 //! A failed fdatasync on the only keeper: every router refuses writes and says why; reads go on.
 
-use std::{fs, path::PathBuf, process::Command, time::Duration};
+use std::{fs, time::Duration};
 
 use anyhow::{Context, ensure};
 use longbow_harness::{
@@ -19,25 +19,7 @@ use longbow_wire::{
 };
 use tempfile::TempDir;
 
-use crate::shared::binary;
-
-/// Builds the library that makes syncs fail.
-fn shim(dir: &TempDir) -> PathBuf {
-    let library = dir.path().join("failsync.so");
-    let source = concat!(
-        env!("CARGO_MANIFEST_DIR"),
-        "/../tests/integration/shim/failsync.c"
-    );
-    let status = Command::new("cc")
-        .args(["-shared", "-fPIC", "-O1", "-o"])
-        .arg(&library)
-        .arg(source)
-        .arg("-ldl")
-        .status()
-        .expect("a C compiler is there, as the build needs one too");
-    assert!(status.success());
-    library
-}
+use crate::shared::{binary, shim};
 
 async fn write_one(endpoint: &str, dataset: &str) -> Result<(), tonic::Status> {
     let value = |kind| v1::Value { kind: Some(kind) };
@@ -68,7 +50,10 @@ async fn a_failed_sync_trips_the_latch_and_reads_go_on() {
     let dir = TempDir::new().unwrap();
     let when = dir.path().join("when");
     let env = [
-        ("LD_PRELOAD".to_owned(), shim(&dir).display().to_string()),
+        (
+            "LD_PRELOAD".to_owned(),
+            shim(&dir, "failsync").display().to_string(),
+        ),
         ("FAILSYNC_WHEN".to_owned(), when.display().to_string()),
         ("FAILSYNC_PATH".to_owned(), "keeper".to_owned()),
     ];

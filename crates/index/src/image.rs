@@ -25,7 +25,7 @@
 //! and besides there are `UPPR` with the lists above the base, level by level for each node in slot order, and a bit
 //! per slot each in `RMVD` (removed), `FREE` (out of the graph, to be used again) and `WAIT` (to be linked). `CNTR` has
 //! the centre that codes were made around, f32, `MOMT` the sums that say whether it still fits, f64, and `SLCK` how
-//! distances grow with the rank, samples of what walks end by: their count, then of each ring its length, u32, and its
+//! distances grow with the rank, samples of what walks end by: their count, u32, then of each ring its length, u32, and its
 //! numbers, f32.
 //!
 //! Invariants of what is written, all of which are checked before an index is made of it: a link leads to a linked

@@ -25,7 +25,7 @@ impl<S: Points> Linker<'_, S> {
         !links.is_empty()
     }
 
-    /// Leaves in `context.selector.links` what the links of a node, which is locked, should become: those that stay, and
+    /// Leaves in `context.selector.links` what the links of a node, which is locked while an epoch is pinned, should become: those that stay, and
     /// for the others some of what they lead to that may be linked to. Whether any does not stay.
     ///
     /// What is left of the list stays: choosing all of it anew would thin it out at every pass.

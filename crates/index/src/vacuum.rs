@@ -180,11 +180,9 @@ impl<S: Points> Hnsw<S> {
     /// One step or a part of it; false if there is nothing to do now.
     fn advance(&self, pass: &mut Pass, left: &mut usize, context: &mut Context<S>) -> bool {
         let (step, goes_on) = match std::mem::take(&mut pass.step) {
-            Step::Rest => {
-                let begun = self.doom_due(pass);
-                let goes_on = begun.is_some();
-                (begun.unwrap_or_default(), goes_on)
-            }
+            Step::Rest => self
+                .doom_due(pass)
+                .map_or((Step::Rest, false), |begun| (begun, true)),
             Step::Settle(settled) if !is_set(&settled) => (Step::Settle(settled), false),
             Step::Settle(_) => {
                 // Beyond what counts as linked, because of one slow linker, there may be nodes with links.

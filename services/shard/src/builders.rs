@@ -154,10 +154,8 @@ mod tests {
     use longbow_storage::{Options, Projection, Query, Replica, WriteKind};
     use longbow_types::DatasetId;
 
-    #[test]
-    fn recall_is_measured_where_it_is_wanted() {
-        // So many that the graph is walked.
-        const ROWS: u64 = 12_000;
+    /// A partition with rows of these ids, to be linked.
+    fn partition(ids: &[u64]) -> Arc<Partition> {
         let key = Key {
             dataset: DatasetId(3),
             ordinal: 0,
@@ -167,10 +165,17 @@ mod tests {
         let op = Op {
             index: 4,
             kind: WriteKind::Upsert,
-            body: Some(upsert_body(&(0..ROWS).collect::<Vec<_>>())),
-            rows: ROWS as u32,
+            body: Some(upsert_body(ids)),
+            rows: ids.len() as u32,
         };
         Applier::new(replica, Arc::clone(&partition)).apply(&[op]);
+        partition
+    }
+
+    #[test]
+    fn recall_is_measured_where_it_is_wanted() {
+        // So many that the graph is walked.
+        let partition = partition(&(0..12_000).collect::<Vec<_>>());
         let finish = || while work(&partition) > 0 {};
         let recall = || {
             let view = partition.reader.view();
@@ -198,21 +203,9 @@ mod tests {
     #[test]
     fn a_thread_that_sleeps_holds_no_dataset() {
         let state = Arc::new(State::new("s1".parse().unwrap()));
-        let key = Key {
-            dataset: DatasetId(3),
-            ordinal: 0,
-        };
-        let replica = Replica::new(schema(), &Options::default(), 3);
-        let partition = Arc::new(Partition::new(key, "d".into(), replica.reader().clone()));
-        let op = Op {
-            index: 4,
-            kind: WriteKind::Upsert,
-            body: Some(upsert_body(&[1])),
-            rows: 1,
-        };
-        Applier::new(replica, Arc::clone(&partition)).apply(&[op]);
+        let partition = partition(&[1]);
         state.change_partitions(|partitions| {
-            partitions.insert(key, Arc::clone(&partition));
+            partitions.insert(partition.key, Arc::clone(&partition));
         });
         let builders = Builders::start(1, &state).unwrap();
         while partition.reader.unlinked() > 0 {

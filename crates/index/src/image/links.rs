@@ -14,6 +14,7 @@ use crate::{
         save::{ImageSummary, Slots},
     },
     space::Points,
+    sync::epoch,
 };
 
 /// The graph on its way into an image.
@@ -152,6 +153,8 @@ impl<'a, S: Points> Links<'a, S> {
         let mut list = [0; 4 * 256];
         let mut dropped = 0;
         if self.linked.get(slot as usize) {
+            // What codes are compared by stays until this is unpinned.
+            let _pin = epoch::pin();
             let graph = &self.hnsw.graph;
             let _guard = graph.lock(slot);
             let has = |slot| self.place(slot).is_some();

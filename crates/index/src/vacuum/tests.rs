@@ -33,11 +33,18 @@ fn vacuum(hnsw: &Hnsw<Store>) {
     }
 }
 
-/// Slots that cannot be reached from the entry on the base level.
+/// Slots that cannot be reached from the entry on the base level: the plain way, to hold the pass against.
 fn unreachable(hnsw: &Hnsw<Store>) -> Vec<u32> {
-    let mut reach = Reach::of(&hnsw.graph, hnsw.len());
-    reach.expand(&hnsw.graph, usize::MAX);
-    reach.missed().filter(|&slot| !hnsw.removed.get(slot)).collect()
+    let mut reached = vec![false; hnsw.len() as usize];
+    let mut open: Vec<u32> = hnsw.graph.entry().map(|entry| entry.slot).into_iter().collect();
+    while let Some(slot) = open.pop() {
+        if !std::mem::replace(&mut reached[slot as usize], true) {
+            hnsw.graph.neighbors(0, slot, |neighbor| open.push(neighbor));
+        }
+    }
+    (0..hnsw.len())
+        .filter(|&slot| !reached[slot as usize] && !hnsw.removed.get(slot))
+        .collect()
 }
 
 /// Takes away every link to a node on the base level.

@@ -11,7 +11,7 @@ use longbow_wire::{
 };
 
 use crate::{
-    change::{add, ask, log_of, status},
+    change::{add, ask, log_of, remove, status},
     cluster::{Keepers, Node, create, dataset, register, until, write},
 };
 
@@ -110,9 +110,7 @@ async fn a_keeper_that_lacks_what_was_cut_gets_a_snapshot() {
     // Also one whose disk is new.
     keepers.kill(wiped).await;
     keepers.wipe(wiped);
-    ask(&router, &keepers, KeeperChange::Remove, wiped, 0)
-        .await
-        .unwrap();
+    remove(&router, &keepers, wiped).await;
     keepers.start(wiped).await;
     add(&router, &keepers, wiped).await;
     caught_up(&router, &keepers, wiped, last).await;
