@@ -41,6 +41,7 @@ impl<S: Points> Hnsw<S> {
         }
         let scope = self.scope(params, allow, cancel);
         if scope.k == 0 {
+            out.iter_mut().for_each(|answer| answer.stats = Stats::of_all());
             return Ok(());
         }
         if params.mode != Mode::Exact && plan(&scope.task) != Plan::Scan {

@@ -43,6 +43,8 @@ const EFS: [usize; 14] = [
 const KS: [usize; 3] = [1, 10, 100];
 /// Shares of allowed slots measured; any other is like the next smaller.
 const SHARES: [f64; 4] = [1.0, 0.5, 0.25, 0.1];
+/// A share that is nearly another counts as that: see `plan`.
+const NEARLY: f64 = 0.95;
 /// Queries of a calibration.
 const SAMPLES: u32 = 200;
 /// Smaller indexes are scanned, or as good as.
@@ -122,8 +124,7 @@ impl Calibration {
     /// number, and how much wider than measured a beam has to be.
     fn place(k: usize, share: f64) -> (usize, usize, f64) {
         let last = SHARES.len() - 1;
-        // Nearly all is all: see `plan`.
-        let share = SHARES.iter().position(|&s| share >= s * 0.95).unwrap_or(last);
+        let share = SHARES.iter().position(|&s| share >= s * NEARLY).unwrap_or(last);
         match KS.iter().position(|&of| k <= of) {
             Some(number) => (share, number, 1.0),
             None => {
@@ -146,8 +147,12 @@ impl Calibration {
         Some(reached.map(|at| ((EFS[at] as f64 * wider).ceil() as usize).max(k)))
     }
 
-    /// The recall of a beam, a lower bound; `None` if it was not measured.
+    /// The recall of a beam, a lower bound; `None` if it was not measured, as walks among fewer slots than the smallest
+    /// share were not. Comparing everything misses no more of fewer.
     pub(crate) fn recall(&self, k: usize, share: f64, ef: usize) -> Option<f32> {
+        if ef < usize::MAX && share < SHARES[SHARES.len() - 1] * NEARLY {
+            return None;
+        }
         let (share, number, wider) = Self::place(k, share);
         let at = EFS.iter().rposition(|&of| of as f64 * wider <= ef as f64)?;
         let bits = self.table[share][number][at].load(Ordering::Relaxed);
@@ -218,7 +223,8 @@ impl<S: Points> Hnsw<S> {
             ef: 0,
             mode: Mode::Exact,
         };
-        if target >= 1.0 {
+        // Among so few a scan takes no longer than a walk, and what walks find is not measured.
+        if target >= 1.0 || self.len() < ROWS_MIN {
             return exact;
         }
         let share = self.scope(&exact, allow, &|| false).task.share();

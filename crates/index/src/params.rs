@@ -194,3 +194,14 @@ pub struct Stats {
     /// [`VectorIndex::calibrate`]: crate::VectorIndex::calibrate
     pub recall: Option<f32>,
 }
+
+impl Stats {
+    /// Of a search that compares all there is, if only because there is nothing.
+    pub(crate) fn of_all() -> Self {
+        Self {
+            exact: true,
+            recall: Some(1.0),
+            ..Self::default()
+        }
+    }
+}

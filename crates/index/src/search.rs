@@ -60,10 +60,10 @@ impl<S: Points> Hnsw<S> {
             return Err(Cancelled);
         }
         let scope = self.scope(params, allow, cancel);
-        let mut stats = Stats::default();
         if scope.k == 0 {
-            return Ok(stats);
+            return Ok(Stats::of_all());
         }
+        let mut stats = Stats::default();
         // Slots met from here on are not written again before this is unpinned.
         let _pin = epoch::pin();
         self.contexts.with(|context| {
@@ -120,11 +120,7 @@ impl<S: Points> Hnsw<S> {
             return Err(Cancelled);
         }
         let range = range.start..range.end.min(self.len());
-        let mut stats = Stats {
-            exact: true,
-            recall: Some(1.0),
-            ..Stats::default()
-        };
+        let mut stats = Stats::of_all();
         let _pin = epoch::pin();
         self.contexts.with(|context| {
             let Context { exact, top, .. } = context;

@@ -81,7 +81,8 @@ impl Builders {
         })
     }
 
-    /// Ends the threads and waits for them; at most a batch each.
+    /// Ends the threads and waits for them; at most a batch each, which is some milliseconds of work, or one query of a
+    /// measurement of recall, which is some scans of a partition.
     pub(crate) fn stop(self) {
         self.wake.state.lock().stopping = true;
         self.wake.changed.notify_all();

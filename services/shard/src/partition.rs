@@ -93,7 +93,8 @@ impl Partition {
 
     /// Somebody asks for a recall: builders are to measure it from now on. Whether nobody had before.
     pub(crate) fn want_recall(&self) -> bool {
-        !self.recall_wanted.swap(true, Ordering::Relaxed)
+        // Looked at first: nearly always somebody had, and a write would be every searcher's to wait for.
+        !self.is_recall_wanted() && !self.recall_wanted.swap(true, Ordering::Relaxed)
     }
 
     /// Whether builders are to measure its recall.

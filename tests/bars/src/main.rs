@@ -7,7 +7,6 @@ mod cached;
 mod counting;
 mod index;
 mod kernels;
-mod lazy_file;
 mod log;
 mod npy;
 mod report;

@@ -72,7 +72,7 @@ fn stress() {
     let time = || SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
     let seed = number("LONGBOW_STRESS_SEED").unwrap_or_else(|| seconds.map_or(1, |_| time()));
     let each = seconds.map(|seconds| Duration::from_secs(seconds) / VARIANTS.len() as u32);
-    let done = Done::default();
+    let (done, started) = (Done::default(), Instant::now());
     for (element, metric, quantization) in VARIANTS {
         let params = Params {
             seed,
@@ -85,6 +85,7 @@ fn stress() {
         "{}",
         serde_json::json!({
             "seed": seed,
+            "seconds": started.elapsed().as_secs_f64(),
             "threads": THREADS,
             "searches": of(&done.searches),
             "inserted": of(&done.inserted),

@@ -15,10 +15,6 @@ use super::{View, answer, cancelled};
 use crate::Projection;
 use crate::columns::Picks;
 
-/// So few rows are compared one by one where a recall is asked for: it takes no longer than a walk, and what walks find
-/// among so few is not measured.
-const MEASURED_ROWS_MIN: usize = 2_000;
-
 /// What is searched for.
 #[derive(Debug, Clone, Copy)]
 pub struct Query<'a> {
@@ -68,15 +64,11 @@ impl View {
             }
             None => &self.live,
         };
-        let params = self.params(query, allow)?;
-        let (neighbors, mut stats) = self
+        let params = self.params(query, allow);
+        let (neighbors, stats) = self
             .index
             .search(query.vector, &params, allow, cancel)
             .map_err(|longbow_index::Cancelled| cancelled())?;
-        if neighbors.is_empty() {
-            // Nothing is there to be missed.
-            stats.recall = Some(1.0);
-        }
 
         let slots: Vec<u32> = neighbors.iter().map(|neighbor| neighbor.slot).collect();
         let distances = Float32Array::from_iter_values(neighbors.iter().map(|neighbor| neighbor.distance));
@@ -94,26 +86,21 @@ impl View {
     }
 
     /// How the index is to be searched.
-    fn params(&self, query: &Query<'_>, allow: &Bitset) -> Result<SearchParams> {
+    fn params(&self, query: &Query<'_>, allow: &Bitset) -> SearchParams {
         let mut params = SearchParams {
             k: query.k,
             ef: query.ef,
             mode: if query.exact { Mode::Exact } else { Mode::Auto },
         };
         if let Some(target) = query.recall_target {
-            let target = RecallTarget::new(target)
-                .map_err(|error| Error::new(ErrorCode::Internal, format!("after it was checked: {error}")))?;
-            if self.live_rows < MEASURED_ROWS_MIN {
-                params.mode = Mode::Exact;
-            } else {
-                params = self.index.aim(query.k, target, allow);
-            }
+            let target = RecallTarget::new(target).expect("`check` refuses what is no share");
+            params = self.index.aim(query.k, target, allow);
         }
         // An exact search compares the vectors as it is.
         if query.full_precision && params.mode == Mode::Auto {
             params.mode = Mode::FullPrecision;
         }
-        Ok(params)
+        params
     }
 
     fn check(&self, query: &Query<'_>) -> Result<()> {

@@ -35,21 +35,21 @@ impl Core {
     /// # Errors
     /// `KEEPER_NOT_FOUND` if none of that name waits; those of the leader.
     pub async fn add_keeper(&self, node_id: &str, at: Instant) -> Result<v1::Keeper> {
-        let told = self.told(at).await;
         let node = named(node_id)?;
+        let told = self.told(at).await;
         let Some(status) = told.get(node_id) else {
             let message = format!("no wal-keeper {node_id} answers: start it, with an empty data path");
             return Err(Error::new(ErrorCode::KeeperNotFound, message).field("node_id"));
         };
         // One that was added already is told so by the leader.
-        if !status.is_waiting && !is_member(status, status.log_id) {
+        if !status.is_waiting && !is_member(status) {
             let message = match status.fatal.is_empty() {
                 true => format!(
                     "{node_id} does not wait to be added: it has a log of its own, or has just started"
                 ),
                 false => format!("{node_id} cannot be added: {}", status.fatal),
             };
-            return Err(Error::new(ErrorCode::KeeperExists, message).field("node_id"));
+            return Err(Error::new(ErrorCode::KeeperNotFound, message).field("node_id"));
         }
         let request = ChangeKeepersRequest {
             change: KeeperChange::Add as i32,
@@ -115,9 +115,9 @@ fn named(node_id: &str) -> Result<NodeId> {
 }
 
 /// Whether a keeper's log is the one that a raft id was given to.
-fn is_member(status: &GetKeeperStatusResponse, log_id: u64) -> bool {
+fn is_member(status: &GetKeeperStatusResponse) -> bool {
     let members = status.membership.iter().flat_map(|group| &group.members);
-    log_id != 0 && members.into_iter().any(|member| member.log_id == log_id)
+    status.log_id != 0 && members.into_iter().any(|member| member.log_id == status.log_id)
 }
 
 fn listed(group: &KeeperMembership, told: &Told) -> Vec<v1::Keeper> {

@@ -18,7 +18,7 @@ use crate::{
 const SHARES: [&str; 2] = ["0.001", "0.9"];
 const STRESS_SECONDS: &str = "120";
 const STRESS_SECONDS_SHORT: &str = "20";
-const RACE_SECONDS: &str = "600";
+const RACE_SECONDS: f64 = 600.0;
 
 /// Measures the bars.
 pub(super) fn bars(report: &mut Report, args: &IndexArgs) {
@@ -83,15 +83,7 @@ fn concurrency(report: &mut Report, args: &IndexArgs) {
             "--nocapture",
         ];
         let cost = run_tests("env", &[&[seconds.as_str(), "cargo"], &words[..]].concat())?;
-        // The line stands behind the test's name.
-        let lines = cost
-            .stdout
-            .lines()
-            .filter_map(|line| Some(&line[line.find('{')?..]));
-        let shares = lines.filter_map(|line| serde_json::from_str::<Value>(line).ok()?["found"].as_f64());
-        shares
-            .reduce(f64::min)
-            .context("the stress test printed no share")
+        of_stress(&cost.stdout, "found")
     });
     report.holds("models-of-lock-free-parts", || {
         let words = [
@@ -113,6 +105,18 @@ fn concurrency(report: &mut Report, args: &IndexArgs) {
         for text in [&cost.stderr, &cost.stdout] {
             ensure!(!text.contains("WARNING: ThreadSanitizer"), "a data race");
         }
+        let seconds = of_stress(&cost.stdout, "seconds")?;
+        ensure!(seconds >= RACE_SECONDS, "the stress test took {seconds} s");
         Ok(())
     });
+}
+
+/// A number that the stress test printed, the smallest if it ran more than once.
+fn of_stress(stdout: &str, key: &str) -> Result<f64> {
+    // The line stands behind the test's name.
+    let lines = stdout.lines().filter_map(|line| Some(&line[line.find('{')?..]));
+    let numbers = lines.filter_map(|line| serde_json::from_str::<Value>(line).ok()?[key].as_f64());
+    numbers
+        .reduce(f64::min)
+        .with_context(|| format!("the stress test did not print {key}"))
 }

@@ -18,7 +18,7 @@ use crate::{
     },
 };
 
-const RECALLS: [f64; 3] = [0.90, 0.95, 0.99];
+pub(super) const RECALLS: [f64; 3] = [0.90, 0.95, 0.99];
 /// Peers that store 32-bit floats.
 const F32_PEERS: [&str; 7] = [
     "hnswlib",

@@ -13,8 +13,7 @@ mod qdrant;
 mod scale;
 
 use std::{
-    fs::{create_dir_all, remove_dir_all},
-    io::Write,
+    fs::{create_dir_all, remove_dir_all, write},
     path::{Path, PathBuf},
     time::Instant,
 };
@@ -23,7 +22,6 @@ use anyhow::{Context, Result, bail};
 
 use crate::{
     IndexArgs, kernels,
-    lazy_file::LazyFile,
     npy::Matrix,
     report::{NotRun, Report},
     run::{root, run},
@@ -40,9 +38,12 @@ pub fn measure(args: &IndexArgs) -> Result<bool> {
     clear_images()?;
     create_dir_all(images())?;
     let measured = Instant::now();
-    let mut samples = LazyFile::new(results().join("index-kernels.jsonl"));
+    let mut samples = Vec::new();
     kernels::bars(&mut report, &mut samples);
-    samples.flush()?;
+    // What an earlier run wrote stays where nothing takes its place.
+    if !samples.is_empty() {
+        write(results().join("index-kernels.jsonl"), samples)?;
+    }
     stage("kernels", measured);
     let measured = Instant::now();
     beside::bars(&mut report, args);

@@ -9,10 +9,11 @@ use std::{
 use anyhow::{Context, Result, ensure};
 
 use super::{
+    beside::RECALLS,
     generated::generated,
     only_full,
     ours::{F32, Ours, SQ4_F16},
-    peers::{Run, Setup},
+    peers::{Engine, Run, Setup},
 };
 use crate::{
     IndexArgs,
@@ -123,7 +124,7 @@ fn begins_with(long: &str, short: &str) -> Result<bool> {
     Ok(true)
 }
 
-/// The ratio to the best peer on data that nothing was tuned to, within a fifth of what is asked of the main data set.
+/// Ratios on data that nothing was tuned to, within a fifth of what is asked of the main data set.
 fn others(report: &mut Report, args: &IndexArgs) {
     let sets: [(&str, &[&str]); 2] = [
         (
@@ -154,17 +155,46 @@ fn others(report: &mut Report, args: &IndexArgs) {
         ),
     ];
     for (name, options) in sets {
+        let run = Cached::new();
+        let run = || {
+            only_full(args)?;
+            run.get(|| beside(args, name, &generated(args, name, options)?, &OTHER_PEERS))
+        };
+        ratios(report, name, &run);
+    }
+}
+
+/// What part of a ratio is enough on other data.
+const ENOUGH: f64 = 0.8;
+
+fn ratios<'a>(report: &mut Report, name: &str, run: &dyn Fn() -> Result<&'a Run>) {
+    for recall in RECALLS {
+        let at = (recall * 100.0) as u32;
+        let speed = |engine: &Engine| engine.qps_at(recall).context("recall not reached");
         report.bar(
-            &format!("other-data-{name}-qps95-vs-best-peer"),
-            AtLeast(1.3 * 0.8),
+            &format!("other-data-{name}-qps{at}-vs-best-peer"),
+            AtLeast(1.3 * ENOUGH),
             || {
-                only_full(args)?;
-                let dataset = generated(args, name, options)?;
-                let run = beside(args, name, &dataset, &OTHER_PEERS)?;
-                let ours = run.ours().filter_map(|engine| engine.qps_at(0.95));
-                let ours = ours.reduce(f64::max).context("0.95 not reached")?;
-                let peers = run.peers().filter_map(|peer| peer.qps_at(0.95));
-                Ok(ours / peers.reduce(f64::max).context("no peer reached 0.95")?)
+                let best = |engines: &mut dyn Iterator<Item = &Engine>| {
+                    let speeds = engines.filter_map(|engine| engine.qps_at(recall));
+                    speeds.reduce(f64::max).context("recall not reached")
+                };
+                Ok(best(&mut run()?.ours())? / best(&mut run()?.peers())?)
+            },
+        );
+        report.bar(
+            &format!("other-data-{name}-qps{at}-f32-vs-hnswlib"),
+            AtLeast(1.3 * ENOUGH),
+            || Ok(speed(run()?.engine(F32.name)?)? / speed(run()?.engine("hnswlib")?)?),
+        );
+    }
+    for (bar, ours, least) in [("f32", &F32, 1.5), ("quantized", &SQ4_F16, 2.0)] {
+        report.bar(
+            &format!("other-data-{name}-build-{bar}-vs-hnswlib"),
+            AtLeast(least * ENOUGH),
+            || {
+                let seconds = |name| run()?.engine(name)?.build_seconds(1);
+                Ok(seconds("hnswlib")? / seconds(ours.name)?)
             },
         );
     }
