@@ -1,4 +1,4 @@
-//! How much of the log may be cut, and is it too long? Plain data in, a plan out.
+//! How much of the log may be cut, and what may still be appended? Plain data in, a verdict out.
 //!
 //! Wished for, each with a test:
 //! - Nothing is cut that a partition may need: an entry goes only when its effect is durable on `min(factor, 2)` of the
@@ -7,6 +7,8 @@
 //! - Liveness is no input: who is away neither holds the log for ever nor loses what it needs, for others have it.
 //! - More that is durable never means less that is cut.
 //! - A log at its limit refuses rows; what frees room again is let in a little longer.
+
+use longbow_wire::internal::{WriteKind, entry_header::Command};
 
 #[cfg(test)]
 mod tests;
@@ -32,42 +34,15 @@ pub struct Facts {
     pub checkpointed: u64,
     /// So many entries are kept beyond what is needed, for those who lag a little.
     pub window: u64,
-    /// Bytes of the log's files.
-    pub log_bytes: u64,
-    /// Bytes that they may have.
-    pub log_bytes_max: u64,
 }
 
-/// What may still be appended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Room {
-    /// Anything.
-    Free,
-    /// What frees room: deletes, drops, and the keepers' own business.
-    Reserve,
-    /// Nothing.
-    None,
-}
-
-/// What is to be done.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Plan {
-    /// Entries before this one may go.
-    pub first_kept: u64,
-    /// What may be appended until something has gone.
-    pub room: Room,
-}
-
-/// Decides.
-pub fn plan(facts: &Facts) -> Plan {
+/// Entries before this one may go.
+pub fn first_kept(facts: &Facts) -> u64 {
     // Without partitions nobody vouches for anything: the first shard will ask for all of the log.
     let covered = facts.partitions.iter().map(covered).min().unwrap_or(0);
     let cut = covered.min(facts.checkpointed).saturating_sub(facts.window);
     let pinned = facts.pins.iter().copied().min().unwrap_or(u64::MAX);
-    Plan {
-        first_kept: (cut + 1).min(pinned).max(1),
-        room: room(facts.log_bytes, facts.log_bytes_max),
-    }
+    (cut + 1).min(pinned).max(1)
 }
 
 /// Everything up to this index is durable on two replicas, or on the only one.
@@ -78,14 +53,14 @@ fn covered(partition: &Coverage) -> u64 {
     needed.checked_sub(1).map_or(0, |last| durable[last])
 }
 
-/// What fits below the limit.
-pub fn room(log_bytes: u64, log_bytes_max: u64) -> Room {
-    let reserve = log_bytes_max / RESERVE_SHARE;
-    if log_bytes < log_bytes_max {
-        Room::Free
-    } else if log_bytes < log_bytes_max.saturating_add(reserve) {
-        Room::Reserve
-    } else {
-        Room::None
-    }
+/// Whether a command, if it is one, may be appended to a log of so many bytes that may have so many: rows and new
+/// datasets up to the limit, what frees room and the keepers' own business up to the reserve behind it.
+pub fn admits(command: Option<&Command>, log_bytes: u64, log_bytes_max: u64) -> bool {
+    let grows = match command {
+        Some(Command::Write(write)) => write.kind() != WriteKind::Delete,
+        Some(Command::CreateDataset(_)) => true,
+        _ => false,
+    };
+    let reserve = if grows { 0 } else { log_bytes_max / RESERVE_SHARE };
+    log_bytes < log_bytes_max.saturating_add(reserve)
 }

@@ -148,8 +148,7 @@ impl Writer {
     ///
     /// An error leaves the writer usable: what went is gone, the rest is still there.
     pub fn trim(&mut self, first_kept: impl Fn(u32) -> u64) -> Result<usize> {
-        let mut gone = Vec::new();
-        {
+        let kept = {
             let mut state = self.shared.write();
             let kept = state.index.groups.iter();
             let kept = kept.filter_map(|(&group, held)| held.generation_of(first_kept(group)));
@@ -157,26 +156,36 @@ impl Writer {
             for held in state.index.groups.values_mut() {
                 held.forget_before(kept);
             }
-            while let Some(oldest) = state.segments.first_entry()
-                && *oldest.key() < kept
-            {
-                gone.push(oldest.remove());
-            }
-        }
-        let count = gone.len();
-        for segment in gone {
+            kept
+        };
+        let mut count = 0;
+        while let Some(segment) = self.take_before(kept) {
             let generation = segment.header.generation;
             let name = segment_name(generation);
             // A file that a reader holds must not change under it.
             let reuse = Arc::strong_count(&segment) == 1;
-            let recycled = self.spares.recycle(&name, generation, reuse);
-            recycled.map_err(|error| Error::io("trim", &name, error))?;
+            if let Err(error) = self.spares.recycle(&name, generation, reuse) {
+                // It is there, and goes another time.
+                self.shared.write().segments.insert(generation, segment);
+                return Err(Error::io("trim", &name, error));
+            }
             // Before the next one goes: a power cut must not leave a gap between segments.
             self.disk
                 .sync_dir()
                 .map_err(|error| Error::io("sync names in", ".", error))?;
+            count += 1;
         }
         Ok(count)
+    }
+
+    /// Takes the oldest segment out of those that readers see, if it is older than a generation.
+    fn take_before(&self, kept: u64) -> Option<Arc<Segment>> {
+        let mut state = self.shared.write();
+        let oldest = state
+            .segments
+            .first_entry()
+            .filter(|oldest| *oldest.key() < kept)?;
+        Some(oldest.remove())
     }
 
     /// Lets readers see what has just become durable.

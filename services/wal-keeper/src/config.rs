@@ -2,6 +2,7 @@
 
 use std::{collections::BTreeSet, fmt, sync::Arc, time::Duration};
 
+use longbow_cluster::keepers::MEMBERS_MAX;
 use longbow_node::config::{NodeConfig, Setting, Settings};
 use longbow_types::{Error, ErrorCode, NodeId, Result, Role};
 use longbow_wal::Disk;
@@ -26,9 +27,10 @@ pub const SETTINGS: &[Setting] = &[
     .default("1"),
     Setting::new(
         "keeper.log_bytes_max",
-        "Bytes of the log's files at which rows are refused; the log is cut below what shards have made durable",
+        "Bytes of the log's files at which rows are refused, well below what the disk holds; the log is cut below what \
+         shards have made durable",
     )
-    .default("68719476736"),
+    .default("17179869184"),
     Setting::new(
         "keeper.window_entries",
         "Entries kept beyond what is needed, for shards and keepers that lag a little",
@@ -110,6 +112,9 @@ impl Config {
             })
             .collect();
         let initial_voters = voters?;
+        if initial_voters.len() > MEMBERS_MAX {
+            return Err(settings.bad("keeper.initial_voters", &format!("at most {MEMBERS_MAX} keepers")));
+        }
         let distinct: BTreeSet<&NodeId> = initial_voters.iter().collect();
         if distinct.len() != initial_voters.len() {
             return Err(

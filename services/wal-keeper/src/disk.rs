@@ -11,7 +11,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use longbow_cluster::raft_core::{ENTRY_BYTES_MAX, Persist};
+use longbow_cluster::raft_core::{ENTRY_BYTES_MAX, HardState, Persist};
 use longbow_wal::{Batch, EntryKind, Error, Reader, Writer};
 use longbow_wire::internal::RaftEntryType;
 use metrics::{Counter, Histogram};
@@ -235,6 +235,9 @@ fn encode(batch: &mut Batch, job: &Persist) -> Result<(), Error> {
         batch.start(GROUP, at.term, at.index);
     }
     for entry in &job.entries {
+        if let Some(state) = job.hard_state_before(entry) {
+            batch.hard_state(GROUP, stored(state));
+        }
         let kind = match entry.entry_type() {
             RaftEntryType::Unspecified => EntryKind::Normal,
             RaftEntryType::ConfChange => EntryKind::ConfChange,
@@ -243,14 +246,17 @@ fn encode(batch: &mut Batch, job: &Persist) -> Result<(), Error> {
         batch.entry(GROUP, kind, entry.term, entry.index, &entry.data)?;
     }
     if let Some(state) = job.hard_state {
-        let state = longbow_wal::HardState {
-            term: state.term,
-            vote: state.vote,
-            commit: state.commit,
-        };
-        batch.hard_state(GROUP, state);
+        batch.hard_state(GROUP, stored(state));
     }
     Ok(())
+}
+
+fn stored(state: HardState) -> longbow_wal::HardState {
+    longbow_wal::HardState {
+        term: state.term,
+        vote: state.vote,
+        commit: state.commit,
+    }
 }
 
 /// What does not go now goes later: the log stays as usable as it was.

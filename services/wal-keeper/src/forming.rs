@@ -155,7 +155,8 @@ pub(crate) async fn ask(own: &Own<'_>, gossip: &Gossip, peers: &Peers) -> Vec<An
     asked.join_all().await
 }
 
-async fn status_of(peers: &Peers, address: SocketAddr) -> Option<GetKeeperStatusResponse> {
+/// What a keeper says of itself, if it answers soon.
+pub(crate) async fn status_of(peers: &Peers, address: SocketAddr) -> Option<GetKeeperStatusResponse> {
     let mut client = KeeperServiceClient::new(peers.channel(address));
     let mut request = Request::new(GetKeeperStatusRequest {});
     request.set_timeout(PATIENCE);

@@ -30,6 +30,8 @@ use crate::{
 };
 
 /// How long the threads may take to end; a disk that hangs must not keep the process.
+/// How often a keeper that waits to be added asks the others: it may wait for days.
+const WAITING: Duration = Duration::from_secs(1);
 const JOIN_PATIENCE: Duration = Duration::from_secs(15);
 const JOIN_PAUSE: Duration = Duration::from_millis(5);
 /// How long the latch may take to be stored when the start failed.
@@ -135,7 +137,7 @@ impl Launch {
                     let why = format!("this keeper is in no group: longbow keeper add {me}");
                     self.readiness.set(false, why);
                     self.shared.set_waiting();
-                    tokio::time::sleep(forming::INTERVAL).await;
+                    tokio::time::sleep(WAITING).await;
                 }
                 Step::Form => {
                     self = self.form(None).await?;

@@ -5,16 +5,12 @@ use std::{sync::Arc, time::Duration};
 
 use longbow_node::{gossip::Gossip, rpc::Peers, shutdown::Shutdown};
 use longbow_types::NodeId;
-use longbow_wire::internal::{
-    GetKeeperStatusRequest, GetKeeperStatusResponse, keeper_service_client::KeeperServiceClient,
-};
+use longbow_wire::internal::GetKeeperStatusResponse;
 use tokio::task::JoinSet;
-use tonic::Request;
 
-use crate::{latch::Latch, mailbox::Mailbox, roster::Roster};
+use crate::{forming, latch::Latch, mailbox::Mailbox, roster::Roster};
 
 const INTERVAL: Duration = Duration::from_secs(1);
-const PATIENCE: Duration = Duration::from_millis(800);
 
 /// What the watch works with.
 #[derive(Clone)]
@@ -65,12 +61,8 @@ impl Watch {
         let Some(member) = self.gossip.member(node).filter(|member| member.is_live()) else {
             return;
         };
-        let mut client = KeeperServiceClient::new(self.peers.channel(member.rpc_addr));
-        let mut request = Request::new(GetKeeperStatusRequest {});
-        request.set_timeout(PATIENCE);
         // Not to be reached is no signal.
-        if let Ok(Ok(answer)) = tokio::time::timeout(PATIENCE, client.get_keeper_status(request)).await {
-            let answer = answer.into_inner();
+        if let Some(answer) = forming::status_of(&self.peers, member.rpc_addr).await {
             // A damaged log is that keeper's own affair: only failed flushes feed the latch.
             let cause = answer.flush_failed.then_some(answer.fatal.as_str());
             self.latch.observe(node, member.generation, cause);

@@ -192,15 +192,13 @@ fn check_copies(now: &Situation<'_>, member: u64, ask: &Ask) -> Result<()> {
         return Ok(());
     };
     let others = || now.keepers.members().filter(|other| other.raft_id != member);
-    let reaches = |id: u64| first_of(&id).is_some_and(|other| other <= first);
+    // What a keeper told that is silent now is no copy to count on.
+    let is_heard = |id: &u64| now.progress.get(id).is_some_and(|progress| progress.is_active);
+    let reaches = |id: u64| is_heard(&id) && first_of(&id).is_some_and(|other| other <= first);
     if others().any(|other| reaches(other.raft_id)) {
         return Ok(());
     }
-    let is_untold = |id: u64| {
-        now.progress
-            .get(&id)
-            .is_some_and(|p| p.is_active && p.first_index.is_none())
-    };
+    let is_untold = |id: u64| is_heard(&id) && first_of(&id).is_none();
     if let Some(untold) = others().find(|other| is_untold(other.raft_id)) {
         let message = format!("{} has not told yet where its log begins", untold.node_id);
         return Err(Error::new(ErrorCode::MembershipChanging, message)

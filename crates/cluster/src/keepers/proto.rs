@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use longbow_types::{Error, ErrorCode, Result};
 use longbow_wire::internal::{KeeperMember, KeeperMembership, RaftConfState};
 
-use super::{Keepers, MEMBERS_MAX, Member};
+use super::{Keepers, Member};
 
 impl Member {
     pub(super) fn to_proto(&self) -> KeeperMember {
@@ -63,8 +63,8 @@ impl Keepers {
 fn check(conf: &RaftConfState) -> Result<BTreeSet<u64>> {
     let set = |list: &Vec<u64>| -> Result<BTreeSet<u64>> {
         let set: BTreeSet<u64> = list.iter().copied().collect();
-        if set.len() != list.len() || set.contains(&0) || list.len() > MEMBERS_MAX {
-            return Err(corrupt("a raft id twice, 0, or too many"));
+        if set.len() != list.len() || set.contains(&0) {
+            return Err(corrupt("a raft id twice, or 0"));
         }
         Ok(set)
     };

@@ -211,6 +211,22 @@ fn nobody_is_removed_whose_vote_is_needed() {
 }
 
 #[test]
+fn a_silent_keeper_is_no_copy_to_count_on() {
+    let keepers = Keepers::formed(&["k1", "k2", "k3", "k4"].map(node));
+    let mut progress = healthy(&keepers);
+    let remove = ask(KeeperChange::Remove, "k3", 0);
+    for begins_late in [1, 4] {
+        progress.get_mut(&begins_late).unwrap().first_index = Some(4_000);
+    }
+    assert!(decide(&keepers, &progress, &remove).is_ok(), "k2 has them, too");
+    // The quorum of those left does not need it.
+    progress.get_mut(&2).unwrap().is_active = false;
+    let error = decide(&keepers, &progress, &remove).unwrap_err();
+    assert_eq!(error.code, ErrorCode::QuorumAtRisk);
+    assert!(error.message.contains("alone holds the log"), "{error}");
+}
+
+#[test]
 fn the_only_copy_of_old_entries_is_not_given_up_without_saying_so() {
     let keepers = three();
     let mut progress = healthy(&keepers);

@@ -26,6 +26,7 @@ impl<R: LogReader> RaftCore<R> {
     }
 
     /// Whether a snapshot is on its way to the disk.
+    #[cfg(test)]
     pub fn is_installing(&self) -> bool {
         self.installing.is_some()
     }

@@ -152,6 +152,12 @@ impl World {
                 .unwrap()
                 .write(persist, member.incoming.as_ref());
         }
+        if let Some(torn) = member.in_flight.get(survivors) {
+            let kept = self.random.random_range(0..=torn.entries.len());
+            member.disk.lock().unwrap().tear(torn, kept);
+        }
+        let unknown = member.disk.lock().unwrap().changes_not_known_committed();
+        assert!(unknown <= 1, "{id} lags by {unknown} changes: see ADR 006");
         self.down.insert(id, member.disk);
         self.network
             .retain(|packet| packet.message.from != id && packet.message.to != id);

@@ -1,6 +1,6 @@
 //! What goes into a raft core and what comes out.
 
-use longbow_wire::internal::{RaftConfState, RaftEntry, RaftMessage};
+use longbow_wire::internal::{RaftConfState, RaftEntry, RaftEntryType, RaftMessage};
 
 use super::install::SNAPSHOT;
 
@@ -86,7 +86,8 @@ pub struct SnapshotAt {
     pub term: u64,
 }
 
-/// What must be durable, in this order and as one: snapshot, entries, then hard state.
+/// What must be durable, in this order: snapshot, entries, then hard state. Nobody acts on it before all of it is; a
+/// power cut may keep a prefix.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Persist {
     /// To be told to [`RaftCore::persisted`](super::RaftCore::persisted) afterwards.
@@ -97,6 +98,18 @@ pub struct Persist {
     pub entries: Vec<RaftEntry>,
     /// New hard state.
     pub hard_state: Option<HardState>,
+}
+
+impl Persist {
+    /// What of the hard state is to be written before an entry of it. Whoever keeps a change of the group must know that
+    /// the one before is committed, also where the power took the rest of the write away.
+    pub fn hard_state_before(&self, entry: &RaftEntry) -> Option<HardState> {
+        let is_change = entry.entry_type() != RaftEntryType::Unspecified;
+        self.hard_state.filter(|_| is_change).map(|state| HardState {
+            commit: state.commit.min(entry.index - 1),
+            ..state
+        })
+    }
 }
 
 /// The answer to [`RaftCore::read_index`](super::RaftCore::read_index).

@@ -1,5 +1,6 @@
 //! The wishes, over arbitrary facts.
 
+use longbow_wire::internal::{CreateDatasetCommand, WriteCommand};
 use proptest::prelude::*;
 
 use super::*;
@@ -11,24 +12,19 @@ fn facts() -> impl Strategy<Value = Facts> {
         proptest::collection::vec(1u64..100, 0..3),
         0u64..100,
         0u64..20,
-        (0u64..300, 1u64..200),
     )
-        .prop_map(
-            |(partitions, pins, checkpointed, window, (log_bytes, log_bytes_max))| Facts {
-                partitions,
-                pins,
-                checkpointed,
-                window,
-                log_bytes,
-                log_bytes_max,
-            },
-        )
+        .prop_map(|(partitions, pins, checkpointed, window)| Facts {
+            partitions,
+            pins,
+            checkpointed,
+            window,
+        })
 }
 
 proptest! {
     #[test]
     fn what_goes_is_durable_elsewhere_and_needed_by_nobody(facts in facts()) {
-        let gone = plan(&facts).first_kept - 1;
+        let gone = first_kept(&facts) - 1;
         prop_assert!(gone <= facts.checkpointed);
         prop_assert!(facts.pins.iter().all(|pin| gone < *pin));
         for partition in &facts.partitions {
@@ -40,13 +36,13 @@ proptest! {
 
     #[test]
     fn more_that_is_durable_never_cuts_less(facts in facts(), at in any::<prop::sample::Index>(), more in 1u64..50) {
-        let before = plan(&facts);
+        let before = first_kept(&facts);
         let mut after = facts.clone();
         let all: Vec<&mut u64> = after.partitions.iter_mut().flat_map(|p| &mut p.durable).collect();
         prop_assume!(!all.is_empty());
         let count = all.len();
         *all.into_iter().nth(at.index(count)).unwrap() += more;
-        prop_assert!(plan(&after).first_kept >= before.first_kept);
+        prop_assert!(first_kept(&after) >= before);
     }
 
     #[test]
@@ -57,7 +53,7 @@ proptest! {
             window,
             ..Facts::default()
         };
-        prop_assert_eq!(plan(&facts).first_kept, durable.saturating_sub(window) + 1);
+        prop_assert_eq!(first_kept(&facts), durable.saturating_sub(window) + 1);
     }
 }
 
@@ -70,18 +66,29 @@ fn a_replica_that_lags_does_not_hold_the_log_where_two_others_cover_it() {
         checkpointed: 1_000,
         ..Facts::default()
     };
-    assert_eq!(plan(&facts(&[50, 60, 0])).first_kept, 51);
-    assert_eq!(plan(&facts(&[60, 0])).first_kept, 1, "one copy is none");
-    assert_eq!(plan(&facts(&[60])).first_kept, 61, "the only replica there is");
-    assert_eq!(plan(&facts(&[])).first_kept, 1);
+    assert_eq!(first_kept(&facts(&[50, 60, 0])), 51);
+    assert_eq!(first_kept(&facts(&[60, 0])), 1, "one copy is none");
+    assert_eq!(first_kept(&facts(&[60])), 61, "the only replica there is");
+    assert_eq!(first_kept(&facts(&[])), 1);
 }
 
 #[test]
 fn a_log_at_its_limit_keeps_a_reserve() {
-    let rooms = [0, 159, 160, 169, 170, 1_000].map(|bytes| room(bytes, 160));
-    use Room as R;
-    assert_eq!(
-        rooms,
-        [R::Free, R::Free, R::Reserve, R::Reserve, R::None, R::None]
-    );
+    let write = |kind: WriteKind| {
+        Command::Write(WriteCommand {
+            kind: kind as i32,
+            ..WriteCommand::default()
+        })
+    };
+    let upsert = write(WriteKind::Upsert);
+    let delete = write(WriteKind::Delete);
+    let create = Command::CreateDataset(CreateDatasetCommand::default());
+    let sizes = [0, 159, 160, 169, 170, 1_000];
+    let admitted = |command: Option<&Command>| sizes.map(|bytes| admits(command, bytes, 160));
+    for grows in [&upsert, &create] {
+        assert_eq!(admitted(Some(grows)), [true, true, false, false, false, false]);
+    }
+    for frees in [Some(&delete), None] {
+        assert_eq!(admitted(frees), [true, true, true, true, false, false]);
+    }
 }

@@ -5,9 +5,9 @@ use std::{
     time::{Duration, Instant},
 };
 
-use longbow_cluster::retention::{Coverage, Facts, Room, plan, room};
+use longbow_cluster::retention::{Coverage, Facts, admits, first_kept};
 use longbow_types::{DatasetId, Error, ErrorCode, NodeId};
-use longbow_wire::internal::{DurableReplica, EntryHeader, WriteKind, entry_header::Command};
+use longbow_wire::internal::{DurableReplica, EntryHeader};
 
 use super::Engine;
 use crate::Config;
@@ -73,10 +73,11 @@ impl Engine {
         self.retention.log_bytes = self.parts.committed.log_bytes();
         self.retention.appended = 0;
         metrics::gauge!("longbow_wal_log_bytes").set(self.retention.log_bytes as f64);
-        let plan = plan(&self.facts());
-        if plan.first_kept > self.retention.let_go {
-            self.retention.let_go = plan.first_kept;
-            self.parts.disk.trim(plan.first_kept);
+        let first_kept = first_kept(&self.facts());
+        if first_kept > 1 {
+            self.retention.let_go = self.retention.let_go.max(first_kept);
+            // Again at every look: what could not go may go now.
+            self.parts.disk.trim(self.retention.let_go);
         }
     }
 
@@ -99,8 +100,6 @@ impl Engine {
             pins: self.retention.sending.values().map(|index| index + 1).collect(),
             checkpointed: self.retention.checkpointed,
             window: self.retention.window,
-            log_bytes: self.retention.log_bytes,
-            log_bytes_max: self.retention.log_bytes_max,
         }
     }
 
@@ -112,15 +111,12 @@ impl Engine {
             log_bytes_max,
             ..
         } = self.retention;
-        let grows = match &header.command {
-            Some(Command::Write(write)) => write.kind() != WriteKind::Delete,
-            Some(Command::CreateDataset(_)) => true,
-            _ => false,
-        };
-        match room(log_bytes.saturating_add(appended), log_bytes_max) {
-            Room::Free => return None,
-            Room::Reserve if !grows => return None,
-            Room::Reserve | Room::None => {}
+        if admits(
+            header.command.as_ref(),
+            log_bytes.saturating_add(appended),
+            log_bytes_max,
+        ) {
+            return None;
         }
         let message = format!(
             "the log has {log_bytes} bytes, and nothing in it may be cut before shards have made it durable elsewhere"

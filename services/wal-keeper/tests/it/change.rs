@@ -61,9 +61,20 @@ pub async fn ask(
 /// Takes a keeper out of the group, as soon as enough of the others are heard of: on a busy machine a live one may be
 /// silent for a while, and is not counted on then.
 pub async fn remove(router: &Node, keepers: &Keepers, at: usize) -> KeeperMembership {
+    let in_doubt = std::cell::Cell::new(false);
     until("enough of the others", || async {
         match ask(router, keepers, KeeperChange::Remove, at, 0).await {
             Err(error) if error.code == ErrorCode::QuorumAtRisk => None,
+            // Its leader was lost on the way: it may be done.
+            Err(error) if error.code == ErrorCode::NoReplica => {
+                in_doubt.set(true);
+                None
+            }
+            Err(error) if error.code == ErrorCode::KeeperNotFound && in_doubt.get() => {
+                status(router, keepers, keepers.leader(router).await)
+                    .await?
+                    .membership
+            }
             answer => Some(answer.unwrap()),
         }
     })

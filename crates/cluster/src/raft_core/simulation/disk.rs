@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, Mutex};
 
-use longbow_wire::internal::RaftEntry;
+use longbow_wire::internal::{RaftEntry, RaftEntryType};
 
 use super::super::*;
 use crate::keepers::Keepers;
@@ -26,6 +26,27 @@ pub struct DiskState {
 }
 
 impl DiskState {
+    /// A write that the power took away after some of its entries.
+    pub fn tear(&mut self, persist: &Persist, kept: usize) {
+        if persist.snapshot.is_some() {
+            // The record that stands for it comes first, and with it nothing or all.
+            return;
+        }
+        self.append(persist, kept);
+    }
+
+    fn append(&mut self, persist: &Persist, kept: usize) {
+        for entry in persist.entries.iter().take(kept) {
+            if let Some(hard_state) = persist.hard_state_before(entry) {
+                self.hard_state = hard_state;
+            }
+            assert!(entry.index > self.base, "an entry that was cut");
+            self.entries.truncate((entry.index - self.base) as usize - 1);
+            assert_eq!(entry.index, self.last() + 1, "a gap in the log");
+            self.entries.push(entry.clone());
+        }
+    }
+
     /// `snapshot`: the state machine that the job's snapshot stands for.
     pub fn write(&mut self, persist: &Persist, snapshot: Option<&State>) {
         if let Some(at) = persist.snapshot {
@@ -35,15 +56,18 @@ impl DiskState {
             (self.base, self.base_term) = (at.index, at.term);
             self.entries.clear();
         }
-        for entry in &persist.entries {
-            assert!(entry.index > self.base, "an entry that was cut");
-            self.entries.truncate((entry.index - self.base) as usize - 1);
-            assert_eq!(entry.index, self.last() + 1, "a gap in the log");
-            self.entries.push(entry.clone());
-        }
+        self.append(persist, persist.entries.len());
         if let Some(hard_state) = persist.hard_state {
             self.hard_state = hard_state;
         }
+    }
+
+    /// Changes of the group in the log of which the hard state does not say that they are committed.
+    pub fn changes_not_known_committed(&self) -> usize {
+        let unknown = self.entries.iter().filter(|entry| {
+            entry.index > self.hard_state.commit && entry.entry_type() == RaftEntryType::ConfChangeV2
+        });
+        unknown.count()
     }
 
     pub fn last(&self) -> u64 {
