@@ -10,6 +10,8 @@ use clap::{Args, ValueEnum};
 use longbow_index::{Bitset, Element, Metric, Mode, Params, Quantization, VectorIndex};
 use longbow_kernels::Simd;
 
+use crate::commands::dataset::QuantizationArg;
+
 use super::{
     churn::churn,
     dataset::Dataset,
@@ -38,8 +40,8 @@ pub struct AnnArgs {
     #[arg(long, value_enum)]
     pub element: Option<BenchElement>,
     /// Codes to traverse; answers are refined on the vectors.
-    #[arg(long, value_enum, default_value_t = BenchCodes::None)]
-    pub codes: BenchCodes,
+    #[arg(long, value_enum, default_value_t = QuantizationArg::None)]
+    pub codes: QuantizationArg,
     /// Also search with the data set's filters.
     #[arg(long)]
     pub filters: bool,
@@ -84,19 +86,6 @@ pub enum BenchElement {
     F32,
 }
 
-/// Codes to traverse.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum BenchCodes {
-    /// The vectors themselves.
-    None,
-    /// 8 bits per dimension.
-    Sq8,
-    /// 4 bits per dimension.
-    Sq4,
-    /// 1 bit per dimension.
-    Bit1,
-}
-
 /// Runs the benchmark and prints what it measured.
 pub fn run(args: AnnArgs) -> Result<()> {
     ensure!(
@@ -125,10 +114,10 @@ pub fn run(args: AnnArgs) -> Result<()> {
         BenchElement::F32 => (Element::F32, "f32"),
     };
     let (quantization, codes) = match args.codes {
-        BenchCodes::None => (Quantization::None, ""),
-        BenchCodes::Sq8 => (Quantization::Sq8, "sq8 + "),
-        BenchCodes::Sq4 => (Quantization::Sq4, "sq4 + "),
-        BenchCodes::Bit1 => (Quantization::Bit1, "bit1 + "),
+        QuantizationArg::None => (Quantization::None, ""),
+        QuantizationArg::Sq8 => (Quantization::Sq8, "sq8 + "),
+        QuantizationArg::Sq4 => (Quantization::Sq4, "sq4 + "),
+        QuantizationArg::Bit1 => (Quantization::Bit1, "bit1 + "),
     };
     let name = format!("{codes}{vectors}");
     let (rows, queries) = (dataset.rows(), dataset.queries.len());
