@@ -16,8 +16,10 @@ const CEILING: f64 = (1u128 << 127) as f64;
 /// are sound. Not so for infinities and NaNs.
 #[inline(always)]
 pub(crate) fn is_sound(sum: f64) -> bool {
-    // One comparison of bits: numbers below the floor turn negative, and NaNs have larger bits than any number.
-    (sum.abs() - FLOOR).to_bits() < CEILING.to_bits()
+    // Both bounds are powers of two, so exponents tell, in integers: what is smaller than the floor wraps around, and
+    // infinities and NaNs have the largest.
+    let exponent = |number: f64| (number.to_bits() << 1 >> f64::MANTISSA_DIGITS) as u32;
+    exponent(sum).wrapping_sub(exponent(FLOOR)) < exponent(CEILING) - exponent(FLOOR)
 }
 
 const LANES: usize = 8;

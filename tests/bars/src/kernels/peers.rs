@@ -315,7 +315,7 @@ impl Bench<'_> {
 }
 
 /// Rounds of an interleaved comparison.
-const ROUNDS: usize = 41;
+const ROUNDS: usize = 401;
 
 /// Times the contestants in turn, `ROUNDS` times after one to warm up, and gives the median of each. A contestant runs
 /// `calls` calls and a sample is the nanoseconds of one.
