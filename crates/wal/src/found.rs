@@ -71,7 +71,8 @@ pub(crate) fn open_segments(disk: &dyn Disk, generations: &[u64]) -> Result<BTre
         {
             return Err(Error::corruption(&name, 0, "the segment belongs to another log"));
         }
-        segments.insert(generation, Arc::new(Segment { header, file }));
+        let bytes = file.len().map_err(|e| Error::io("stat", &name, e))?;
+        segments.insert(generation, Arc::new(Segment { header, file, bytes }));
     }
     Ok(segments)
 }
@@ -133,7 +134,7 @@ impl Found {
         let segment = self.segments[&generation].clone();
         let name = segment_name(generation);
         let salt = segment.header.salt();
-        let len = segment.file.len().map_err(|e| Error::io("stat", &name, e))?;
+        let len = segment.bytes;
         let mut window = Window::new(&*segment.file, &name, len);
         let mut durable = segment.header.filled;
         let mut tail: Vec<Tail> = Vec::new();

@@ -126,7 +126,7 @@ pub fn verify(disk: &dyn Disk) -> Result<Report> {
             .or_insert_with(|| SegmentReport::new(name.clone()));
         report.generation = generation;
         report.recycled = segment.header.recycled;
-        report.bytes = segment.file.len().map_err(|e| Error::io("stat", &name, e))?;
+        report.bytes = segment.bytes;
         let next = found.segments.get(&(generation + 1));
         if let Some(next) = next {
             (report.durable, report.end) = (next.header.previous_end, next.header.previous_end);

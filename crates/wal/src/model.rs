@@ -294,7 +294,7 @@ impl World {
             }
             Step::Trim => {
                 let last = self.log.reader.last_index(0);
-                self.log.writer.trim(|_| last).unwrap();
+                self.log.writer.trim(|_| last, usize::MAX).unwrap();
                 assert_eq!(Model::of(&self.log, &self.durable), self.durable);
             }
             Step::Crash { power_cut } => self.restart(*power_cut, false),

@@ -9,7 +9,7 @@ use crate::{
     disk::{is_full, write_full},
     format::{FLUSH_BYTES, Kind, NEW_SEGMENT_NAME, SegmentHeader, flush_record, segment_name},
     found::{Found, Last, Tail, generations, list},
-    reader::Shared,
+    reader::{Segment, Shared},
     segment::{MakeError, NewSegment, carry, make_segment},
     spares::{NEW_SPARE_NAME, Spares},
 };
@@ -146,9 +146,16 @@ impl Log {
             MakeError::Full(error) => error,
             MakeError::Fatal(cause) => Error::Failed { cause },
         })?;
-        if let Some(previous) = found.segments.get(&header.previous) {
-            // Gives unused room back. Failing to costs space alone.
-            let _ = previous.file.truncate(header.previous_end);
+        // Gives unused room back. Failing to costs space alone.
+        if let Some(previous) = found.segments.get(&header.previous)
+            && previous.file.truncate(header.previous_end).is_ok()
+        {
+            let shorter = Segment {
+                header: previous.header,
+                file: previous.file.clone(),
+                bytes: header.previous_end,
+            };
+            found.segments.insert(header.previous, Arc::new(shorter));
         }
         found.segments.insert(header.generation, made.segment.clone());
         found.scan_new(header.generation, made.end)?;
@@ -184,8 +191,7 @@ impl Log {
 /// is written once more, because a failed sync may have left it in the page cache alone.
 fn reopen(found: &Found, last: &Last) -> Result<Option<NewSegment>> {
     let segment = found.segments[&last.generation].clone();
-    let name = segment_name(last.generation);
-    let capacity = segment.file.len().map_err(|e| Error::io("stat", &name, e))?;
+    let (name, capacity) = (segment_name(last.generation), segment.bytes);
     let (behind, end) = (last.end, last.end + FLUSH_BYTES as u64);
     if end + 2 * FLUSH_BYTES as u64 > capacity {
         return Ok(None);

@@ -35,6 +35,8 @@ pub struct Entry {
 pub(crate) struct Segment {
     pub header: SegmentHeader,
     pub file: Arc<dyn DiskFile>,
+    /// Bytes of the file, the room reserved in it included: it has that size as long as it is a segment.
+    pub bytes: u64,
 }
 
 /// What the writer shares with readers: durable records alone.
@@ -107,13 +109,13 @@ impl Reader {
         self.shared.read().index.groups.get(&group)?.term(index)
     }
 
-    /// Bytes of all segments' files, the room reserved in them included.
+    /// Bytes of all segments' files, the room reserved in them included. Asks no disk.
     pub fn bytes(&self) -> u64 {
-        let segments: Vec<_> = self.shared.read().segments.values().cloned().collect();
-        // What a file cannot tell counts as nothing: the sum is for limits that leave room.
-        segments
-            .iter()
-            .map(|segment| segment.file.len().unwrap_or(0))
+        self.shared
+            .read()
+            .segments
+            .values()
+            .map(|segment| segment.bytes)
             .sum()
     }
 

@@ -129,7 +129,11 @@ fn finish(
         .and_then(|()| disk.sync_dir());
     named.map_err(|error| MakeError::Fatal(format!("sync of new segment {name}: {error}")))?;
     Ok(NewSegment {
-        segment: Arc::new(Segment { header, file }),
+        segment: Arc::new(Segment {
+            header,
+            file,
+            bytes: capacity,
+        }),
         capacity,
         end,
     })

@@ -61,6 +61,8 @@ struct Shared {
     pool: Mutex<Pool>,
     /// The current segment is so full that its successor should be at hand.
     due: AtomicBool,
+    /// A spare was given up for the log's next segment, which has not been made yet: the room is not for another spare.
+    given_up: AtomicBool,
 }
 
 #[derive(Default)]
@@ -121,6 +123,7 @@ impl Spares {
             options,
             pool: Mutex::new(pool),
             due: AtomicBool::new(false),
+            given_up: AtomicBool::new(false),
         })))
     }
 
@@ -131,7 +134,10 @@ impl Spares {
 
     /// Whether a spare should be made now: the current segment is half full, and fewer wait than the options ask for.
     pub fn wanted(&self) -> bool {
-        self.0.due.load(Ordering::Relaxed) && self.count() < self.0.options.spares
+        let Shared { due, given_up, .. } = &*self.0;
+        due.load(Ordering::Relaxed)
+            && !given_up.load(Ordering::Relaxed)
+            && self.count() < self.0.options.spares
     }
 
     /// Makes one spare, for a helper thread: written through with zeros, synced, named. Blocks for as long as the disk
@@ -184,9 +190,11 @@ impl Spares {
         Ok(true)
     }
 
-    /// Gives up one spare, so that something else fits on a full disk. Whether there was one.
+    /// Gives up one spare, so that something else fits on a full disk. Whether there was one. No other is wanted before the
+    /// next segment stands.
     pub fn release(&self) -> Result<bool> {
         let mut pool = self.pool();
+        self.0.given_up.store(true, Ordering::Relaxed);
         let Some(spare) = pool.waiting.last() else {
             return Ok(false);
         };
@@ -211,6 +219,7 @@ impl Spares {
     pub(crate) fn set_current(&self, generation: u64) {
         self.pool().current = generation;
         self.0.due.store(false, Ordering::Relaxed);
+        self.0.given_up.store(false, Ordering::Relaxed);
     }
 
     pub(crate) fn set_due(&self) {

@@ -143,16 +143,21 @@ impl Writer {
         synced.map_err(|error| self.fail("closing", &error))
     }
 
-    /// Gives up segments all of whose entries stand before `first_kept` of their group, oldest first. The last entry
-    /// of a group is always kept. Files become spares, or are removed. Returns how many segments went.
+    /// Gives up segments all of whose entries stand before `first_kept` of their group, oldest first and `max` at most. The
+    /// last entry of a group is always kept. Files become spares, or are removed. Returns how many segments went.
     ///
     /// An error leaves the writer usable: what went is gone, the rest is still there.
-    pub fn trim(&mut self, first_kept: impl Fn(u32) -> u64) -> Result<usize> {
+    pub fn trim(&mut self, first_kept: impl Fn(u32) -> u64, max: usize) -> Result<usize> {
         let kept = {
             let mut state = self.shared.write();
             let kept = state.index.groups.iter();
             let kept = kept.filter_map(|(&group, held)| held.generation_of(first_kept(group)));
             let kept = kept.min().unwrap_or(0).min(self.segment.header.generation);
+            let oldest = state
+                .segments
+                .first_key_value()
+                .map_or(kept, |(&oldest, _)| oldest);
+            let kept = kept.min(oldest.saturating_add(max as u64));
             for held in state.index.groups.values_mut() {
                 held.forget_before(kept);
             }

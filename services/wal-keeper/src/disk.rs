@@ -32,7 +32,7 @@ pub(crate) struct DiskQueue {
     state: Mutex<State>,
     news: Condvar,
     reader: Reader,
-    /// When the flush under way began.
+    /// When the flush or trim under way began.
     flushing: Mutex<Option<Instant>>,
 }
 
@@ -47,6 +47,8 @@ struct State {
     failed: Option<Error>,
     /// Entries before this one may go.
     trim: Option<u64>,
+    /// The last thing done was a trim: what is staged comes first.
+    trimmed: bool,
     end: Option<End>,
 }
 
@@ -77,6 +79,7 @@ impl DiskQueue {
             waiting: VecDeque::new(),
             failed: None,
             trim: None,
+            trimmed: false,
             end: None,
         };
         Self {
@@ -87,7 +90,7 @@ impl DiskQueue {
         }
     }
 
-    /// How long the flush under way has taken so far.
+    /// How long the flush under way, or a trim that flushes wait for, has taken so far.
     pub fn flushing_for(&self) -> Option<Duration> {
         self.flushing.lock().map(|began| began.elapsed())
     }
@@ -109,6 +112,16 @@ impl DiskQueue {
     pub fn trim(&self, first_kept: u64) {
         self.state.lock().trim = Some(first_kept);
         self.news.notify_one();
+    }
+
+    /// More segments before this entry may go, unless a later one was named meanwhile.
+    fn trim_on(&self, first_kept: u64) {
+        self.state.lock().trim.get_or_insert(first_kept);
+    }
+
+    /// What is to be trimmed, for a thread that cannot come for it.
+    fn take_trim(&self) -> Option<u64> {
+        self.state.lock().trim.take()
     }
 
     pub fn end(&self, end: End) {
@@ -140,10 +153,14 @@ impl DiskQueue {
             if let Some(error) = state.failed.take() {
                 return Next::Fail(error);
             }
-            // Before the next flush: under load there always is one.
-            if let Some(first_kept) = state.trim.take() {
+            // In turn with flushes: under load there always is one, and a trim may be long.
+            if !(state.trimmed && state.number.is_some())
+                && let Some(first_kept) = state.trim.take()
+            {
+                state.trimmed = true;
                 return Next::Trim(first_kept);
             }
+            state.trimmed = false;
             if let Some(number) = state.number.take() {
                 std::mem::swap(&mut state.staged, empty);
                 self.stage(&mut state);
@@ -174,12 +191,16 @@ pub(crate) fn spawn(
                 let flushed = match queue.take(&mut batch) {
                     Next::Flush(number) => {
                         queue.set_flushing(true);
-                        let flushed = flush(&mut writer, &mut batch, &meters);
+                        let flushed = flush(&mut writer, &mut batch, &queue, &meters);
                         queue.set_flushing(false);
                         flushed.map(|()| number)
                     }
                     Next::Trim(first_kept) => {
-                        trim(&mut writer, first_kept);
+                        queue.set_flushing(true);
+                        if trim(&mut writer, first_kept, 1) {
+                            queue.trim_on(first_kept);
+                        }
+                        queue.set_flushing(false);
                         continue;
                     }
                     Next::Fail(error) => Err(error),
@@ -259,19 +280,23 @@ fn stored(state: HardState) -> longbow_wal::HardState {
     }
 }
 
-/// What does not go now goes later: the log stays as usable as it was.
-fn trim(writer: &mut Writer, first_kept: u64) {
-    match writer.trim(|_| first_kept) {
-        Ok(0) => {}
+/// Gives up some segments, and says whether any went. What does not go now goes later: the log stays as usable as it was.
+fn trim(writer: &mut Writer, first_kept: u64, max: usize) -> bool {
+    match writer.trim(|_| first_kept, max) {
+        Ok(0) => false,
         Ok(segments) => {
             metrics::counter!("longbow_wal_segments_trimmed_total").increment(segments as u64);
             tracing::info!(first_kept, segments, "the log was cut");
+            true
         }
-        Err(error) => tracing::warn!(%error, "the log could not be cut: trying again later"),
+        Err(error) => {
+            tracing::warn!(%error, "the log could not be cut: trying again later");
+            false
+        }
     }
 }
 
-fn flush(writer: &mut Writer, batch: &mut Batch, meters: &Meters) -> Result<(), Error> {
+fn flush(writer: &mut Writer, batch: &mut Batch, queue: &DiskQueue, meters: &Meters) -> Result<(), Error> {
     let mut tries = 0;
     loop {
         let began = Instant::now();
@@ -287,6 +312,10 @@ fn flush(writer: &mut Writer, batch: &mut Batch, meters: &Meters) -> Result<(), 
                 meters.failed.record(took);
                 if tries == 0 {
                     tracing::warn!(operation, error = %source, "the log's disk is full: trying again");
+                }
+                // What may go is room, and this thread is the one that would come for it.
+                let trimmed = queue.take_trim().is_some_and(|at| trim(writer, at, usize::MAX));
+                if tries == 0 && !trimmed {
                     // A spare that was not fit to be the next segment is room for one.
                     let released = writer.spares().release();
                     tracing::debug!(?released, "a spare segment was given up for room");

@@ -40,7 +40,7 @@ fn a_spare_full_of_old_records_shows_none_of_them() {
     let disk = SimDisk::new();
     let mut log = Log::create(Arc::new(disk.clone()), RECYCLING, LOG_ID).unwrap();
     let last = fill_a_segment(&disk, &mut log.writer, 0);
-    assert_eq!(log.writer.trim(|_| last).unwrap(), 1);
+    assert_eq!(log.writer.trim(|_| last, usize::MAX).unwrap(), 1);
     assert_eq!(
         spares_on(&disk).len(),
         1,
@@ -71,7 +71,7 @@ fn the_same_generation_is_never_tried_twice_in_one_file() {
         let disk = SimDisk::new();
         let mut log = Log::create(Arc::new(disk.clone()), RECYCLING, LOG_ID).unwrap();
         let last = fill_a_segment(&disk, &mut log.writer, 0);
-        log.writer.trim(|_| last).unwrap();
+        log.writer.trim(|_| last, usize::MAX).unwrap();
         let faults = match failure {
             "full" => Faults {
                 full_after: Some(0),
@@ -268,14 +268,14 @@ fn trimming_keeps_what_is_asked_for_and_what_is_read() {
     }
     let middle = last / 2;
     let kept = log.reader.read(0, middle..last + 1, usize::MAX).unwrap();
-    assert!(log.writer.trim(|_| middle).unwrap() > 0);
+    assert!(log.writer.trim(|_| middle, usize::MAX).unwrap() > 0);
     assert!(log.reader.first_index(0) > 1 && log.reader.first_index(0) <= middle);
     assert_eq!(log.reader.read(0, middle..last + 1, usize::MAX).unwrap(), kept);
     assert!(matches!(
         log.reader.read(0, 1..2, 1),
         Err(Error::OutOfRange { .. })
     ));
-    log.writer.trim(|_| u64::MAX).unwrap();
+    log.writer.trim(|_| u64::MAX, usize::MAX).unwrap();
     assert_eq!(log.reader.last_index(0), last, "the last entry stays");
     assert_eq!(spares_on(&disk).len(), 2, "no more than the options allow");
     let log = Log::open(Arc::new(disk.reopen()), options).unwrap();
@@ -294,7 +294,7 @@ fn a_spare_that_somebody_removed_is_not_missed() {
     let disk = SimDisk::new();
     let mut log = Log::create(Arc::new(disk.clone()), RECYCLING, LOG_ID).unwrap();
     let last = fill_a_segment(&disk, &mut log.writer, 0);
-    log.writer.trim(|_| last).unwrap();
+    log.writer.trim(|_| last, usize::MAX).unwrap();
     for name in spares_on(&disk) {
         Disk::remove(&disk, &name).unwrap();
     }
@@ -363,7 +363,7 @@ fn a_power_cut_while_trimming_leaves_no_gap() {
         last = fill_a_segment(&cutting.disk, &mut log.writer, last);
     }
     cutting.found.lock().unwrap().clear();
-    assert!(log.writer.trim(|_| last).unwrap() > 2);
+    assert!(log.writer.trim(|_| last, usize::MAX).unwrap() > 2);
     let found = std::mem::take(&mut *cutting.found.lock().unwrap());
     assert!(found.len() > 2);
     for disk in found {
@@ -382,12 +382,42 @@ fn a_full_disk_can_be_trimmed_and_a_spare_given_up_for_room() {
         ..Faults::default()
     });
     assert!(disk.create("another file", 1).is_err(), "the disk is full");
-    assert_eq!(log.writer.trim(|_| last).unwrap(), 2);
+    assert_eq!(log.writer.trim(|_| last, usize::MAX).unwrap(), 2);
     // One is kept to be used again, which takes no room; the other made some.
     assert_eq!(spares_on(&disk).len(), 1);
     last = fill_a_segment(&disk, &mut log.writer, last);
-    assert_eq!(log.writer.trim(|_| last).unwrap(), 1);
+    assert_eq!(log.writer.trim(|_| last, usize::MAX).unwrap(), 1);
     assert!(log.writer.spares().release().unwrap());
     assert_eq!(spares_on(&disk).len(), 0);
     assert!(!log.writer.spares().release().unwrap());
+    put(&mut log.writer, 1, last + 1, &[0; 3000]);
+    log.writer.flush().unwrap();
+    assert!(!log.writer.spares().wanted(), "the room is for the next segment");
+    disk.set_faults(Faults::default());
+    last = fill_a_segment(&disk, &mut log.writer, last + 1);
+    put(&mut log.writer, 1, last + 1, &[0; 3000]);
+    log.writer.flush().unwrap();
+    assert!(log.writer.spares().wanted());
+}
+
+#[test]
+fn the_size_of_the_log_is_that_of_its_files() {
+    let disk = SimDisk::new();
+    let mut log = Log::create(Arc::new(disk.clone()), RECYCLING, LOG_ID).unwrap();
+    let mut last = 0;
+    for _ in 0..3 {
+        last = fill_a_segment(&disk, &mut log.writer, last);
+    }
+    let of_files = |disk: &SimDisk| -> u64 {
+        let names = disk.list().unwrap();
+        let segments = names.iter().filter(|name| name.ends_with(".wal"));
+        segments.map(|name| disk.open(name).unwrap().len().unwrap()).sum()
+    };
+    assert_eq!((log.reader.bytes(), of_files(&disk)), (4 * 4096, 4 * 4096));
+    log.writer.trim(|_| last, 1).unwrap();
+    assert_eq!((log.reader.bytes(), of_files(&disk)), (3 * 4096, 3 * 4096));
+    let found = disk.crash(&mut || false);
+    let log = open(&found).unwrap();
+    assert_eq!(log.reader.bytes(), of_files(&found));
+    assert!(log.reader.bytes() < 4 * 4096, "unused room went back");
 }

@@ -293,3 +293,52 @@ fn a_flush_that_hangs_can_be_seen_and_a_close_that_fails_is_told() {
     let cause = running.thread.join().unwrap().unwrap_err();
     assert!(cause.contains("closing"), "{cause}");
 }
+
+#[test]
+fn a_long_trim_and_flushes_take_turns() {
+    let log = Log::create(Arc::new(SimDisk::new()), Options::default(), 7).unwrap();
+    let (queue, mut batch) = (DiskQueue::new(log.reader), Batch::new());
+    queue.trim(9);
+    queue.push(job(1, 100));
+    assert!(matches!(queue.take(&mut batch), Next::Trim(9)));
+    queue.trim_on(9);
+    assert!(matches!(queue.take(&mut batch), Next::Flush(1)));
+    queue.trim(10);
+    queue.trim_on(9);
+    assert!(
+        matches!(queue.take(&mut batch), Next::Trim(10)),
+        "the later word counts"
+    );
+    queue.trim_on(10);
+    assert!(
+        matches!(queue.take(&mut batch), Next::Trim(10)),
+        "nothing else is to be done"
+    );
+}
+
+#[test]
+fn a_full_disk_is_cut_while_a_flush_waits_for_room() {
+    const SEGMENT_BYTES: u64 = 64 << 10;
+    let running = start(Options {
+        segment_bytes: SEGMENT_BYTES,
+        spares: 0,
+    });
+    let push = |number| running.queue.push(job(number, 40_000));
+    for number in 1..=2 {
+        push(number);
+        wait_for("it is durable", || running.reader.last_index(GROUP) == number);
+    }
+    running.disk.set_faults(longbow_wal::sim::Faults {
+        capacity: Some(2 * SEGMENT_BYTES),
+        ..Default::default()
+    });
+    push(3);
+    wait_for("the flush has met the full disk", || {
+        running.disk.counters().faults > 0
+    });
+    running.queue.trim(2);
+    wait_for("it is durable", || running.reader.last_index(GROUP) == 3);
+    assert_eq!(running.reader.first_index(GROUP), 2);
+    running.queue.end(End::Close);
+    running.thread.join().unwrap().unwrap();
+}
