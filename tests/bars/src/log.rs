@@ -1,6 +1,7 @@
 //! The bars of the log. What needs a cluster of keepers under faults is named and not run yet.
 
 mod open;
+mod simulation;
 
 use std::{
     fs::File,
@@ -48,6 +49,7 @@ pub fn measure(args: &LogArgs) -> Result<bool> {
     report.bar("log-open-10m-entries-seconds", AtMost(2.0), || {
         open::seconds(&folder(args)?)
     });
+    report.bar("log-simulation-seeds", AtLeast(1000.0), simulation::seeds);
     for (name, required, why) in NOT_RUN {
         report.bar(name, *required, || bail!(NotRun((*why).to_owned())));
     }
@@ -61,11 +63,6 @@ const KEEPER: &str = "needs a load generator at the keeper's door";
 const NOT_RUN: &[(&str, Required, &str)] = &[
     ("log-faults-none-lost-2-seeds-per-class", AtLeast(1.0), CLUSTER),
     ("log-faults-full-20-seeds-per-class", AtLeast(1.0), CLUSTER),
-    (
-        "log-simulation-seeds",
-        AtLeast(1000.0),
-        "the simulation has no faults of disks yet",
-    ),
     ("log-mutation-test-per-guard", AtLeast(1.0), CLUSTER),
     ("log-failover-kill-median-timeouts", AtMost(1.5), CLUSTER),
     ("log-failover-kill-worst-timeouts", AtMost(4.5), CLUSTER),

@@ -1,5 +1,5 @@
-//! A group that changes, a network that drops, delays and reorders, disks that finish late, logs that are cut, and
-//! crashes, from one seed.
+//! A group that changes, a network that drops, delays, reorders and is cut in two or one way, disks that finish late,
+//! logs that are cut, and crashes, from one seed.
 //!
 //! Checked: at most one leader in a term; nobody applies another entry at an index than anybody else; what was applied
 //! anywhere or acknowledged is never lost; reads never go back behind an acknowledged write; at one index all have one
@@ -7,6 +7,8 @@
 //! same run.
 
 pub(super) mod disk;
+mod guards;
+mod network;
 mod operator;
 
 use std::{
@@ -22,13 +24,8 @@ use longbow_wire::internal::{RaftEntry, RaftEntryType};
 use super::*;
 use crate::keepers::{Change, Keepers};
 use disk::{DiskState, Reader, State};
-
-/// What is on its way: a message, and the state that a snapshot stands for.
-#[derive(Clone)]
-struct Packet {
-    message: RaftMessage,
-    state: Option<State>,
-}
+use guards::Guard;
+use network::{Network, Packet};
 
 struct Member {
     core: RaftCore<Reader>,
@@ -45,7 +42,7 @@ struct Member {
 struct World {
     members: BTreeMap<u64, Member>,
     down: BTreeMap<u64, Arc<Mutex<DiskState>>>,
-    network: Vec<Packet>,
+    network: Network,
     random: StdRng,
     leaders: BTreeMap<u64, u64>,
     /// The log as anybody has applied it.
@@ -57,8 +54,9 @@ struct World {
     proposed: u64,
     requests: u64,
     snapshots: u64,
-    drop_share: f64,
     trace: Vec<String>,
+    /// What is taken away to see whether that is noticed.
+    broken: Option<Guard>,
 }
 
 pub(super) const VOTERS: [u64; 3] = [1, 2, 3];
@@ -76,7 +74,7 @@ impl World {
         let mut world = Self {
             members: BTreeMap::new(),
             down: VOTERS.iter().map(|&id| (id, Arc::default())).collect(),
-            network: Vec::new(),
+            network: Network::new(0.1),
             random: StdRng::seed_from_u64(seed),
             leaders: BTreeMap::new(),
             history: Vec::new(),
@@ -85,8 +83,8 @@ impl World {
             proposed: 0,
             requests: 0,
             snapshots: 0,
-            drop_share: 0.1,
             trace: Vec::new(),
+            broken: None,
         };
         VOTERS.iter().for_each(|&id| world.start(id));
         world
@@ -141,6 +139,9 @@ impl World {
 
     /// Power is cut: of what the disk had not finished, a prefix may be there.
     fn crash(&mut self, id: u64) {
+        if self.members.contains_key(&id) {
+            self.lose_what_was_not_synced(id);
+        }
         let Some(member) = self.members.remove(&id) else {
             return;
         };
@@ -159,8 +160,7 @@ impl World {
         let unknown = member.disk.lock().unwrap().changes_not_known_committed();
         assert!(unknown <= 1, "{id} lags by {unknown} changes: see ADR 006");
         self.down.insert(id, member.disk);
-        self.network
-            .retain(|packet| packet.message.from != id && packet.message.to != id);
+        self.network.forget(id);
     }
 
     /// Takes and performs effects until there are none.
@@ -177,17 +177,15 @@ impl World {
             self.trace.push(format!("{id} {effects:?}"));
             for message in effects.send {
                 assert_ne!(message.to, id);
-                self.network.push(Packet { message, state: None });
+                self.network.send(message, None);
             }
             for message in effects.send_snapshots {
                 let at = message.snapshot.as_ref().unwrap().index;
                 let fits = at == member.state.applied.len() as u64;
                 member.core.snapshot_sent(message.to, fits);
-                let state = Some(member.state.clone()).filter(|_| fits);
-                self.network.extend(state.map(|state| Packet {
-                    message,
-                    state: Some(state),
-                }));
+                if fits {
+                    self.network.send(message, Some(member.state.clone()));
+                }
             }
             member.in_flight.extend(effects.persist);
             for entry in effects.committed {
@@ -262,7 +260,8 @@ impl World {
             920..930 => self.checkpoint_and_trim(id),
             930..960 => self.read(),
             960..970 => self.crash(id),
-            970..990 => {
+            970..973 => self.network.cut_or_mend(&up, &mut self.random),
+            973..990 => {
                 let down: Vec<u64> = self.down.keys().copied().collect();
                 if let Some(&id) = down.choose(&mut self.random) {
                     self.start(id);
@@ -277,20 +276,11 @@ impl World {
         self.ids().into_iter().for_each(|id| self.settle(id));
     }
 
-    /// Delivers any message, in no order; or loses it, or delivers it twice.
+    /// Delivers any message, unless the network loses it.
     fn deliver(&mut self) {
-        if self.network.is_empty() {
+        let Some(Packet { message, state }) = self.network.deliver(&mut self.random) else {
             return;
-        }
-        let at = self.random.random_range(0..self.network.len());
-        let packet = self.network.swap_remove(at);
-        if self.random.random_bool(self.drop_share) {
-            return;
-        }
-        if self.random.random_bool(0.05) {
-            self.network.push(packet.clone());
-        }
-        let Packet { message, state } = packet;
+        };
         let Some(member) = self.members.get_mut(&message.to) else {
             return;
         };
@@ -337,10 +327,17 @@ impl World {
     fn propose(&mut self) {
         self.proposed += 1;
         let data = Bytes::from(format!("command {}", self.proposed));
-        for member in self.members.values_mut() {
-            if member.core.propose(data.clone()).is_ok() {
-                return;
-            }
+        let ids = self.ids();
+        let leader = ids.into_iter().find(|id| {
+            self.members
+                .get_mut(id)
+                .unwrap()
+                .core
+                .propose(data.clone())
+                .is_ok()
+        });
+        if let Some(leader) = leader {
+            self.acknowledge_early(leader);
         }
     }
 
@@ -363,6 +360,7 @@ impl World {
     }
 
     fn read(&mut self) {
+        self.read_unasked();
         self.requests += 1;
         for member in self.members.values_mut() {
             if member.core.read_index(self.requests).is_ok() {
@@ -373,7 +371,7 @@ impl World {
 
     /// All members up, nothing lost: the group must come to one log.
     fn heal(&mut self) {
-        self.drop_share = 0.0;
+        self.network.mend();
         for round in 0..8_000 {
             for id in self.down.keys().copied().collect::<Vec<_>>() {
                 self.start(id);
@@ -423,7 +421,12 @@ impl World {
 }
 
 fn run(seed: u64, steps: usize) -> World {
+    run_without(None, seed, steps)
+}
+
+fn run_without(guard: Option<Guard>, seed: u64, steps: usize) -> World {
     let mut world = World::new(seed);
+    world.broken = guard;
     for _ in 0..steps {
         world.step();
     }
@@ -439,8 +442,9 @@ fn run(seed: u64, steps: usize) -> World {
 
 #[test]
 fn nothing_committed_is_lost() {
-    let (mut commands, mut terms, mut changes, mut snapshots) = (0, 0, 0, 0);
-    for seed in 0..60 {
+    let (mut commands, mut terms, mut changes, mut snapshots, mut cuts) = (0, 0, 0, 0, 0);
+    let seeds = seeds();
+    for seed in 0..seeds {
         eprintln!("seed {seed}");
         let world = run(seed, 6_000);
         commands += world
@@ -451,12 +455,24 @@ fn nothing_committed_is_lost() {
         terms += world.leaders.len();
         changes += world.memberships.len() - 1;
         snapshots += world.snapshots;
+        cuts += world.network.cuts;
     }
     // The runs must have been eventful, or they prove nothing.
-    assert!(commands > 3_000, "{commands} commands");
-    assert!(terms > 120, "{terms} leaders");
-    assert!(changes > 120, "{changes} memberships");
-    assert!(snapshots > 60, "{snapshots} snapshots");
+    let many = |what: &str, count: u64, a_seed: u64| {
+        assert!(count > a_seed * seeds, "{count} {what} in {seeds} runs");
+    };
+    many("commands", commands as u64, 50);
+    many("leaders", terms as u64, 2);
+    many("memberships", changes as u64, 2);
+    many("snapshots", snapshots, 1);
+    many("cuts of the network", cuts, 5);
+    println!("{{\"simulated_seeds\": {seeds}}}");
+}
+
+/// Runs of the simulation: as many as `LONGBOW_SIMULATION_SEEDS` says.
+fn seeds() -> u64 {
+    let wanted = std::env::var("LONGBOW_SIMULATION_SEEDS").ok();
+    wanted.map_or(60, |wanted| wanted.parse().expect("a number of seeds"))
 }
 
 #[test]
