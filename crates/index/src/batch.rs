@@ -12,7 +12,7 @@ use crate::{
     params::{Answer, Mode, SearchParams, Stats},
     plan::{Plan, plan},
     scan::{CANCEL_DISTANCES, take, tiles},
-    scope::{Scope, kept},
+    scope::{Scope, codes_are_idle, kept},
     space::{GROUP, Points, Space},
     sync::epoch,
 };
@@ -28,6 +28,22 @@ struct Lane<S: Points> {
 
 impl<S: Points> Hnsw<S> {
     pub(crate) fn search_batch(
+        &self,
+        queries: &[&[f32]],
+        params: &SearchParams,
+        allow: &Bitset,
+        cancel: &dyn Fn() -> bool,
+        out: &mut [Answer],
+    ) -> Result<(), Cancelled> {
+        let answered = self.answer_batch(queries, params, allow, cancel, out);
+        if answered.is_err() {
+            out.iter_mut().for_each(Answer::clear);
+        }
+        answered
+    }
+
+    /// As [`Hnsw::search_batch`], which clears what was answered when the rest is cancelled.
+    fn answer_batch(
         &self,
         queries: &[&[f32]],
         params: &SearchParams,
@@ -52,7 +68,7 @@ impl<S: Points> Hnsw<S> {
         }
         let _pin = epoch::pin();
         let parts = queries.chunks(SCANS).zip(out.chunks_mut(SCANS));
-        let estimates = S::QUANTIZED && params.mode == Mode::Auto;
+        let estimates = S::QUANTIZED && params.mode == Mode::Auto && !codes_are_idle::<S>(&scope);
         for (queries, out) in parts {
             if estimates {
                 self.scan_together(
@@ -80,13 +96,13 @@ impl<S: Points> Hnsw<S> {
         scope: &Scope<'_>,
         (queries, out): (&[&[f32]], &mut [Answer]),
     ) -> Result<(), Cancelled> {
-        let kept = kept::<P>(scope.k, Plan::Scan, estimates);
+        let kept = kept::<P>(scope.k, Plan::Scan, scope, estimates);
         let mut lanes: [Option<Lane<S>>; SCANS] =
             std::array::from_fn(|at| Some(self.begin(queries.get(at)?, estimates, kept)));
         let mut distances = [0.0; GROUP];
         let mut unasked = 0;
         let slots = scope.allowed().within(0..scope.len);
-        let found = tiles(space.tile(), slots, |slots, mut ahead| {
+        let mut found = tiles(space.tile(), slots, |slots, mut ahead| {
             for lane in lanes.iter_mut().flatten() {
                 let distances = &mut distances[..slots.len()];
                 space.stream(query_of(&lane.context), slots, ahead, distances);
@@ -105,7 +121,7 @@ impl<S: Points> Hnsw<S> {
         });
         for (mut lane, answer) in lanes.into_iter().flatten().zip(out) {
             if found.is_ok() {
-                self.end(&mut lane, estimates, scope, answer);
+                found = self.end(&mut lane, estimates, scope, answer);
             }
             self.contexts.give(lane.context);
         }
@@ -127,15 +143,23 @@ impl<S: Points> Hnsw<S> {
     }
 
     /// Refines and hands out what a lane has in its `top`.
-    fn end(&self, lane: &mut Lane<S>, estimates: bool, scope: &Scope<'_>, answer: &mut Answer) {
+    fn end(
+        &self,
+        lane: &mut Lane<S>,
+        estimates: bool,
+        scope: &Scope<'_>,
+        answer: &mut Answer,
+    ) -> Result<(), Cancelled> {
         let Lane { context, stats } = lane;
         if estimates {
             let coarse = std::mem::take(&mut context.query);
             let exact = std::mem::take(&mut context.exact);
-            self.refine(scope.k, &coarse, &exact, context, stats);
+            let refined = self.refine(scope, &coarse, &exact, context, stats);
             (context.query, context.exact) = (coarse, exact);
+            refined?;
         }
         context.emit(&mut answer.neighbors);
         answer.stats = self.finished(scope, *stats);
+        Ok(())
     }
 }

@@ -137,6 +137,7 @@ impl<C: Code> Points for Coded<C> {
 impl<C: Code> Space for Coded<C> {
     type Query = CodeQuery<C>;
     const CANDIDATES: usize = C::CANDIDATES;
+    const MIXED_SHARE: usize = C::MIXED_SHARE;
 
     fn prepare(&self, query: &[f32], out: &mut CodeQuery<C>) {
         out.on_vectors = false;

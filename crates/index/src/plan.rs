@@ -61,6 +61,10 @@ const TWO_HOP_COST: f64 = 4.0;
 /// Below this share of allowed slots, traversing only those is cheaper than traversing all.
 const TWO_HOP_SHARE_MAX: f64 = 0.2;
 
+/// Times as wide a beam where nothing near the query is allowed,
+const FAR_TIMES: usize = 16;
+/// and times a walk with it that a scan may take and is preferred.
+const FAR_PATIENCE: f64 = 4.0;
 /// From this share of allowed slots on, what is not allowed is dropped from what a traversal found: a few deleted
 /// rows must not change how everything is searched.
 const DROP_SHARE_MIN: f64 = 0.95;
@@ -134,6 +138,15 @@ pub(crate) fn filtered(task: &Task) -> Plan {
     let share = task.share();
     let width = (task.ef.min(task.linked) as f64 / share).ceil() as usize * 2;
     Plan::Filtered { width }
+}
+
+/// How to search on vectors, of so many bytes, where [`Plan::Filtered`] and [`Plan::TwoHop`] found too few: by
+/// [`Plan::TwoHop`] with a wide beam. `None`: a scan does not take much longer, and finds all.
+pub(crate) fn far(task: &Task, bytes: usize) -> Option<Task> {
+    let (walk_ns, scan_ns) = costs(bytes);
+    let ef = task.ef.saturating_mul(FAR_TIMES).min(task.linked);
+    let walk = (DISTANCES_START + DISTANCES_PER_EF * ef) as f64 * walk_ns;
+    (task.allowed as f64 * scan_ns > FAR_PATIENCE * walk).then_some(Task { ef, bytes, ..*task })
 }
 
 /// The beam when the caller names none: what gives recall@10 of 0.95 and more on text embeddings.

@@ -55,14 +55,14 @@ pub(crate) struct Ask<'a, P: Space> {
     pub(crate) space: &'a P,
     pub(crate) query: &'a P::Query,
     /// Whether distances are estimates, which somebody refines.
-    estimates: bool,
+    pub(crate) estimates: bool,
     pub(crate) scope: &'a Scope<'a>,
 }
 
 impl<P: Space> Ask<'_, P> {
     /// How many of the nearest are kept for an answer of `k`.
     pub(crate) fn kept(&self, k: usize, way: Plan) -> usize {
-        kept::<P>(k, way, self.estimates)
+        kept::<P>(k, way, self.scope, self.estimates)
     }
 
     pub(crate) fn scan(&self, range: Range<u32>, top: &mut TopK, stats: &mut Stats) -> Result<(), Cancelled> {
@@ -82,12 +82,29 @@ impl<P: Space> Ask<'_, P> {
     }
 }
 
+/// Most rows that are kept of a scan in addition, because codes mix them up.
+const MIXED_MAX: usize = 8192;
+/// Rows of a scan for each that is refined, up to which codes are not looked at.
+const IDLE_TIMES: usize = 3;
+
+/// Whether codes are of no use: so many of the rows of a scan would be refined that comparing all on their vectors is as
+/// good.
+pub(crate) fn codes_are_idle<P: Space>(scope: &Scope<'_>) -> bool {
+    let rows = scope.task.allowed + (scope.len - scope.linked) as usize;
+    kept::<P>(scope.k, Plan::Scan, scope, true).saturating_mul(IDLE_TIMES) >= rows
+}
+
 /// How many of the nearest are kept for an answer of `k`: of estimates, those among which the `k` nearest are looked for.
-pub(crate) fn kept<P: Space>(k: usize, way: Plan, estimates: bool) -> usize {
+pub(crate) fn kept<P: Space>(k: usize, way: Plan, scope: &Scope<'_>, estimates: bool) -> usize {
     match way {
         _ if !estimates => k,
-        // Scanning all of them costs so much that keeping some more does not show.
-        Plan::Scan => k.saturating_mul(P::CANDIDATES + 1).saturating_add(20),
+        // Scanning all of them costs so much that keeping some more does not show. Where all lie far from the query,
+        // estimates mix many of them up; which ones are refined in the end is for their deviations to say.
+        Plan::Scan => {
+            let more = scope.task.allowed.checked_div(P::MIXED_SHARE);
+            let more = more.unwrap_or(0).min(MIXED_MAX);
+            k.saturating_mul(P::CANDIDATES + 1).saturating_add(20 + more)
+        }
         _ => k.saturating_mul(P::CANDIDATES).saturating_add(10),
     }
 }

@@ -13,10 +13,10 @@ use crate::{
     key::{Key, distance_of, slot_of},
     kind::Query,
     params::{Mode, Neighbor, SearchParams, Stats, Way},
-    plan::{Plan, Task, default_ef, filtered, plan},
+    plan::{Plan, Task, default_ef, far, filtered, plan},
     queue::Beam,
     scan::{Allowed, compare, scan},
-    scope::{Ask, Scope},
+    scope::{Ask, Scope, codes_are_idle},
     slack::Stop,
     space::{GROUP, Points, Space},
     sync::epoch,
@@ -30,6 +30,20 @@ const SORTED_MAX: usize = 1024;
 const REFINE_DEVIATIONS: f32 = 3.5;
 /// Vectors compared at a time when estimates are refined.
 const REFINE_STEP: usize = 4;
+/// Vectors compared between two questions whether to go on with refining.
+const CANCEL_REFINED: u64 = 1024;
+/// Where less than so much of what is usual matches, nothing is found but by chance.
+const HOLE_SHARE: f64 = 0.125;
+
+/// What came of looking for the nearest.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Nearest {
+    /// They were found.
+    Found,
+    /// Walks found too few that are allowed.
+    OutOfReach,
+}
+
 /// Random allowed slots that a traversal of allowed nodes starts from.
 const SEEDS: usize = 32;
 
@@ -64,6 +78,11 @@ impl<S: Points> Hnsw<S> {
             return Ok(Stats::of_all());
         }
         let mut stats = Stats::default();
+        let way = plan(&scope.task);
+        let mode = match params.mode {
+            Mode::Auto if S::QUANTIZED && way == Plan::Scan && codes_are_idle::<S>(&scope) => Mode::Exact,
+            mode => mode,
+        };
         // Slots met from here on are not written again before this is unpinned.
         let _pin = epoch::pin();
         self.contexts.with(|context| {
@@ -72,37 +91,81 @@ impl<S: Points> Hnsw<S> {
             // Taken out, so that the rest of the context can be written to meanwhile.
             let mut exact = std::mem::take(&mut context.exact);
             let mut coarse = std::mem::take(&mut context.query);
-            if S::QUANTIZED || params.mode != Mode::Auto {
+            if S::QUANTIZED || mode != Mode::Auto {
                 self.points.rows().prepare(query, &mut exact);
             }
-            let found = match params.mode {
-                Mode::Exact => {
-                    context.top.reset(scope.k);
-                    stats.exact = true;
-                    let (rows, top) = (self.points.rows(), &mut context.top);
-                    let allowed = scope.allowed();
-                    scan(rows, &exact, 0..scope.len, allowed, cancel, top, &mut stats)
-                }
+            let mut found = match mode {
+                Mode::Exact => self
+                    .compare_all(&scope, &exact, context, &mut stats)
+                    .map(|()| Nearest::Found),
                 Mode::FullPrecision => {
                     let ask = scope.ask(self.points.rows(), &exact, false);
-                    self.nearest(plan(&scope.task), &ask, context, &mut stats)
+                    self.nearest(way, &ask, context, &mut stats)
                 }
                 Mode::Auto => {
                     self.points.prepare(query, &mut coarse);
                     let ask = scope.ask(&self.points, &coarse, S::QUANTIZED);
-                    let found = self.nearest(plan(&scope.task), &ask, context, &mut stats);
-                    found.inspect(|()| {
-                        if S::QUANTIZED {
-                            self.refine(scope.k, &coarse, &exact, context, &mut stats);
-                        }
-                    })
+                    self.nearest(way, &ask, context, &mut stats)
                 }
             };
+            if found == Ok(Nearest::OutOfReach) {
+                self.points.rows().prepare(query, &mut exact);
+                found = self
+                    .far(&scope, &exact, context, &mut stats)
+                    .map(|()| Nearest::Found);
+            } else if found.is_ok() && S::QUANTIZED && mode == Mode::Auto {
+                found = self
+                    .refine(&scope, &coarse, &exact, context, &mut stats)
+                    .map(|()| Nearest::Found);
+            }
             (context.exact, context.query) = (exact, coarse);
             found?;
             context.emit(out);
             Ok(self.finished(&scope, stats))
         })
+    }
+
+    /// Leaves the exact nearest of all allowed slots in `context.top`.
+    fn compare_all(
+        &self,
+        scope: &Scope<'_>,
+        exact: &Query,
+        context: &mut Context<S>,
+        stats: &mut Stats,
+    ) -> Result<(), Cancelled> {
+        context.top.reset(scope.k);
+        stats.exact = true;
+        (stats.way, stats.ef) = (Way::Scan, 0);
+        let (rows, top) = (self.points.rows(), &mut context.top);
+        scan(
+            rows,
+            exact,
+            0..scope.len,
+            scope.allowed(),
+            scope.cancel,
+            top,
+            stats,
+        )
+    }
+
+    /// As [`Hnsw::nearest`], where nothing around the query is allowed: what is lies far away and about equally far, so
+    /// many places are looked at, or all, and on the vectors, because estimates hardly tell such rows apart.
+    fn far(
+        &self,
+        scope: &Scope<'_>,
+        exact: &Query,
+        context: &mut Context<S>,
+        stats: &mut Stats,
+    ) -> Result<(), Cancelled> {
+        let rows = self.points.rows();
+        if let Some(task) = far(&scope.task, Space::bytes(rows)) {
+            let scope = Scope { task, ..*scope };
+            let ask = scope.ask(rows, exact, false);
+            if self.nearest(Plan::TwoHop, &ask, context, stats)? == Nearest::Found {
+                return Ok(());
+            }
+        }
+        self.compare_all(scope, exact, context, stats)
     }
 
     /// The exact nearest among the allowed slots of a range.
@@ -205,8 +268,10 @@ impl<S: Points> Hnsw<S> {
         ask: &Ask<'_, P>,
         context: &mut Context<S>,
         stats: &mut Stats,
-    ) -> Result<(), Cancelled> {
-        self.traverse(way, ask, context, stats)?;
+    ) -> Result<Nearest, Cancelled> {
+        if self.traverse(way, ask, context, stats)? == Nearest::OutOfReach {
+            return Ok(Nearest::OutOfReach);
+        }
         let scope = ask.scope;
         let Context {
             top, found, waiting, ..
@@ -215,19 +280,21 @@ impl<S: Points> Hnsw<S> {
         found.iter().for_each(|&key| top.push(key));
         let waiting = waiting.iter().copied();
         compare(ask.space, ask.query, waiting, scope.cancel, top, stats)?;
-        ask.scan(scope.linked..scope.len, top, stats)
+        ask.scan(scope.linked..scope.len, top, stats)?;
+        Ok(Nearest::Found)
     }
 
     /// Replaces estimated distances in `context.top` by those to the vectors and keeps the nearest `k`. Vectors that
     /// can hardly be among them, by the estimate's deviation, are not read.
     pub(crate) fn refine(
         &self,
-        k: usize,
+        scope: &Scope<'_>,
         coarse: &S::Query,
         exact: &Query,
         context: &mut Context<S>,
         stats: &mut Stats,
-    ) {
+    ) -> Result<(), Cancelled> {
+        let k = scope.k;
         let Context {
             top, found, batch, ..
         } = context;
@@ -255,11 +322,16 @@ impl<S: Points> Hnsw<S> {
             let (slots, distances) = (&batch.slots[..batch.len], &mut batch.distances[..batch.len]);
             self.points.rows().distances(exact, slots, distances);
             batch.keys().iter().for_each(|&key| top.push(key));
+            let before = refined / CANCEL_REFINED;
             refined += batch.len as u64;
+            if refined / CANCEL_REFINED > before && (scope.cancel)() {
+                return Err(Cancelled);
+            }
         }
         stats.refined += refined;
         stats.distances += refined;
         stats.exact = false;
+        Ok(())
     }
 
     /// Finds the nearest allowed slots below `linked` that do not wait, at least `task.k` unless nearer ones wait or lie
@@ -270,30 +342,32 @@ impl<S: Points> Hnsw<S> {
         ask: &Ask<'_, P>,
         context: &mut Context<S>,
         stats: &mut Stats,
-    ) -> Result<(), Cancelled> {
+    ) -> Result<Nearest, Cancelled> {
         context.found.clear();
         let (task, linked) = (&ask.scope.task, ask.scope.linked);
         if task.k == 0 {
             stats.exact = true;
-            return Ok(());
+            return Ok(Nearest::Found);
         }
         if way != Plan::Scan
             && let Some(entry) = self.graph.entry()
         {
-            self.walk(way, ask, entry, context, stats)?;
+            let mut is_hole = self.walk(way, ask, entry, context, stats)?;
             let found = context.found.len();
             ask.keep_allowed(context);
             if matches!(way, Plan::Beam { .. }) && context.found.len() < task.k.max(found / 2) {
                 // The few that are not allowed lie just here.
-                self.walk(filtered(task), ask, entry, context, stats)?;
+                is_hole = self.walk(filtered(task), ask, entry, context, stats)?;
                 ask.keep_allowed(context);
             }
-            let enough = context.found.len() + context.waiting.len() >= task.k;
+            let enough = !is_hole && context.found.len() + context.waiting.len() >= task.k;
             // Slots that are not certainly linked are the scan's business.
             context.found.retain(|&key| slot_of(key) < linked);
-            if enough {
-                return Ok(());
-            }
+            return Ok(if enough {
+                Nearest::Found
+            } else {
+                Nearest::OutOfReach
+            });
         }
         context.top.reset(ask.kept(task.k, Plan::Scan));
         ask.scan(0..linked, &mut context.top, stats)?;
@@ -301,11 +375,12 @@ impl<S: Points> Hnsw<S> {
         context.found.extend_from_slice(context.top.sorted());
         ask.keep_allowed(context);
         stats.exact = true;
-        (stats.way, stats.ef) = (Plan::Scan.into(), 0);
-        Ok(())
+        (stats.way, stats.ef) = (Way::Scan, 0);
+        Ok(Nearest::Found)
     }
 
-    /// Walks the graph in one of the ways and leaves what it found, nearest first, in `context.found`.
+    /// Walks the graph in one of the ways and leaves what it found, nearest first, in `context.found`. Returns whether next
+    /// to nothing around the query is allowed, so that what was found lies on the edge of a hole, by chance.
     fn walk<P: Space>(
         &self,
         way: Plan,
@@ -313,7 +388,7 @@ impl<S: Points> Hnsw<S> {
         entry: Entry,
         context: &mut Context<S>,
         stats: &mut Stats,
-    ) -> Result<(), Cancelled> {
+    ) -> Result<bool, Cancelled> {
         let Context {
             visited,
             batch,
@@ -353,7 +428,7 @@ impl<S: Points> Hnsw<S> {
             _ => Stop::at(width),
         };
         if stop.width <= SORTED_MAX {
-            run(way, &mut walk, start, stop, ask, sorted, top, found)?;
+            let is_hole = run(way, &mut walk, start, stop, ask, sorted, top, found)?;
             if matches!(way, Plan::Beam { .. }) && is_crowded(found) {
                 let distinct = Distinct {
                     beam: sorted,
@@ -361,14 +436,14 @@ impl<S: Points> Hnsw<S> {
                 };
                 past_crowd(&mut walk, start, &stop, ask.scope.len, distinct, met, found)?;
             }
-            Ok(())
+            Ok(is_hole)
         } else {
             run(way, &mut walk, start, stop, ask, heaps, top, found)
         }
     }
 }
 
-/// Runs a traversal with a beam of a kind and leaves what it found, nearest first, in `found`.
+/// Runs a traversal with a beam of a kind and leaves what it found, nearest first, in `found`. As [`Hnsw::walk`].
 #[allow(clippy::too_many_arguments)]
 fn run<P: Space, B: Beam>(
     way: Plan,
@@ -379,7 +454,7 @@ fn run<P: Space, B: Beam>(
     beam: &mut B,
     top: &mut TopK,
     found: &mut Vec<Key>,
-) -> Result<(), Cancelled> {
+) -> Result<bool, Cancelled> {
     let (allow, ef) = (ask.scope.allow, ask.scope.task.ef);
     beam.reset(stop.width);
     let start_allowed = allow.get(slot_of(start) as usize);
@@ -390,9 +465,10 @@ fn run<P: Space, B: Beam>(
             if start_allowed {
                 top.push(start);
             }
-            walk.filtered(beam, top, allow)?;
+            let matching = walk.filtered(beam, top, allow)?;
             found.clear();
             found.extend_from_slice(top.sorted());
+            return Ok(matching < HOLE_SHARE * ask.scope.task.share());
         }
         Plan::TwoHop => {
             if start_allowed {
@@ -409,7 +485,7 @@ fn run<P: Space, B: Beam>(
             beam.drain(found);
         }
     }
-    Ok(())
+    Ok(false)
 }
 
 /// Allowed slots spread over `0..count`: where matching rows lie far from the query, its own neighbourhood has none.
@@ -421,69 +497,4 @@ fn seeds(allowed: Allowed<'_>, count: usize) -> impl Iterator<Item = u32> {
 }
 
 #[cfg(test)]
-mod tests {
-    use longbow_kernels::{Element, Metric};
-
-    use super::*;
-    use crate::{params::Params, store::Store};
-
-    /// Rows on a circle, so that neighbours are known; slot `slow` stays claimed and unlinked.
-    fn circle(rows: u32, slow: Option<u32>) -> Hnsw<Store> {
-        let hnsw = Hnsw::new(Params::new(Element::F32, Metric::L2, 2));
-        let angle = |row: u32| row as f32 / rows as f32 * std::f32::consts::TAU;
-        let vectors: Vec<u8> = (0..rows)
-            .flat_map(|row| [angle(row).cos(), angle(row).sin()])
-            .flat_map(f32::to_ne_bytes)
-            .collect();
-        hnsw.append(&vectors).unwrap();
-        if let Some(slow) = slow {
-            hnsw.link(slow as usize);
-            assert_eq!(hnsw.claim(), Some(slow));
-        }
-        while hnsw.link(100) > 0 {}
-        hnsw
-    }
-
-    fn search(hnsw: &Hnsw<Store>, query: [f32; 2], allow: &Bitset) -> (Vec<Neighbor>, Stats) {
-        let params = SearchParams {
-            k: 10,
-            ef: 32,
-            mode: Mode::Auto,
-        };
-        let mut out = Vec::new();
-        let stats = hnsw.search(&query, &params, allow, &|| false, &mut out).unwrap();
-        (out, stats)
-    }
-
-    #[test]
-    fn a_slow_linker_does_not_make_searches_scan_what_is_linked() {
-        let (rows, slow) = (30_000, 10_000);
-        let hnsw = circle(rows, Some(slow));
-        assert_eq!(hnsw.linked(), slow);
-        let all: Bitset = (0..rows as usize).collect();
-        // Near slot 20,000: everything the graph has to say lies in the part that is scanned anyway.
-        let angle = 2.0 / 3.0 * std::f32::consts::TAU;
-        let (found, stats) = search(&hnsw, [angle.cos(), angle.sin()], &all);
-        assert!(
-            found.iter().all(|found| found.slot.abs_diff(20_000) <= 6),
-            "{found:?}"
-        );
-        assert!(!stats.exact);
-        assert!(stats.distances < u64::from(rows - slow) + 2_000, "{stats:?}");
-    }
-
-    #[test]
-    fn deleted_rows_round_the_query_cost_a_second_walk_and_no_recall() {
-        let rows = 30_000;
-        let hnsw = circle(rows, None);
-        let gap = 14_980..15_020;
-        let allow: Bitset = (0..rows as usize).filter(|row| !gap.contains(row)).collect();
-        let (found, stats) = search(&hnsw, [-1.0, 0.0], &allow);
-        assert_eq!(found.len(), 10);
-        assert!(
-            found.iter().all(|found| found.slot.abs_diff(15_000) <= 25),
-            "{found:?}"
-        );
-        assert!(!stats.exact, "{stats:?}");
-    }
-}
+mod tests;

@@ -58,6 +58,7 @@ impl Code for Signs {
     /// √(1 - 2/π) of a coordinate's deviation, which is √(2/π) of the factor.
     const NOISE: f32 = 0.603;
     const CANDIDATES: usize = 20;
+    const MIXED_SHARE: usize = 4;
     const INLINE: bool = true;
     const LINKED_ON_VECTORS: bool = true;
 

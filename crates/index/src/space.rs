@@ -21,6 +21,9 @@ pub(crate) trait Space: Send + Sync {
     type Query: Default + Send;
     /// Of the nearest by estimated distance, how many for each one wanted are looked at again on the vectors, at most.
     const CANDIDATES: usize = 2;
+    /// One in so many rows of a scan is a candidate in addition, because estimates that are this coarse mix up what lies
+    /// far from the query; 0: none.
+    const MIXED_SHARE: usize = 0;
 
     /// Makes a caller's query ready; missing elements are zero, excess is cut.
     fn prepare(&self, query: &[f32], out: &mut Self::Query);

@@ -129,14 +129,15 @@ impl<S: Space> Walk<'_, S> {
     }
 
     /// Best-first search through all nodes that keeps the allowed ones in `top`; ends when everything left is
-    /// farther than the worst of a full `top`.
+    /// farther than the worst of a full `top`. Returns what share of the nodes expanded are allowed.
     pub(crate) fn filtered<B: Beam>(
         &mut self,
         beam: &mut B,
         top: &mut TopK,
         allow: &Bitset,
-    ) -> Result<(), Cancelled> {
+    ) -> Result<f64, Cancelled> {
         let together = self.together();
+        let (mut expanded, mut matching) = (0, 0);
         loop {
             self.batch.len = 0;
             let mut count = 0;
@@ -148,6 +149,8 @@ impl<S: Space> Walk<'_, S> {
                     break;
                 }
                 count += 1;
+                expanded += 1;
+                matching += u32::from(allow.get(slot_of(key) as usize));
                 self.hop()?;
                 for part in self.graph.list(0, slot_of(key)).chunks(PART) {
                     if self.batch.len + part.len() > GROUP {
@@ -157,7 +160,7 @@ impl<S: Space> Walk<'_, S> {
                 }
             }
             if count == 0 {
-                return Ok(());
+                return Ok(f64::from(matching) / f64::from(expanded.max(1)));
             }
             beam.upcoming(EXPANSIONS, |key| self.graph.prefetch(slot_of(key)));
             self.take_allowed(beam, top, allow);

@@ -21,7 +21,7 @@ fn recall_is_that_of_the_vectors() {
             Linked::quantized(params, codes, rows.clone()),
             Linked::with(params, rows),
         );
-        let queries = clustered(30, dimension, 42);
+        let queries = clustered(100, dimension, 42);
         let all = Bitset::full(ROWS);
         let of_plain = plain.recall(&queries, 10, 0, &all);
         let recall = linked.recall(&queries, 10, 0, &all);
@@ -74,7 +74,9 @@ fn distances_are_those_of_the_vectors() {
                 mode: Mode::Auto,
             };
             let (found, stats) = linked.index.search(query, &search, &all, &|| false).unwrap();
-            assert!(stats.refined >= 10 && !stats.exact, "{stats:?}");
+            // Where coarse codes would have half of the rows looked at again, vectors are compared at once.
+            let idle = codes == Quantization::Bit1 && stats.refined == 0 && stats.exact;
+            assert!(idle || stats.refined >= 10 && !stats.exact, "{stats:?}");
             let ranks: Vec<(f64, u32)> = plain(&params, &rows, query, 2_000, &all);
             for neighbor in found {
                 let (distance, _) = ranks.iter().find(|rank| rank.1 == neighbor.slot).unwrap();

@@ -1,0 +1,66 @@
+//! Searches beside a linker that is slow, and under filters that leave a hole.
+
+use longbow_kernels::{Element, Metric};
+
+use super::*;
+use crate::{params::Params, store::Store};
+
+/// Rows on a circle, so that neighbours are known; slot `slow` stays claimed and unlinked.
+fn circle(rows: u32, slow: Option<u32>) -> Hnsw<Store> {
+    let hnsw = Hnsw::new(Params::new(Element::F32, Metric::L2, 2));
+    let angle = |row: u32| row as f32 / rows as f32 * std::f32::consts::TAU;
+    let vectors: Vec<u8> = (0..rows)
+        .flat_map(|row| [angle(row).cos(), angle(row).sin()])
+        .flat_map(f32::to_ne_bytes)
+        .collect();
+    hnsw.append(&vectors).unwrap();
+    if let Some(slow) = slow {
+        hnsw.link(slow as usize);
+        assert_eq!(hnsw.claim(), Some(slow));
+    }
+    while hnsw.link(100) > 0 {}
+    hnsw
+}
+
+fn search(hnsw: &Hnsw<Store>, query: [f32; 2], allow: &Bitset) -> (Vec<Neighbor>, Stats) {
+    let params = SearchParams {
+        k: 10,
+        ef: 32,
+        mode: Mode::Auto,
+    };
+    let mut out = Vec::new();
+    let stats = hnsw.search(&query, &params, allow, &|| false, &mut out).unwrap();
+    (out, stats)
+}
+
+#[test]
+fn a_slow_linker_does_not_make_searches_scan_what_is_linked() {
+    let (rows, slow) = (30_000, 10_000);
+    let hnsw = circle(rows, Some(slow));
+    assert_eq!(hnsw.linked(), slow);
+    let all: Bitset = (0..rows as usize).collect();
+    // Near slot 20,000: everything the graph has to say lies in the part that is scanned anyway.
+    let angle = 2.0 / 3.0 * std::f32::consts::TAU;
+    let (found, stats) = search(&hnsw, [angle.cos(), angle.sin()], &all);
+    assert!(
+        found.iter().all(|found| found.slot.abs_diff(20_000) <= 6),
+        "{found:?}"
+    );
+    assert!(!stats.exact);
+    assert!(stats.distances < u64::from(rows - slow) + 2_000, "{stats:?}");
+}
+
+#[test]
+fn deleted_rows_round_the_query_cost_a_second_walk_and_no_recall() {
+    let rows = 30_000;
+    let hnsw = circle(rows, None);
+    let gap = 14_980..15_020;
+    let allow: Bitset = (0..rows as usize).filter(|row| !gap.contains(row)).collect();
+    let (found, stats) = search(&hnsw, [-1.0, 0.0], &allow);
+    assert_eq!(found.len(), 10);
+    assert!(
+        found.iter().all(|found| found.slot.abs_diff(15_000) <= 25),
+        "{found:?}"
+    );
+    assert!(!stats.exact, "{stats:?}");
+}

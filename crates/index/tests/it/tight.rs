@@ -1,0 +1,83 @@
+//! Rows in tight clusters, which lie about equally far from each other: where codes are all that tells near rows apart, and
+//! where a filter may leave nothing around the query.
+
+use longbow_index::{Answer, Bitset, Element, Metric, Mode, Params, Quantization, SearchParams};
+use rand::{Rng, SeedableRng, rngs::SmallRng};
+
+use crate::support::Linked;
+
+const CLUSTERS: usize = 20;
+const DIMENSION: usize = 64;
+
+/// Row `i` belongs to cluster `i % CLUSTERS`, whose rows share most of their direction.
+fn tight(rows: usize, seed: u64) -> Vec<Vec<f32>> {
+    let mut rng = SmallRng::seed_from_u64(seed);
+    let mut around = |spread: f32| -> Vec<f32> {
+        let number = |rng: &mut SmallRng| (0..6).map(|_| rng.random_range(-1.0f32..1.0)).sum::<f32>();
+        (0..DIMENSION).map(|_| spread * number(&mut rng)).collect()
+    };
+    let centres: Vec<Vec<f32>> = (0..CLUSTERS).map(|_| around(1.0)).collect();
+    let row = |row: usize| -> Vec<f32> {
+        let pairs = centres[row % CLUSTERS].iter().zip(around(0.3));
+        pairs.map(|(centre, off)| centre + off).collect()
+    };
+    (0..rows).map(row).collect()
+}
+
+#[test]
+fn codes_tell_the_rows_of_a_cluster_apart() {
+    const ROWS: usize = 6_000;
+    let rows = tight(ROWS, 91);
+    let all = Bitset::full(ROWS);
+    for quantization in [Quantization::Sq8, Quantization::Sq4] {
+        for metric in [Metric::Cosine, Metric::L2, Metric::Dot] {
+            let params = Params::new(Element::F32, metric, DIMENSION);
+            let linked = Linked::quantized(params, quantization, rows.clone());
+            let queries: Vec<Vec<f32>> = rows.iter().step_by(61).cloned().collect();
+            let recall = linked.recall_of_walks(&queries, 10, 0, &all);
+            assert!(recall >= 0.95, "{quantization:?} {metric:?}: {recall}");
+        }
+    }
+}
+
+#[test]
+fn a_filter_that_leaves_nothing_around_the_query_costs_no_answers() {
+    const ROWS: usize = 12_000;
+    let rows = tight(ROWS, 92);
+    // All of the first cluster.
+    let queries: Vec<Vec<f32>> = rows.iter().step_by(CLUSTERS * 20).cloned().collect();
+    for quantization in [Quantization::None, Quantization::Sq4, Quantization::Bit1] {
+        let params = Params::new(Element::F16, Metric::Cosine, DIMENSION);
+        let linked = Linked::quantized(params, quantization, rows.clone());
+        for least in [1, CLUSTERS / 2, CLUSTERS - 4, CLUSTERS - 1] {
+            let allow: Bitset = (0..ROWS).filter(|row| row % CLUSTERS >= least).collect();
+            let recall = linked.recall(&queries, 10, 0, &allow);
+            assert!(
+                recall >= 0.95,
+                "{quantization:?}, clusters from {least} on: {recall}"
+            );
+        }
+    }
+}
+
+#[test]
+fn a_batch_that_is_stopped_has_no_answers() {
+    let rows = tight(4_000, 93);
+    let linked = Linked::new(Element::F32, Metric::L2, rows);
+    let queries: Vec<&[f32]> = vec![&[0.5; DIMENSION]; 20];
+    let all = Bitset::full(4_000);
+    for mode in [Mode::Auto, Mode::Exact] {
+        let params = SearchParams { k: 3, ef: 16, mode };
+        let asked = std::cell::Cell::new(0);
+        let stop = || asked.replace(asked.get() + 1) > 8;
+        let mut answers = vec![Answer::default(); queries.len()];
+        let stopped = linked
+            .index
+            .search_batch(&queries, &params, &all, &stop, &mut answers);
+        assert!(stopped.is_err());
+        assert!(
+            answers.iter().all(|answer| answer.neighbors.is_empty()),
+            "{mode:?}"
+        );
+    }
+}
