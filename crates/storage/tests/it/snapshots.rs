@@ -1,0 +1,10 @@
+//! Snapshots: what is opened answers as what was written, whatever was lost, cut or changed between.
+
+mod beside;
+mod crash;
+mod damage;
+mod disk;
+mod golden;
+mod history;
+mod keeping;
+mod support;
