@@ -9,11 +9,11 @@
 //! <generation>.manifest                   what the snapshot is of, and its files
 //! <generation>-index.image                the vectors and their graph, an index image
 //! <generation>-live.arrow                 which rows are live: one Boolean column `_live`
-//! <generation>-columns-<number>.arrow     consecutive rows: the other columns of the dataset, and `_row_version`
+//! <generation>-columns-<slot>.arrow       consecutive rows from a slot on: the other columns of the dataset, and `_row_version`
 //! <any of these>.tmp                      on its way
 //! ```
 //!
-//! with generations of 20 digits and numbers of 10. Column files are Arrow IPC files of one batch each; those of a
+//! with generations of 20 digits and slots of 10. Column files are Arrow IPC files of one batch each; those of a
 //! manifest, one after the other, hold a row per slot, as do the image and the live rows. A manifest is, all numbers
 //! little-endian and sums CRC-32C of all bytes before or of a whole file,
 //!
@@ -21,11 +21,11 @@
 //! manifest = magic:8 version:4 0:4 generation:8 applied-index:8 touched-index:8 dataset:8
 //!            partition:4 schema-version:4 slots:4 live-rows:4 columns:4 catalogue-bytes:4 catalogue
 //!            index live column*columns crc:4
-//! index, live, column = generation:8 bytes:8 number:4 rows:4 crc:4
+//! index, live, column = generation:8 bytes:8 slot:4 rows:4 crc:4
 //! ```
 //!
-//! where the catalogue is the caller's. No list of ids is kept: ids stand in the columns, and of those that came more
-//! than once one row is live.
+//! where the catalogue is the caller's, and slots are those of first rows. No list of ids is kept: ids stand in the
+//! columns, and of those that came more than once one row is live.
 //!
 //! Invariants:
 //! - a file has its name only when its bytes are durable, and a manifest only when the names of its files are;

@@ -119,11 +119,10 @@ impl Error {
             _ => false,
         }
     }
-}
 
-impl From<Error> for longbow_types::Error {
-    fn from(error: Error) -> Self {
-        let code = match &error {
+    /// The stable code of it.
+    pub fn code(&self) -> ErrorCode {
+        match self {
             Error::Cancelled => ErrorCode::Cancelled,
             Error::TooLarge { .. } => ErrorCode::TooLarge,
             Error::Io { .. } => ErrorCode::StorageFailed,
@@ -132,7 +131,6 @@ impl From<Error> for longbow_types::Error {
             Error::Missing { .. } | Error::Damaged { .. } | Error::Image { .. } | Error::Version { .. } => {
                 ErrorCode::Corruption
             }
-        };
-        longbow_types::Error::new(code, format!("snapshot: {error}"))
+        }
     }
 }

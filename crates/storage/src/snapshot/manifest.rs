@@ -11,9 +11,9 @@ const VERSION: u32 = 1;
 const HEAD_BYTES: usize = 16;
 const CRC_BYTES: usize = 4;
 /// Most bytes of the caller's section.
-pub(super) const CATALOGUE_BYTES_MAX: usize = 32 << 20;
+pub(super) const CATALOGUE_BYTES_MAX: usize = 128 << 20;
 /// Most bytes of a manifest, so that a damaged length asks for no memory.
-pub(super) const MANIFEST_BYTES_MAX: u64 = 128 << 20;
+pub(super) const MANIFEST_BYTES_MAX: u64 = 512 << 20;
 
 /// Whose rows a snapshot holds. Nothing of it is looked into.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -24,7 +24,7 @@ pub struct Owner {
     pub partition: u32,
     /// Version of the schema the rows have.
     pub schema_version: u32,
-    /// The catalogue at the snapshot's index, as the caller encodes it; at most 32 MiB.
+    /// The catalogue at the snapshot's index, as the caller encodes it; at most 128 MiB.
     pub catalogue: Vec<u8>,
 }
 
@@ -100,13 +100,13 @@ impl Manifest {
         }
         bytes.extend_from_slice(&owner.catalogue);
         for file in self.files() {
-            let number = match file.name.part {
-                Part::Columns(number) => number,
+            let slot = match file.name.part {
+                Part::Columns(slot) => slot,
                 _ => 0,
             };
             bytes.extend_from_slice(&file.name.generation.to_le_bytes());
             bytes.extend_from_slice(&file.sum.bytes.to_le_bytes());
-            for word in [number, file.rows, file.sum.crc] {
+            for word in [slot, file.rows, file.sum.crc] {
                 bytes.extend_from_slice(&word.to_le_bytes());
             }
         }
@@ -178,9 +178,12 @@ impl Manifest {
     }
 
     fn is_consistent(&self) -> bool {
-        let rows: u64 = self.columns.iter().map(|file| u64::from(file.rows)).sum();
-        rows == u64::from(self.slots)
-            && self.columns.iter().all(|file| file.rows > 0)
+        let mut rows = Some(0_u32);
+        for file in &self.columns {
+            let begins = rows.filter(|&slot| file.rows > 0 && file.name.part == Part::Columns(slot));
+            rows = begins.and_then(|slot| slot.checked_add(file.rows));
+        }
+        rows == Some(self.slots)
             && self.index.rows == self.slots
             && self.live.rows == self.slots
             && self.live_rows <= self.slots
@@ -208,11 +211,11 @@ impl<'a> Numbers<'a> {
     }
 
     fn listed(&mut self, part: impl FnOnce(u32) -> Part) -> Option<Listed> {
-        let (generation, bytes, number) = (self.u64()?, self.u64()?, self.u32()?);
+        let (generation, bytes, slot) = (self.u64()?, self.u64()?, self.u32()?);
         let (rows, crc) = (self.u32()?, self.u32()?);
         let name = Name {
             generation,
-            part: part(number),
+            part: part(slot),
         };
         let sum = Sum { bytes, crc };
         Some(Listed { name, rows, sum })
@@ -247,7 +250,7 @@ mod tests {
             live_rows: 11,
             index: listed(9, Part::Index, 30),
             live: listed(9, Part::Live, 30),
-            columns: vec![listed(4, Part::Columns(0), 20), listed(9, Part::Columns(6), 10)],
+            columns: vec![listed(4, Part::Columns(0), 20), listed(9, Part::Columns(20), 10)],
         }
     }
 

@@ -21,7 +21,7 @@ pub(super) enum Part {
     Index,
     /// Which rows are live.
     Live,
-    /// A chunk of the columns.
+    /// A chunk of the columns, and the slot of its first row.
     Columns(u32),
 }
 
@@ -34,7 +34,7 @@ impl fmt::Display for Name {
             Part::Manifest => write!(f, "{generation:020}.manifest"),
             Part::Index => write!(f, "{generation:020}-index.image"),
             Part::Live => write!(f, "{generation:020}-live.arrow"),
-            Part::Columns(number) => write!(f, "{generation:020}-columns-{number:010}.arrow"),
+            Part::Columns(slot) => write!(f, "{generation:020}-columns-{slot:010}.arrow"),
         }
     }
 }
@@ -58,8 +58,8 @@ impl Name {
             "-index.image" => Part::Index,
             "-live.arrow" => Part::Live,
             _ => {
-                let number = rest.strip_prefix("-columns-")?.strip_suffix(".arrow")?;
-                Part::Columns(number.parse().ok()?)
+                let slot = rest.strip_prefix("-columns-")?.strip_suffix(".arrow")?;
+                Part::Columns(slot.parse().ok()?)
             }
         };
         let name = Self {

@@ -10,6 +10,9 @@ use super::{Disk, NewFile};
 
 /// Bytes taken at once: a caller who gives up waits for no more.
 const PIECE_BYTES: usize = 1 << 20;
+/// Bytes after which they are made durable, so that no sync takes long: neither who gives up waits for it, nor others
+/// who write to the disk.
+const SYNC_BYTES: u64 = 32 << 20;
 
 /// What a manifest knows of the bytes of a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -33,6 +36,7 @@ pub(super) fn write(
         file: BufWriter::new(disk.create(&temporary).map_err(failed("create"))?),
         sum: Sum { bytes: 0, crc: 0 },
         asked_at: 0,
+        synced_at: 0,
         cancel,
         is_cancelled: false,
     };
@@ -52,6 +56,8 @@ struct Sink<'a> {
     sum: Sum,
     /// Bytes written when the caller was last asked.
     asked_at: u64,
+    /// Bytes written when they were last made durable.
+    synced_at: u64,
     cancel: &'a dyn Fn() -> bool,
     is_cancelled: bool,
 }
@@ -69,6 +75,11 @@ impl Write for Sink<'_> {
         self.file.write_all(bytes)?;
         self.sum.crc = crc32c::crc32c_append(self.sum.crc, bytes);
         self.sum.bytes += bytes.len() as u64;
+        if self.sum.bytes - self.synced_at >= SYNC_BYTES {
+            self.synced_at = self.sum.bytes;
+            self.file.flush()?;
+            self.file.get_mut().sync()?;
+        }
         Ok(bytes.len())
     }
 

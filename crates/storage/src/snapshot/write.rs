@@ -82,12 +82,14 @@ impl Snapshots {
             write_batch(&batch_of_live(&view.live), out)
         })?;
         let mut columns = Vec::with_capacity(view.chunks.len());
-        for (number, chunk) in (0..).zip(&view.chunks) {
+        for chunk in &view.chunks {
             columns.push(match self.file_of(chunk) {
                 Some(file) => file,
-                None => list(Part::Columns(number), chunk.batch.num_rows() as u32, &mut |out| {
-                    write_batch(&chunk.batch, out)
-                })?,
+                None => list(
+                    Part::Columns(chunk.base),
+                    chunk.batch.num_rows() as u32,
+                    &mut |out| write_batch(&chunk.batch, out),
+                )?,
             });
         }
         self.sync_names()?;

@@ -124,7 +124,7 @@ fn a_snapshot_that_is_given_up_leaves_nothing() {
 fn too_large_a_catalogue_is_refused_before_anything_is_written() {
     let disk = MemDisk::default();
     let owner = Owner {
-        catalogue: vec![0; (32 << 20) + 1],
+        catalogue: vec![0; (128 << 20) + 1],
         ..owner()
     };
     let error = Snapshots::new(disk.clone(), 1)
