@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use longbow_storage::snapshot::{FsDisk, Snapshots};
 use longbow_wire::internal::Catalogue;
@@ -95,6 +95,45 @@ async fn a_start_needs_no_entry_that_snapshots_hold() {
     cluster.keepers[0].mood.send_replace(Mood::BeginsAt(last + 1));
     restart(&mut cluster).await;
     assert_eq!(found(&cluster, dataset, last).await, want);
+    cluster.stop_shard().await;
+}
+
+/// All files of a directory.
+fn files(folder: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
+    let paths = fs::read_dir(folder).unwrap().map(|file| file.unwrap().path());
+    paths
+        .map(|path| (path.clone(), fs::read(path).unwrap()))
+        .collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn replicas_whose_snapshots_are_of_different_ages_meet() {
+    let mut cluster = cluster().await;
+    let dataset = cluster.create("d");
+    let early = cluster.upsert(dataset, 0..100, "x");
+    until_snapshot(&cluster, early).await;
+    cluster.stop_shard().await;
+    let (behind, at) = snapshots(&cluster).pop_last().unwrap();
+    let old = files(&behind);
+
+    restart(&mut cluster).await;
+    cluster.delete(dataset, 0..50);
+    cluster.upsert(dataset, 40..60, "y");
+    let last = cluster.delete(dataset, 55..60);
+    cluster.wait(all(dataset, last), true).await.unwrap();
+    until_snapshot(&cluster, last).await;
+    cluster.stop_shard().await;
+    // As if the process had ended while the last ones were written.
+    fs::remove_dir_all(&behind).unwrap();
+    fs::create_dir(&behind).unwrap();
+    for (path, bytes) in old {
+        fs::write(path, bytes).unwrap();
+    }
+    cluster.keepers[0].mood.send_replace(Mood::BeginsAt(at + 1));
+    restart(&mut cluster).await;
+    let want: Vec<u64> = (40..55).chain(60..100).collect();
+    assert_eq!(found(&cluster, dataset, last).await, want);
+    assert_eq!(cluster.status().await.applied_index, last);
     cluster.stop_shard().await;
 }
 
