@@ -17,6 +17,11 @@ use prost::Message as _;
 use super::{Round, Store};
 use crate::partition::Key;
 
+/// Snapshots of replicas, by whether they were written.
+const SNAPSHOTS: &str = "longbow_snapshots_total";
+/// Index of the last round of which every snapshot was written.
+const SNAPSHOT_INDEX: &str = "longbow_snapshot_index";
+
 /// A round is not begun before half as many bytes were applied as the last one wrote, so that no more is written for
 /// snapshots than twice what is applied; but then at the latest after so many times the bytes asked for.
 const STRETCH_MAX: u64 = 64;
@@ -111,7 +116,7 @@ fn take_all(store: &Store, me: &NodeId, asked: &Receiver<Round>, progress: &Prog
 fn take(store: &Store, round: Round, cancel: &dyn Fn() -> bool, me: &NodeId) -> u64 {
     let index = round.catalogue.applied_index();
     let catalogue = round.catalogue.to_proto(true).encode_to_vec();
-    let (mut files, mut bytes) = (0, 0);
+    let (mut replicas, mut failed, mut bytes) = (0, 0, 0);
     for (key, view) in round.views {
         let Some(dataset) = round.catalogue.dataset(key.dataset) else {
             continue;
@@ -124,16 +129,24 @@ fn take(store: &Store, round: Round, cancel: &dyn Fn() -> bool, me: &NodeId) -> 
         };
         match write(store, key, &view, owner, cancel) {
             Ok(written) => {
-                (files, bytes) = (files + 1, bytes + written.bytes);
+                metrics::counter!(SNAPSHOTS, "status" => "ok").increment(1);
+                (replicas, bytes) = (replicas + 1, bytes + written.bytes);
                 if let Some(error) = written.unswept {
                     tracing::warn!(partition = %key, %error, "old snapshots were left");
                 }
             }
             Err(Error::Cancelled) => return bytes,
-            Err(error) => tracing::error!(partition = %key, %error, "no snapshot was written"),
+            Err(error) => {
+                tracing::error!(partition = %key, %error, "no snapshot was written");
+                metrics::counter!(SNAPSHOTS, "status" => "failed").increment(1);
+                failed += 1;
+            }
         }
     }
-    tracing::info!(index, replicas = files, bytes, "wrote snapshots");
+    tracing::info!(index, replicas, failed, bytes, "wrote snapshots");
+    if failed == 0 {
+        metrics::gauge!(SNAPSHOT_INDEX).set(index as f64);
+    }
     let here = round.catalogue.replicas_on(me);
     let here = here.map(|(dataset, ordinal)| Key { dataset, ordinal }).collect();
     if let Err(error) = forget_others(store, &here) {
