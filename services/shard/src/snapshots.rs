@@ -2,7 +2,8 @@
 //!
 //! One directory for each replica, below the node's own; what is in them is for `longbow_storage::snapshot` to say.
 //! The snapshots of a [`Round`] are taken together, of the views that show every entry up to one index, and each carries
-//! the catalogue of that index, producers and all: from there the log is judged and applied as if it had been replayed.
+//! the catalogue of that index, producers and all, as an `internal.Catalogue` message: from there the log is judged and
+//! applied as if it had been replayed.
 //!
 //! ```text
 //! <data_path>/snapshots/<dataset>-<partition>/      numbers of 20 and 10 digits

@@ -75,7 +75,7 @@ struct Follower {
 enum Stop {
     /// It failed, or another may do better.
     Keeper(anyhow::Error),
-    /// What this node holds is of no use, or cannot be kept up to date: the role ends, and a start replays the log.
+    /// What this node holds is of no use, or cannot be kept up to date: the role ends, and a start replays the log that there is.
     Node(Error),
 }
 

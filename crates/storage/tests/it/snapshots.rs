@@ -4,6 +4,7 @@ mod beside;
 mod crash;
 mod damage;
 mod disk;
+mod forged;
 mod golden;
 mod history;
 mod keeping;
