@@ -13,7 +13,7 @@ import sys
 
 HERE = pathlib.Path(__file__).resolve().parent
 ROOT = HERE.parent.parent
-SUITES = ["helm", "settings", "prometheus", "grpc", "flight"]
+SUITES = ["helm", "settings", "prometheus", "grpc", "flight", "snapshot"]
 NOT_RUN = 77
 
 

@@ -142,6 +142,10 @@ impl<S: Points> Hnsw<S> {
         live
     }
 
+    pub(crate) fn holds(&self, slot: u32) -> bool {
+        slot < self.len() && !self.removed.get(slot)
+    }
+
     pub(crate) fn remove(&self, slot: u32) {
         if slot < self.len() {
             self.vacuum.removing();

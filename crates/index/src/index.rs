@@ -141,6 +141,11 @@ impl VectorIndex {
         self.inner.free()
     }
 
+    /// Whether a slot was appended and not removed.
+    pub fn holds(&self, slot: u32) -> bool {
+        self.inner.holds(slot)
+    }
+
     /// Appends to `out` the bytes a slot was appended with. False, and nothing is appended, if the slot was removed.
     ///
     /// # Panics
@@ -318,6 +323,7 @@ erased! {
     fn link(&self, max: usize) -> usize;
     fn linked(&self) -> u32;
     fn remove(&self, slot: u32);
+    fn holds(&self, slot: u32) -> bool;
     fn vector(&self, slot: u32, out: &mut Vec<u8>) -> bool;
     fn save(
         &self,

@@ -9,7 +9,8 @@
 //! - slot s of the vector index and row s of the columns are the same row;
 //! - an entry that is refused, or whose application panics, changes nothing that a reader can see.
 //!
-//! Nothing here does I/O, has a clock, or starts a thread.
+//! Nothing here has a clock or starts a thread, and nothing does I/O but [`snapshot::FsDisk`], which is handed to those
+//! who write and open [`snapshot`]s.
 
 mod body;
 mod columns;
@@ -18,6 +19,7 @@ mod ipc;
 mod layout;
 mod projection;
 mod replica;
+pub mod snapshot;
 mod view;
 
 pub use ipc::{batch_from_ipc, batch_to_ipc};

@@ -74,6 +74,18 @@ pub struct Reader {
     index: Arc<VectorIndex>,
 }
 
+/// What a replica begins with: nothing, or what a snapshot holds.
+pub(crate) struct State {
+    pub(crate) layout: Arc<Layout>,
+    pub(crate) index: Arc<VectorIndex>,
+    pub(crate) ids: Arc<IdMap>,
+    pub(crate) chunks: Chunks,
+    pub(crate) live: Arc<Bitset>,
+    pub(crate) live_rows: usize,
+    pub(crate) applied_index: u64,
+    pub(crate) touched_index: u64,
+}
+
 impl Reader {
     /// The newest published view.
     pub fn view(&self) -> Arc<View> {
@@ -129,28 +141,41 @@ impl Replica {
         };
         let index = Arc::new(VectorIndex::with_quantization(params, layout.quantization()));
         let ids = Arc::new(IdMap::new(layout.schema().id_kind()));
-        let live = Arc::new(Bitset::new(0));
-        let view = View {
+        Self::of(State {
             layout,
-            index: Arc::clone(&index),
-            ids: Arc::clone(&ids),
+            index,
+            ids,
             chunks: Chunks::new(),
-            live: Arc::clone(&live),
+            live: Arc::new(Bitset::new(0)),
             live_rows: 0,
             applied_index: created_at,
             touched_index: created_at,
+        })
+    }
+
+    /// A replica in a state, which is published.
+    pub(crate) fn of(state: State) -> Self {
+        let view = View {
+            layout: state.layout,
+            index: Arc::clone(&state.index),
+            ids: Arc::clone(&state.ids),
+            chunks: state.chunks.clone(),
+            live: Arc::clone(&state.live),
+            live_rows: state.live_rows,
+            applied_index: state.applied_index,
+            touched_index: state.touched_index,
         };
         Self {
             reader: Reader {
                 view: Arc::new(ArcSwap::from_pointee(view)),
-                index,
+                index: state.index,
             },
-            ids,
-            chunks: Chunks::new(),
-            live,
-            live_rows: 0,
-            applied_index: created_at,
-            touched_index: created_at,
+            ids: state.ids,
+            chunks: state.chunks,
+            live: state.live,
+            live_rows: state.live_rows,
+            applied_index: state.applied_index,
+            touched_index: state.touched_index,
             retired: Retired::default(),
         }
     }

@@ -4,6 +4,7 @@
 //! bounded: whoever sends waits. Actors run on a few threads of their own, so that applying never holds a thread of the
 //! RPC server. Searches do not pass through here.
 
+mod adopt;
 mod deliver;
 mod evict;
 mod node;
@@ -16,7 +17,7 @@ use std::thread::{self, JoinHandle};
 
 use actix::{Actor, Addr, Arbiter, Message, System};
 use anyhow::Context as _;
-use longbow_storage::Options;
+use longbow_storage::{Options, Replica};
 use longbow_types::{DatasetId, Error, ErrorCode, Result};
 
 use crate::apply::Op;
@@ -64,6 +65,11 @@ impl Actors {
     /// Makes empty replicas of a dataset that was just created.
     pub(crate) async fn place(&self, place: Place) -> Result<()> {
         self.ask(place).await
+    }
+
+    /// Takes over replicas that snapshots hold, each with the name of its dataset.
+    pub(crate) async fn adopt(&self, replicas: Vec<(Key, String, Replica)>) -> Result<()> {
+        self.ask(adopt::Adopt(replicas)).await
     }
 
     /// Drops all replicas of a dataset.

@@ -48,7 +48,9 @@ impl Applier {
             return;
         }
         let mut fault = None;
-        for op in ops {
+        // Of a replica that is further than the rest of the node, because of its snapshot, entries come once more.
+        let held = self.replica.applied_index();
+        for op in ops.iter().filter(|op| op.index > held) {
             // A panic leaves the replica at the entry before; see `Replica::apply`.
             let applied = catch_unwind(AssertUnwindSafe(|| apply(&mut self.replica, op)));
             let why = match applied {
@@ -146,6 +148,15 @@ mod tests {
             20,
             "what was routed elsewhere counts as applied"
         );
+    }
+
+    #[test]
+    fn entries_that_are_held_already_are_passed_over() {
+        let (mut applier, partition) = applier();
+        applier.apply(&[upsert(5, 1), delete(8, 1)]);
+        applier.apply(&[upsert(5, 1), delete(8, 1), upsert(9, 2)]);
+        assert_eq!(partition.stopped(), None);
+        assert_eq!(partition.read(0).view.slots(), 2);
     }
 
     /// Whatever stops it: the entries before are there, those after are not, and the reason names the entry.

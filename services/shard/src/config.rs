@@ -40,6 +40,16 @@ pub const SETTINGS: &[Setting] = &[
         "Threads that apply the log; 0: one for each core, at most 4",
     )
     .default("0"),
+    Setting::new(
+        "shard.snapshot_every",
+        "Bytes of writes applied between two snapshots of this node's replicas, more if these are large; 0: none are written",
+    )
+    .default("268435456"),
+    Setting::new(
+        "shard.snapshots_kept",
+        "Snapshots kept of each replica: the newest, and older ones in case that it is damaged",
+    )
+    .default("2"),
 ];
 
 /// How a shard runs.
@@ -57,6 +67,10 @@ pub struct Config {
     pub build_threads: usize,
     /// Threads that apply the log.
     pub apply_threads: usize,
+    /// Bytes of writes applied between two snapshots; 0: none are written.
+    pub snapshot_every: usize,
+    /// Snapshots kept of each replica.
+    pub snapshots_kept: usize,
 }
 
 impl Config {
@@ -79,6 +93,8 @@ impl Config {
             search_queue: settings.usize("shard.search_queue", 1..=1_000_000)?,
             build_threads: threads("shard.build_threads", cores.div_ceil(2))?,
             apply_threads: threads("shard.apply_threads", cores.min(4))?,
+            snapshot_every: settings.usize("shard.snapshot_every", 0..=1 << 50)?,
+            snapshots_kept: settings.usize("shard.snapshots_kept", 1..=1_000)?,
         })
     }
 }

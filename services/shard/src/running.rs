@@ -23,6 +23,7 @@ use crate::latch::{self, Stored};
 use crate::pool::Pool;
 use crate::report;
 use crate::rpc::Service;
+use crate::snapshots::{Store, Taker};
 use crate::state::State;
 use crate::tail::Tail;
 
@@ -45,6 +46,8 @@ pub struct Running {
     actors: Arc<Actors>,
     builders: Builders,
     pool: Arc<Pool>,
+    snapshots: Option<Arc<Store>>,
+    taker: Option<Taker>,
 }
 
 /// Starts a shard: it listens when this returns, and becomes ready by itself.
@@ -82,6 +85,21 @@ pub async fn start(config: Config, shutdown: Shutdown) -> anyhow::Result<Running
     let builders = Builders::start(config.build_threads, &state).context("starting builder threads")?;
     let pool = Pool::start(config.search_threads, config.search_queue).context("starting search threads")?;
     let pool = Arc::new(pool);
+    let data = config.node.data_path.as_deref();
+    let snapshots = data.map(|data| Arc::new(Store::new(data, config.snapshots_kept)));
+    let (taker, rounds) = match &snapshots {
+        Some(store) if config.snapshot_every > 0 => {
+            let (store, me, every) = (
+                Arc::clone(store),
+                identity.node_id.clone(),
+                config.snapshot_every as u64,
+            );
+            let (taker, rounds) = Taker::start(store, me, every, shutdown.clone())
+                .context("starting the thread that writes snapshots")?;
+            (Some(taker), Some(rounds))
+        }
+        _ => (None, None),
+    };
     let tail = Tail {
         state: Arc::clone(&state),
         actors: Arc::clone(&actors),
@@ -90,6 +108,8 @@ pub async fn start(config: Config, shutdown: Shutdown) -> anyhow::Result<Running
         keeper: KeeperClient::new(peers, gossip.clone()),
         readiness: readiness.clone(),
         shutdown: shutdown.clone(),
+        snapshots: snapshots.clone(),
+        rounds,
     };
     let tail = tokio::spawn(tail.follow());
     let tasks = vec![
@@ -122,6 +142,8 @@ pub async fn start(config: Config, shutdown: Shutdown) -> anyhow::Result<Running
         actors,
         builders,
         pool,
+        snapshots,
+        taker,
     })
 }
 
@@ -163,9 +185,16 @@ impl Running {
             }
         }
         let (actors, builders, pool) = (self.actors, self.builders, self.pool);
+        let (snapshots, taker) = (self.snapshots, self.taker);
         let stop = move || {
             pool.stop();
             builders.stop();
+            if let Some(taker) = taker {
+                taker.stop();
+            }
+            if let Some(snapshots) = snapshots {
+                snapshots.set_disowned_aside();
+            }
             // Tasks that held it have ended.
             if let Some(actors) = Arc::into_inner(actors) {
                 actors.stop();

@@ -28,9 +28,12 @@ use tokio::time::{Instant, timeout};
 use crate::actors::Actors;
 use crate::apply::Op;
 use crate::partition::Key;
+use crate::snapshots::{Restored, Round, Rounds, Store, restore};
 use crate::state::State;
 use patience::Patience;
 use route::{Route, Step};
+
+pub(crate) use route::schema_of;
 
 /// Pause after a keeper failed, doubled with each failure in a row.
 const PAUSE_MIN: Duration = Duration::from_millis(50);
@@ -51,6 +54,10 @@ pub(crate) struct Tail {
     pub(crate) keeper: KeeperClient,
     pub(crate) readiness: Readiness,
     pub(crate) shutdown: Shutdown,
+    /// Where snapshots are, if this node has a directory.
+    pub(crate) snapshots: Option<Arc<Store>>,
+    /// Asks for snapshots, if any are to be written.
+    pub(crate) rounds: Option<Rounds>,
 }
 
 /// Where the follower stands.
@@ -68,7 +75,7 @@ struct Follower {
 enum Stop {
     /// It failed, or another may do better.
     Keeper(anyhow::Error),
-    /// What this node holds is of no use, or cannot be kept up to date: the role ends, and a start replays the log.
+    /// What this node holds is of no use, or cannot be kept up to date: the role ends, and a start replays the log that there is.
     Node(Error),
 }
 
@@ -101,7 +108,7 @@ impl Tail {
     /// When this node can follow it no longer, though others may: the log is another one, or the actors are gone.
     pub(crate) async fn follow(self) -> Result<()> {
         let shutdown = self.shutdown.clone();
-        let route = Route::new(self.state.me.clone());
+        let route = self.restored().await?;
         let (tell, goal) = watch::channel(None);
         tokio::spawn(goal::ask(self.keeper.clone(), tell, shutdown.clone()));
         let mut follower = Follower {
@@ -115,6 +122,34 @@ impl Tail {
             end = follower.run() => end,
             () = shutdown.wait() => Ok(()),
         }
+    }
+}
+
+impl Tail {
+    /// Where to begin: after what snapshots hold, or before the first entry.
+    async fn restored(&self) -> Result<Route> {
+        let me = self.state.me.clone();
+        let Some(store) = self.snapshots.clone() else {
+            return Ok(Route::new(me));
+        };
+        self.readiness.set(false, "opening snapshots");
+        let shutdown = self.shutdown.clone();
+        let open = move || restore(&store, &me, &|| shutdown.is_triggered());
+        // A panic is a defect in reading them: the log still has everything.
+        let restored = tokio::task::spawn_blocking(open).await.unwrap_or_else(|error| {
+            tracing::error!(%error, "opening snapshots failed");
+            None
+        });
+        let me = self.state.me.clone();
+        let Some(Restored { catalogue, replicas }) = restored else {
+            return Ok(Route::new(me));
+        };
+        let index = catalogue.applied_index();
+        let route = Route::restored(me, catalogue);
+        self.actors.adopt(replicas).await?;
+        self.state.set_catalogue(route.published());
+        self.state.set_routed(index);
+        Ok(route)
     }
 }
 
@@ -213,8 +248,25 @@ impl Follower {
         if chunk.last > state.routed() {
             state.set_routed(chunk.last);
         }
+        self.snapshot();
         self.settle();
         taken
+    }
+
+    /// Asks for snapshots if it is time. Every replica has applied, and shows, what was routed so far.
+    fn snapshot(&mut self) {
+        let Some(rounds) = self.tail.rounds.as_mut().filter(|rounds| rounds.is_due()) else {
+            return;
+        };
+        let partitions = self.tail.state.partitions();
+        let views = partitions
+            .iter()
+            .filter(|(_, partition)| partition.stopped().is_none())
+            .map(|(&key, partition)| (key, partition.reader.view()));
+        rounds.ask(Round {
+            catalogue: self.route.catalogue().clone(),
+            views: views.collect(),
+        });
     }
 
     async fn entries(&mut self, entries: Vec<TailEntry>, chunk: &mut Chunk) -> std::result::Result<(), Stop> {
@@ -236,10 +288,13 @@ impl Follower {
     }
 
     /// Does what an entry means. Fails only when the actors are gone.
-    async fn step(&self, step: Step, chunk: &mut Chunk) -> Result<()> {
+    async fn step(&mut self, step: Step, chunk: &mut Chunk) -> Result<()> {
         match step {
             Step::Write(ops) => {
                 for (key, op) in ops {
+                    if let Some(rounds) = &mut self.tail.rounds {
+                        rounds.applied(op.body.as_ref().map_or(0, bytes::Bytes::len));
+                    }
                     chunk.pending.entry(key).or_default().push(op);
                 }
                 return Ok(());
@@ -273,6 +328,9 @@ impl Follower {
             return Ok(());
         }
         if theirs != 0 {
+            if let Some(store) = &self.tail.snapshots {
+                store.disown(mine);
+            }
             let text = format!(
                 "a keeper has log {theirs:016x}, and this node follows {mine:016x}: the keepers were formed anew"
             );

@@ -7,3 +7,4 @@ mod oracle;
 mod quantized;
 mod readers;
 mod rows;
+mod snapshots;

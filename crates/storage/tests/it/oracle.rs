@@ -16,7 +16,7 @@ use crate::rows::{DIMENSION, Kind, Row};
 const IDS: u64 = 24;
 
 #[derive(Debug, Clone)]
-enum Step {
+pub enum Step {
     Upsert(Vec<Row>),
     Delete(Vec<u64>),
     Advance,
@@ -49,7 +49,7 @@ fn row() -> impl Strategy<Value = Row> {
     )
 }
 
-fn step() -> impl Strategy<Value = Step> {
+pub fn step() -> impl Strategy<Value = Step> {
     prop_oneof![
         5 => proptest::collection::vec(row(), 0..12).prop_map(Step::Upsert),
         2 => proptest::collection::vec(0..IDS, 0..6).prop_map(Step::Delete),
@@ -68,7 +68,7 @@ fn condition() -> impl Strategy<Value = Option<Condition>> {
     ])
 }
 
-fn kind() -> impl Strategy<Value = Kind> {
+pub fn kind() -> impl Strategy<Value = Kind> {
     let id = prop_oneof![Just(IdKind::U64), Just(IdKind::I64), Just(IdKind::Utf8)];
     let element = prop_oneof![
         Just(VectorElement::F16),
@@ -81,7 +81,7 @@ fn kind() -> impl Strategy<Value = Kind> {
 
 /// A question to ask of every state.
 #[derive(Debug, Clone)]
-struct Question {
+pub struct Question {
     vector: [f32; DIMENSION],
     k: usize,
     condition: Option<Condition>,
@@ -89,7 +89,7 @@ struct Question {
     limit: u64,
 }
 
-fn question() -> impl Strategy<Value = Question> {
+pub fn question() -> impl Strategy<Value = Question> {
     let ids = proptest::collection::vec(0..IDS + 4, 0..12);
     (vector(), 1..30_usize, condition(), ids, 0..12_u64).prop_map(|(vector, k, condition, ids, limit)| {
         Question {
@@ -110,7 +110,7 @@ fn never() -> bool {
     false
 }
 
-fn check(kind: Kind, view: &Arc<View>, model: &Model, question: &Question) {
+pub fn check(kind: Kind, view: &Arc<View>, model: &Model, question: &Question) {
     assert_eq!(
         (view.applied_index(), view.touched_index(), view.rows()),
         (model.applied, model.touched, model.rows.len())

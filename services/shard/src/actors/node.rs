@@ -4,9 +4,10 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use actix::{Actor, Addr, ArbiterHandle, Context};
-use longbow_storage::Options;
+use longbow_storage::{Options, Replica};
 
 use super::replica::ShardActor;
+use crate::apply::Applier;
 use crate::partition::{Key, Partition};
 use crate::state::State;
 
@@ -35,8 +36,31 @@ impl ShardNode {
         }
     }
 
+    /// Starts the actor of a replica.
+    pub(super) fn begin(&mut self, key: Key, dataset: String, replica: Replica) {
+        let partition = Arc::new(Partition::new(key, dataset, replica.reader().clone()));
+        let shared = Arc::clone(&partition);
+        let builders = Arc::clone(&self.state.builders);
+        let address = ShardActor::start_in_arbiter(&self.next_arbiter(), move |_| ShardActor {
+            applier: Applier::new(replica, shared),
+            builders,
+        });
+        self.replicas.insert(key, (partition, address));
+    }
+
+    /// Shows readers all replicas there are.
+    pub(super) fn show(&self) {
+        self.state.change_partitions(|partitions| {
+            let shown = self
+                .replicas
+                .iter()
+                .map(|(key, (partition, _))| (*key, Arc::clone(partition)));
+            partitions.extend(shown);
+        });
+    }
+
     /// The thread for the next replica, in turn.
-    pub(super) fn next_arbiter(&mut self) -> ArbiterHandle {
+    fn next_arbiter(&mut self) -> ArbiterHandle {
         self.placed += 1;
         self.arbiters[self.placed % self.arbiters.len()].clone()
     }

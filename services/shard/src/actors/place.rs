@@ -1,16 +1,14 @@
 //! Makes replicas of a dataset that was just created.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::Arc;
 
-use actix::{Actor, Handler, Message};
+use actix::{Handler, Message};
 use longbow_storage::{Options, Replica};
 use longbow_types::{DatasetId, Schema};
 
 use super::node::ShardNode;
-use super::replica::ShardActor;
-use crate::apply::{Applier, panic_text};
-use crate::partition::{Key, Partition};
+use crate::apply::panic_text;
+use crate::partition::Key;
 
 /// Make empty replicas. Those that are there stay.
 pub(crate) struct Place {
@@ -54,22 +52,8 @@ impl Handler<Place> for ShardNode {
                     continue;
                 }
             };
-            let partition = Arc::new(Partition::new(key, place.name.clone(), replica.reader().clone()));
-            let shared = Arc::clone(&partition);
-            let builders = Arc::clone(&self.state.builders);
-            let address = ShardActor::start_in_arbiter(&self.next_arbiter(), move |_| ShardActor {
-                applier: Applier::new(replica, shared),
-                builders,
-            });
-            self.replicas.insert(key, (partition, address));
+            self.begin(key, place.name.clone(), replica);
         }
-        let replicas = &self.replicas;
-        self.state.change_partitions(|partitions| {
-            partitions.extend(
-                replicas
-                    .iter()
-                    .map(|(key, (partition, _))| (*key, Arc::clone(partition))),
-            );
-        });
+        self.show();
     }
 }

@@ -42,6 +42,16 @@ impl Route {
         }
     }
 
+    /// After the entry that a catalogue, with producers, is the state of.
+    pub(super) fn restored(me: NodeId, catalogue: Catalogue) -> Self {
+        Self { me, catalogue }
+    }
+
+    /// The catalogue, with producers: another node, or this one after a restart, can go on with it.
+    pub(super) fn catalogue(&self) -> &Catalogue {
+        &self.catalogue
+    }
+
     /// Whether this node may hold replicas.
     pub(super) fn is_registered(&self) -> bool {
         self.catalogue.shards().contains(&self.me)
@@ -142,7 +152,7 @@ fn dropped_dataset(header: &EntryHeader) -> Option<DatasetId> {
 }
 
 /// The schema that a dataset was created with.
-pub(super) fn schema_of(dataset: &Dataset) -> Result<longbow_types::Schema> {
+pub(crate) fn schema_of(dataset: &Dataset) -> Result<longbow_types::Schema> {
     let message = v1::Schema::decode(dataset.schema.clone())
         .map_err(|error| Error::new(ErrorCode::InvalidSchema, error.to_string()))?;
     schema::from_proto(&message)

@@ -63,6 +63,8 @@ pub struct Cluster {
     pub keepers: Vec<Keeper>,
     pub shard: Option<Running>,
     pub data: TempDir,
+    /// Settings of the shard that are not the defaults.
+    pub settings: Vec<(&'static str, &'static str)>,
     shutdown: Shutdown,
 }
 
@@ -82,6 +84,7 @@ impl Cluster {
             keepers,
             shard: None,
             data,
+            settings: Vec::new(),
             shutdown: Shutdown::new(),
         }
     }
@@ -114,6 +117,9 @@ impl Cluster {
             .collect();
         let mut settings = settings("shard-1", &seeds);
         settings.set("data_path", self.data.path().display());
+        for (key, value) in &self.settings {
+            settings.set(key, value);
+        }
         self.shutdown = Shutdown::new();
         let config = Config::from_settings(&settings).unwrap();
         self.shard = Some(longbow_shard::start(config, self.shutdown.clone()).await.unwrap());

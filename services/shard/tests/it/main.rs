@@ -12,4 +12,5 @@ mod process;
 mod reads;
 mod rows;
 mod settings;
+mod snapshots;
 mod starts;

@@ -1,0 +1,227 @@
+//! Files become a replica.
+
+use std::sync::Arc;
+
+use arrow::array::RecordBatch;
+use longbow_index::{Bitset, VectorIndex};
+use longbow_query::ids::Ids;
+use longbow_types::Schema;
+
+use super::columns::{live_of_batch, read_batch};
+use super::error::{Error, Result};
+use super::manifest::{Listed, Manifest};
+use super::{Snapshots, store};
+use crate::columns::{Chunk, Chunks};
+use crate::ids::IdMap;
+use crate::replica::State;
+use crate::{Layout, Replica};
+
+/// Most bytes of a file of columns: chunks are full long before.
+const COLUMNS_BYTES_MAX: u64 = 1 << 30;
+
+/// How much is looked at before a snapshot is used.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Verify {
+    /// Every byte.
+    Everything,
+    /// Everything but vectors and their codes, which are read as they are used; [`Snapshots::verify`] looks at them
+    /// later. Until it has, a vector that was damaged on the disk is answered as it is.
+    AllButVectors,
+}
+
+/// How a snapshot is opened.
+#[derive(Debug, Clone, Copy)]
+pub struct Open {
+    /// What is looked at before.
+    pub verify: Verify,
+    /// Whether an older one is taken if the newest cannot be opened.
+    pub fall_back: bool,
+}
+
+/// A replica as it was when its snapshot was taken.
+pub struct Opened {
+    /// Goes on with the entry after [`Manifest::applied_index`]. Rows that were not linked then are to be linked.
+    pub replica: Replica,
+    /// What was opened.
+    pub manifest: Manifest,
+    /// Newer generations that could not be opened, newest first, and why.
+    pub passed_over: Vec<(u64, Error)>,
+}
+
+impl Snapshots {
+    /// Opens the newest snapshot; `None` if there is none. The graph is used where it lies on the disk, and read as it
+    /// is used; columns are read into memory. `schema_of` tells the schema, from what the caller put into the manifest.
+    ///
+    /// The graph keeps the parameters it was built with.
+    ///
+    /// # Errors
+    /// What is wrong with the newest snapshot, and with every other if it may fall back.
+    pub fn open(
+        &mut self,
+        how: Open,
+        schema_of: &mut dyn FnMut(&Manifest) -> longbow_types::Result<Schema>,
+        cancel: &dyn Fn() -> bool,
+    ) -> Result<Option<Opened>> {
+        let mut passed_over = Vec::new();
+        for generation in self.generations()?.into_iter().rev() {
+            match self.open_generation(generation, how.verify, schema_of, cancel) {
+                Ok((replica, manifest)) => {
+                    return Ok(Some(Opened {
+                        replica,
+                        manifest,
+                        passed_over,
+                    }));
+                }
+                Err(Error::Cancelled) => return Err(Error::Cancelled),
+                Err(error) => {
+                    if error.is_damage() {
+                        self.damaged.insert(generation);
+                    }
+                    passed_over.push((generation, error));
+                }
+            }
+            if !how.fall_back {
+                break;
+            }
+        }
+        match passed_over.into_iter().next() {
+            Some((_, error)) => Err(error),
+            None => Ok(None),
+        }
+    }
+
+    fn open_generation(
+        &mut self,
+        generation: u64,
+        verify: Verify,
+        schema_of: &mut dyn FnMut(&Manifest) -> longbow_types::Result<Schema>,
+        cancel: &dyn Fn() -> bool,
+    ) -> Result<(Replica, Manifest)> {
+        let manifest = self.manifest(generation)?;
+        let schema = schema_of(&manifest).map_err(|source| Error::Schema {
+            file: super::Name::manifest(generation).to_string(),
+            source,
+        })?;
+        let layout = Arc::new(Layout::new(schema));
+        let live = self.live(&manifest)?;
+        let mut chunks = Chunks::with_capacity(manifest.columns.len());
+        let mut base = 0;
+        for file in &manifest.columns {
+            if cancel() {
+                return Err(Error::Cancelled);
+            }
+            chunks.push(Arc::new(Chunk::new(base, self.batch(file, &layout)?)));
+            base += file.rows;
+        }
+        let ids = ids(&layout, &chunks, &live, &manifest.columns)?;
+        let index = self.index(&manifest.index, verify, &layout, &live, cancel)?;
+        self.remember(&chunks, &manifest);
+        let replica = Replica::of(State {
+            layout,
+            index: Arc::new(index),
+            ids: Arc::new(ids),
+            chunks,
+            live: Arc::new(live),
+            live_rows: manifest.live_rows as usize,
+            applied_index: manifest.applied_index,
+            touched_index: manifest.touched_index,
+        });
+        Ok((replica, manifest))
+    }
+
+    /// The one batch of a file.
+    fn arrow(&self, file: &Listed) -> Result<RecordBatch> {
+        let bytes = store::read_summed(self.disk.as_ref(), file.name, file.sum, COLUMNS_BYTES_MAX)?;
+        let name = file.name.to_string();
+        let batch = read_batch(&bytes).map_err(|reason| Error::damaged(&name, reason))?;
+        if batch.num_rows() != file.rows as usize {
+            let reason = format!("{} rows where {} were written", batch.num_rows(), file.rows);
+            return Err(Error::damaged(&name, reason));
+        }
+        Ok(batch)
+    }
+
+    fn live(&self, manifest: &Manifest) -> Result<Bitset> {
+        let batch = self.arrow(&manifest.live)?;
+        let live = live_of_batch(&batch).filter(|live| live.iter().count() == manifest.live_rows as usize);
+        live.ok_or_else(|| {
+            Error::damaged(
+                &manifest.live.name.to_string(),
+                "its rows are not those the manifest counts",
+            )
+        })
+    }
+
+    /// Rows of columns as the layout wants them.
+    fn batch(&self, file: &Listed, layout: &Layout) -> Result<RecordBatch> {
+        let batch = self.arrow(file)?;
+        let mismatch = |reason: String| Error::mismatch(&file.name.to_string(), reason);
+        let (have, want) = (batch.schema(), layout.stored());
+        let names = |schema: &arrow_schema::Schema| -> Vec<String> {
+            schema.fields().iter().map(|field| field.name().clone()).collect()
+        };
+        if names(&have) != names(want) {
+            let reason = format!(
+                "columns {} are not {}",
+                names(&have).join(", "),
+                names(want).join(", ")
+            );
+            return Err(mismatch(reason));
+        }
+        RecordBatch::try_new(Arc::clone(want), batch.columns().to_vec())
+            .map_err(|error| mismatch(error.to_string()))
+    }
+
+    fn index(
+        &self,
+        file: &Listed,
+        verify: Verify,
+        layout: &Layout,
+        live: &Bitset,
+        cancel: &dyn Fn() -> bool,
+    ) -> Result<VectorIndex> {
+        let name = file.name.to_string();
+        let disk = self.disk.as_ref();
+        match verify {
+            Verify::Everything => store::check_sum(disk, file.name, file.sum, cancel)?,
+            Verify::AllButVectors => store::check_length(disk, file.name, file.sum)?,
+        }
+        let memory = disk
+            .map(&name)
+            .map_err(|source| Error::io("map", &name, source))?;
+        let index = VectorIndex::from_image(memory).map_err(|source| Error::Image {
+            file: name.clone(),
+            source,
+        })?;
+        let (have, want) = (index.params(), layout.index_params());
+        if (have.element, have.metric, have.dimension) != (want.element, want.metric, want.dimension)
+            || index.quantization() != layout.quantization()
+        {
+            return Err(Error::mismatch(&name, "it is an index of other vectors"));
+        }
+        if index.len() != file.rows || live.iter().any(|slot| !index.holds(slot as u32)) {
+            return Err(Error::damaged(&name, "its rows are not those of the columns"));
+        }
+        // Rows that were retired when the view was taken, and that older views still showed.
+        (0..file.rows)
+            .filter(|&slot| !live.get(slot as usize))
+            .for_each(|slot| index.remove(slot));
+        Ok(index)
+    }
+}
+
+/// The slot of each id that is live.
+fn ids(layout: &Layout, chunks: &Chunks, live: &Bitset, files: &[Listed]) -> Result<IdMap> {
+    let map = IdMap::new(layout.schema().id_kind());
+    for (chunk, file) in chunks.iter().zip(files) {
+        let damaged = |reason: &str| Error::damaged(&file.name.to_string(), reason);
+        let ids = Ids::new(chunk.batch.column(layout.id()).as_ref())
+            .map_err(|error| damaged(&error.to_string()))?;
+        for (row, slot) in (chunk.base..).enumerate().take(ids.len()) {
+            if live.get(slot as usize) && map.insert(&ids, row, slot).is_some() {
+                return Err(damaged("an id is live twice"));
+            }
+        }
+    }
+    Ok(map)
+}

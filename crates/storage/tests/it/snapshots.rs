@@ -1,0 +1,11 @@
+//! Snapshots: what is opened answers as what was written, whatever was lost, cut or changed between.
+
+mod beside;
+mod crash;
+mod damage;
+mod disk;
+mod forged;
+mod golden;
+mod history;
+mod keeping;
+mod support;

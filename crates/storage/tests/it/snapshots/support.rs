@@ -1,0 +1,130 @@
+//! What the tests of snapshots share.
+
+use std::sync::Arc;
+
+use longbow_storage::snapshot::{Error, Open, Opened, Owner, Snapshots, Verify, Written};
+use longbow_storage::{Options, Projection, Query, Replica, View, WriteKind};
+use longbow_types::{DatasetId, IdKind, Metric, VectorElement};
+
+use crate::rows::{Kind, Row};
+
+pub const KIND: Kind = Kind {
+    id: IdKind::Utf8,
+    element: VectorElement::F32,
+    metric: Metric::L2,
+};
+
+/// The whole file, the newest snapshot and no other.
+pub const STRICT: Open = Open {
+    verify: Verify::Everything,
+    fall_back: false,
+};
+pub const FALL_BACK: Open = Open {
+    verify: Verify::Everything,
+    fall_back: true,
+};
+
+pub fn never() -> bool {
+    false
+}
+
+pub fn owner() -> Owner {
+    Owner {
+        dataset: DatasetId(4),
+        partition: 1,
+        schema_version: 1,
+        catalogue: b"the catalogue of that index".to_vec(),
+    }
+}
+
+pub fn write(snapshots: &mut Snapshots, replica: &Replica) -> Written {
+    let written = snapshots
+        .write(&replica.reader().view(), owner(), &never)
+        .unwrap();
+    assert!(written.unswept.is_none(), "{:?}", written.unswept);
+    written
+}
+
+pub fn open(snapshots: &mut Snapshots, kind: Kind, how: Open) -> Result<Option<Opened>, Error> {
+    snapshots.open(how, &mut |_| Ok(kind.schema()), &never)
+}
+
+pub fn row(id: u64, round: u64) -> Row {
+    Row {
+        id,
+        number: (!id.is_multiple_of(3)).then_some(round as i32),
+        text: (!id.is_multiple_of(4)).then(|| format!("text {}", id % 7)),
+        tags: id.is_multiple_of(2).then(|| vec!["a".to_owned(), "b".to_owned()]),
+        vector: [(id % 13) as f32, (id / 13) as f32, round as f32],
+    }
+}
+
+pub fn upsert(replica: &mut Replica, index: u64, rows: &[Row]) {
+    replica
+        .apply(index, WriteKind::Upsert, &KIND.upsert(rows), rows.len() as u32)
+        .unwrap();
+}
+
+pub fn delete(replica: &mut Replica, index: u64, ids: &[u64]) {
+    replica
+        .apply(index, WriteKind::Delete, &KIND.delete(ids), ids.len() as u32)
+        .unwrap();
+}
+
+/// A replica with rows of every fate: live and linked, replaced, deleted, not linked yet.
+pub fn varied() -> Replica {
+    let options = Options {
+        m: 4,
+        ef_construction: 20,
+        seed: 5,
+    };
+    let mut replica = Replica::new(KIND.schema(), &options, 1);
+    upsert(&mut replica, 2, &(0..20).map(|id| row(id, 0)).collect::<Vec<_>>());
+    upsert(
+        &mut replica,
+        3,
+        &(15..25).map(|id| row(id, 1)).collect::<Vec<_>>(),
+    );
+    replica.publish();
+    replica.reader().link(26);
+    delete(&mut replica, 5, &[3, 4, 16]);
+    replica.advance(9);
+    replica.publish();
+    replica
+}
+
+/// Everything a view shows: rows in order, and the exact and the graph's answers to a question.
+pub fn shown(kind: Kind, view: &Arc<View>) -> (Vec<Row>, Vec<Vec<u64>>) {
+    let projection = Projection::new(view.layout(), &["*".into()], true).unwrap();
+    let scan = view.scan(None, projection.clone(), 0, &never).unwrap();
+    let rows = scan.flat_map(|piece| kind.rows(&piece.unwrap())).collect();
+    let answers = [true, false].map(|exact| {
+        let query = Query {
+            vector: &[5.0, 1.0, 0.4],
+            k: 12,
+            ef: 1_000,
+            recall_target: None,
+            full_precision: false,
+            exact,
+            predicate: None,
+            projection: &projection,
+        };
+        let found = view.search(&query, &never).unwrap().batch;
+        kind.numbers(found.column(0))
+    });
+    (rows, answers.to_vec())
+}
+
+/// That two views show the same.
+pub fn assert_same(kind: Kind, have: &Arc<View>, want: &Arc<View>) {
+    let state = |view: &View| {
+        (
+            view.applied_index(),
+            view.touched_index(),
+            view.rows(),
+            view.slots(),
+        )
+    };
+    assert_eq!(state(have), state(want));
+    assert_eq!(shown(kind, have), shown(kind, want));
+}
