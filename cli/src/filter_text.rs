@@ -9,7 +9,7 @@
 //!            | "starts" "with" value | "contains" ( value | "any" values | "all" values )
 //! values     = "(" value { "," value } ")"
 //! op         = "=" | "==" | "!=" | "<>" | "<" | "<=" | ">" | ">="
-//! value      = 'text' | number | true | false | "timestamp" 'time'
+//! value      = 'text' | number | true | false | ( "timestamp" | "date" | "time" ) 'time'
 //! column     = word | "any text"
 //! ```
 //! What is `not` of a column is not true of its nulls, as `<>` is not; `not (n in (1))` is true of them.
@@ -313,18 +313,29 @@ impl Parser {
     fn value(&mut self) -> Result<Value, Error> {
         match self.need("a value")? {
             Token::Value(value) => Ok(value),
-            Token::Word(word) if word.eq_ignore_ascii_case("timestamp") => self.time(),
+            Token::Word(word)
+                if ["timestamp", "date"]
+                    .iter()
+                    .any(|known| word.eq_ignore_ascii_case(known)) =>
+            {
+                self.instant(&word)
+            }
+            // What it is depends on the column's unit, and is read where the column is known.
+            Token::Word(word) if word.eq_ignore_ascii_case("time") => self.text("a time").map(Value::Utf8),
             Token::Word(word) => Err(wrong(format!("text must be quoted: '{word}'"))),
             other => Err(wrong(format!("{other} stands where a value should be"))),
         }
     }
 
-    /// What comes after the word `timestamp`.
-    fn time(&mut self) -> Result<Value, Error> {
+    /// What comes after the words `timestamp` and `date`. Sent as it stands: the column knows its unit.
+    fn instant(&mut self, word: &str) -> Result<Value, Error> {
         match self.need("a time")? {
-            Token::Value(Value::Utf8(text)) => time_text::micros(&text).map(Value::I64).map_err(wrong),
+            Token::Value(Value::Utf8(text)) => match time_text::check(&text) {
+                Ok(()) => Ok(Value::Utf8(text)),
+                Err(why) => Err(wrong(why)),
+            },
             other => Err(wrong(format!(
-                "after 'timestamp' comes a time in quotes, not {other}"
+                "after '{word}' comes a time in quotes, not {other}"
             ))),
         }
     }
@@ -349,11 +360,14 @@ mod tests {
             ("b = TRUE", col("b").eq(true)),
             ("t = 'it''s'", col("t").eq("it's")),
             ("n in (1, 2)", col("n").is_in([1_i64, 2])),
-            ("at < timestamp '1970-01-02'", col("at").lt(86_400_000_000_i64)),
+            ("at < timestamp '1970-01-02'", col("at").lt("1970-01-02")),
             (
                 "at in (TIMESTAMP '1970-01-01T00:00:01Z', 2)",
-                col("at").is_in([1_000_000_i64, 2]),
+                col("at").is_in([Value::from("1970-01-01T00:00:01Z"), Value::from(2_i64)]),
             ),
+            ("d = date '1970-01-02'", col("d").eq("1970-01-02")),
+            ("t > time '10:00:00'", col("t").gt("10:00:00")),
+            ("date = 1", col("date").eq(1)),
             ("timestamp = 1", col("timestamp").eq(1)),
             ("t IS NULL", col("t").is_null()),
             ("t is not null", !col("t").is_null()),

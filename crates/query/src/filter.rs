@@ -17,7 +17,10 @@
 //! equal to, less than nor greater than anything (so `x <> v` holds for it). A constant compared with a float column
 //! is first rounded to the column's width, so `f32_column = 0.1` finds the row written as `0.1`.
 //! A finite constant that this would make an infinity is refused, as an integer outside the column's range is.
-//! Text and bytes compare byte by byte, `false` is less than `true`, timestamps are compared as microseconds.
+//! Text and bytes compare byte by byte, `false` is less than `true`. Dates, times, timestamps and
+//! durations compare as whole numbers of their column's unit; zones are labels and do not matter. A text compared with
+//! one of the first three is read as RFC 3339 spells it, in UTC unless it names an offset, and refused where the
+//! column's unit cannot tell it exactly.
 //!
 //! # Patterns
 //!
@@ -35,6 +38,7 @@ mod compile;
 mod constant;
 mod evaluate;
 mod implies;
+mod instant;
 mod key;
 mod lists;
 mod node;

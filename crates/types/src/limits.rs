@@ -2,6 +2,8 @@
 
 /// Longest dataset or column name, in bytes.
 pub const NAME_BYTES_MAX: usize = 255;
+/// Longest zone of a timestamp column, in bytes.
+pub const ZONE_BYTES_MAX: usize = 64;
 /// Longest UTF-8 row id, in bytes.
 pub const ID_BYTES_MAX: usize = 512;
 /// Largest vector dimension.

@@ -5,6 +5,7 @@ use half::f16;
 use longbow_types::{Error, ErrorCode, Result};
 use longbow_wire::v1::{self, value::Kind};
 
+use super::instant;
 use super::key::{Key, of_float, span};
 
 /// Largest integer up to which every integer is a double.
@@ -49,6 +50,9 @@ impl Constant {
                 ))
             }
             (T::Float16 | T::Float32 | T::Float64, kind) => float(kind, data_type),
+            (data_type, Kind::Utf8(text)) => instant::key(text, data_type)
+                .filter(|key| span(data_type).is_some_and(|(low, high)| (low..=high).contains(key)))
+                .map(|key| Constant::Key(Key::Fixed(key))),
             (_, Kind::I64(value)) => integer(i128::from(*value), data_type),
             (_, Kind::U64(value)) => integer(i128::from(*value), data_type),
             _ => None,

@@ -84,8 +84,10 @@ impl Random {
             T::Boolean => Kind::Bool(self.one_in(2)),
             T::Int8 => signed(self, i8::MIN.into(), i8::MAX.into()),
             T::Int16 => signed(self, i16::MIN.into(), i16::MAX.into()),
-            T::Int32 => signed(self, i32::MIN.into(), i32::MAX.into()),
-            T::Int64 | T::Timestamp(..) => signed(self, i64::MIN, i64::MAX),
+            T::Int32 | T::Date32 | T::Time32(_) => signed(self, i32::MIN.into(), i32::MAX.into()),
+            T::Int64 | T::Date64 | T::Time64(_) | T::Duration(_) | T::Timestamp(..) => {
+                signed(self, i64::MIN, i64::MAX)
+            }
             T::UInt8 => unsigned(self, u8::MAX.into()),
             T::UInt16 => unsigned(self, u16::MAX.into()),
             T::UInt32 => unsigned(self, u32::MAX.into()),

@@ -39,6 +39,24 @@ fn names_the_column_and_the_reason() {
         (eq("utf8", Kind::Binary("a".into())), E::TypeMismatch, "utf8"),
         (eq("bool", Kind::I64(1)), E::TypeMismatch, "bool"),
         (eq("time", Kind::Utf8("2024".into())), E::TypeMismatch, "time"),
+        (eq("date32", Kind::Utf8("soon".into())), E::TypeMismatch, "date32"),
+        (
+            eq("seconds", Kind::Utf8("1970-01-01T00:00:00.5Z".into())),
+            E::TypeMismatch,
+            "seconds",
+        ),
+        // Beyond what 64 bits of nanoseconds tell.
+        (
+            eq("nanos", Kind::Utf8("2400-01-01".into())),
+            E::TypeMismatch,
+            "nanos",
+        ),
+        (eq("date32", Kind::I64(1 << 31)), E::TypeMismatch, "date32"),
+        (
+            eq("duration", Kind::Utf8("00:00:01".into())),
+            E::TypeMismatch,
+            "duration",
+        ),
         (eq("list", Kind::Utf8("a".into())), E::TypeMismatch, "list"),
         (
             is_in("u8", vec![Kind::U64(1), Kind::U64(256)]),

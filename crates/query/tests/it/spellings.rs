@@ -128,6 +128,14 @@ fn one_predicate_has_one_form() {
             compare("bool", Op::Ne, Kind::Bool(true)),
             compare("bool", Op::Lt, Kind::Bool(true)),
         ),
+        (
+            compare("nanos", Op::Lt, Kind::Utf8("1970-01-01T00:00:01+00:00".into())),
+            compare("nanos", Op::Lt, Kind::I64(1_000_000_000)),
+        ),
+        (
+            compare("date32", Op::Eq, Kind::Utf8("1970-01-02".into())),
+            between("date32", Kind::I64(1), Kind::I64(1)),
+        ),
         // Floats: NaN is neither below nor above, and differs.
         (f(Op::Eq, -0.0), f(Op::Eq, 0.0)),
         (f(Op::Ne, f64::NAN), not(null("f32"))),

@@ -40,6 +40,16 @@ pub fn columns() -> Vec<Column> {
         ("utf8", DataType::Utf8),
         ("binary", DataType::Binary),
         ("time", utc),
+        ("date32", DataType::Date32),
+        ("date64", DataType::Date64),
+        ("time32", DataType::Time32(TimeUnit::Millisecond)),
+        ("time64", DataType::Time64(TimeUnit::Nanosecond)),
+        ("seconds", DataType::Timestamp(TimeUnit::Second, None)),
+        (
+            "nanos",
+            DataType::Timestamp(TimeUnit::Nanosecond, Some("+01:00".into())),
+        ),
+        ("duration", DataType::Duration(TimeUnit::Millisecond)),
         ("list", DataType::List(utf8_item())),
     ]
     .into_iter()
@@ -115,9 +125,20 @@ fn array(data_type: &DataType, cells: &[Option<&Kind>]) -> ArrayRef {
         DataType::Float64 => Arc::new(Float64Array::from_iter(pick!(F64, v => *v))),
         DataType::Utf8 => Arc::new(StringArray::from_iter(pick!(Utf8, v => v.as_str()))),
         DataType::Binary => Arc::new(BinaryArray::from_iter(pick!(Binary, v => &v[..]))),
-        DataType::Timestamp(..) => {
-            Arc::new(TimestampMicrosecondArray::from_iter(pick!(I64, v => *v)).with_timezone("UTC"))
+        DataType::Date32 | DataType::Time32(_) => {
+            let days = array(&DataType::Int32, cells);
+            arrow::compute::cast(&days, data_type).unwrap()
         }
+        DataType::Date64 | DataType::Time64(_) | DataType::Duration(_) | DataType::Timestamp(_, None) => {
+            let numbers = array(&DataType::Int64, cells);
+            arrow::compute::cast(&numbers, data_type).unwrap()
+        }
+        DataType::Timestamp(TimeUnit::Nanosecond, zone) => {
+            Arc::new(TimestampNanosecondArray::from_iter(pick!(I64, v => *v)).with_timezone_opt(zone.clone()))
+        }
+        DataType::Timestamp(_, zone) => Arc::new(
+            TimestampMicrosecondArray::from_iter(pick!(I64, v => *v)).with_timezone_opt(zone.clone()),
+        ),
         DataType::List(_) => {
             let mut builder = ListBuilder::new(StringBuilder::new());
             for cell in cells {

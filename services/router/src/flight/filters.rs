@@ -3,7 +3,6 @@
 //! A list is ANDed. A filter with parts joins them, and its own condition if it has one, by its `logic`. Values may be
 //! text where the column holds numbers, instants or booleans.
 
-use arrow::compute::kernels::cast_utils::string_to_timestamp_nanos;
 use arrow_schema::DataType;
 use longbow_types::{Error, ErrorCode, Result, Schema, limits::FILTER_DEPTH_MAX};
 use longbow_wire::v1::{self, CompareOp, filter::Node, value::Kind};
@@ -179,11 +178,10 @@ impl Column<'_> {
             (T::Boolean, Value::String(text)) => text.to_ascii_lowercase().parse().ok().map(Kind::Bool),
             (T::Utf8, Value::String(text)) => Some(Kind::Utf8(text.clone())),
             (T::List(_), Value::Array(items)) => texts(items),
-            (T::Timestamp(..), Value::String(text)) => integer(text).or_else(|| {
-                string_to_timestamp_nanos(text)
-                    .ok()
-                    .map(|nanos| Kind::I64(nanos / 1_000))
-            }),
+            // What the text says depends on the column's unit, and is read with the filter.
+            (times, Value::String(text)) if times.is_temporal() => {
+                integer(text).or_else(|| Some(Kind::Utf8(text.clone())))
+            }
             (T::Float16 | T::Float32 | T::Float64, Value::Number(number)) => number.as_f64().map(Kind::F64),
             (T::Float16 | T::Float32 | T::Float64, Value::String(text)) => {
                 text.trim().parse().ok().map(Kind::F64)
@@ -205,7 +203,7 @@ impl Column<'_> {
 }
 
 fn is_whole(data_type: &DataType) -> bool {
-    data_type.is_integer() || matches!(data_type, DataType::Timestamp(..))
+    data_type.is_integer() || data_type.is_temporal()
 }
 
 /// A whole number, also as `3.0`.
@@ -308,6 +306,9 @@ mod tests {
         assert_eq!(of("utf8", "contains", json!("_")), [0; 0]);
         assert_eq!(of("list", "contains", json!("a3")), [3]);
         assert_eq!(of("list", "contains", json!(["a3", "a4", "a5"])), [3, 5]);
+        assert_eq!(of("date32", "=", json!("1970-01-01")), [3]);
+        assert_eq!(of("seconds", "<=", json!("1970-01-01T00:00:02Z")), [0, 2]);
+        assert_eq!(of("duration", "in", json!([-3, "-5"])), [3, 5]);
         let instant = json!([{"field": "time", "op": "<=", "value": "1970-01-01T00:00:00.000003Z"}]);
         assert_eq!(rows(instant).unwrap(), [0, 2, 3]);
     }
