@@ -93,7 +93,7 @@ impl Column {
         }))
     }
 
-    /// The text looks like a pattern: `%` stands for any text, `_` for any one character, `\\%` and `\\_` for themselves.
+    /// The text looks like a pattern: `%` stands for any text, `_` for any one character, `\%` and `\_` for themselves.
     pub fn like(self, pattern: impl Into<String>) -> Filter {
         self.pattern(pattern, String::new())
     }

@@ -24,7 +24,7 @@
 //!
 //! # Patterns
 //!
-//! In a pattern `%` stands for any text and `_` for any one character (a Unicode scalar value); a `\\` before one of
+//! In a pattern `%` stands for any text and `_` for any one character (a Unicode scalar value); a `\` before one of
 //! them, or before itself, takes its meaning away, and so does another escape if one is named. Letters are not folded.
 //!
 //! # One spelling

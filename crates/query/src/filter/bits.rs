@@ -21,15 +21,21 @@ pub(super) fn pack<N: Copy>(values: &[N], test: impl Fn(N) -> bool) -> BooleanBu
 }
 
 fn by_block<N>(values: &[N], fill: impl Fn(&[N], &mut Lanes)) -> BooleanBuffer {
-    let words: Vec<u64> = values
-        .chunks(BLOCK)
-        .map(|block| {
-            let mut lanes = [0; BLOCK];
-            fill(block, &mut lanes);
-            word(&lanes)
-        })
-        .collect();
+    // Of whole blocks the compiler knows the length.
+    let (blocks, rest) = values.as_chunks::<BLOCK>();
+    let mut words = Vec::with_capacity(blocks.len() + 1);
+    words.extend(blocks.iter().map(|block| filled(block, &fill)));
+    if !rest.is_empty() {
+        words.push(filled(rest, &fill));
+    }
     BooleanBuffer::new(Buffer::from_vec(words), 0, values.len())
+}
+
+#[inline(always)]
+fn filled<N>(block: &[N], fill: impl Fn(&[N], &mut Lanes)) -> u64 {
+    let mut lanes = [0; BLOCK];
+    fill(block, &mut lanes);
+    word(&lanes)
 }
 
 /// The lowest bits of the lanes. Eight of them at once: the product moves bit 8i to bit 56+i, and no two sums meet.
