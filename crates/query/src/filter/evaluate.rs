@@ -10,7 +10,7 @@ use super::bits::probed;
 use super::key::{Key, Set};
 use super::lists;
 use super::node::{Node, Property, Test, Values};
-use super::pattern::Pattern;
+use super::pattern::Matcher;
 use super::probe::{BytesProbe, FixedProbe, Items, Probe};
 
 /// A node with all worked out that does not depend on rows.
@@ -34,7 +34,7 @@ pub(super) enum Step {
 /// How a property is looked for.
 #[derive(Debug, Clone)]
 pub(super) enum Look {
-    Like(Pattern),
+    Like(Matcher),
     /// At least one item is found.
     Any(Probe),
     All(Items),
@@ -122,7 +122,7 @@ impl Step {
 impl Look {
     fn new(property: &Property) -> Self {
         match property {
-            Property::Like(pattern) => Look::Like(pattern.clone()),
+            Property::Like(pattern) => Look::Like(pattern.matcher()),
             Property::Any(keys) => Look::Any(Probe::new(&set_of(keys))),
             Property::All(keys) if keys.len() == 1 => Look::Any(Probe::new(&set_of(keys))),
             Property::All(keys) => Look::All(Items::new(keys)),
@@ -133,10 +133,10 @@ impl Look {
     /// The rows that have the property; bits of null rows mean nothing.
     fn rows(&self, array: &ArrayRef) -> Result<BooleanBuffer> {
         match self {
-            Look::Like(pattern) => {
+            Look::Like(matcher) => {
                 let texts = array.as_string_opt::<i32>().ok_or_else(|| other_type(array))?;
                 Ok(BooleanBuffer::collect_bool(texts.len(), |row| {
-                    pattern.matches(texts.value(row))
+                    matcher.matches(texts.value(row))
                 }))
             }
             Look::Any(probe) => lists::any(array, probe),
