@@ -4,14 +4,18 @@
 //! any        = all { "or" all }
 //! all        = part { "and" part }
 //! part       = "not" part | "(" any ")" | comparison
-//! comparison = column ( op value | "in" "(" value { "," value } ")" | "is" [ "not" ] "null" )
+//! comparison = column ( op value | "is" [ "not" ] "null" | [ "not" ] fits )
+//! fits       = "in" values | "between" value "and" value | "like" 'pattern' [ "escape" 'character' ]
+//!            | "starts" "with" value | "contains" ( value | "any" values | "all" values )
+//! values     = "(" value { "," value } ")"
 //! op         = "=" | "==" | "!=" | "<>" | "<" | "<=" | ">" | ">="
-//! value      = 'text' | number | true | false | "timestamp" 'time'
+//! value      = 'text' | number | true | false | ( "timestamp" | "date" | "time" ) 'time'
 //! column     = word | "any text"
 //! ```
+//! What is `not` of a column is not true of its nulls, as `<>` is not; `not (n in (1))` is true of them.
 //! Keywords may be in any case; a quote inside a text is doubled. What a time looks like: `time_text`.
 
-use longbow_client::{Error, ErrorCode, Filter, Value, all, any, col};
+use longbow_client::{Column, Error, ErrorCode, Filter, Value, all, any, col};
 
 use crate::time_text;
 
@@ -124,6 +128,12 @@ fn word(text: &str) -> Token {
     }
 }
 
+/// How the values of a column fit, where a word says it.
+enum Fits {
+    In(Vec<Value>),
+    Other(Filter),
+}
+
 struct Parser {
     tokens: Vec<Token>,
     at: usize,
@@ -197,15 +207,27 @@ impl Parser {
             Token::Word(name) | Token::Column(name) => col(name),
             other => return Err(wrong(format!("{other} stands where a column should be"))),
         };
-        if self.take_word("in") {
-            return Ok(column.is_in(self.values()?));
-        }
         if self.take_word("is") {
             let not = self.take_word("not");
             if !self.take_word("null") {
                 return Err(wrong("after 'is' comes 'null' or 'not null'".to_owned()));
             }
             return Ok(if not { !column.is_null() } else { column.is_null() });
+        }
+        if self.take_word("not") {
+            let Some(filter) = self.fits(&column)? else {
+                let message = "after 'not' comes 'in', 'between', 'like', 'starts with' or 'contains'";
+                return Err(wrong(message.to_owned()));
+            };
+            return Ok(match filter {
+                Fits::In(values) => column.not_in(values),
+                Fits::Other(filter) => (!filter).and(!column.is_null()),
+            });
+        }
+        match self.fits(&column)? {
+            Some(Fits::In(values)) => return Ok(column.is_in(values)),
+            Some(Fits::Other(filter)) => return Ok(filter),
+            None => {}
         }
         let op = match self.need("an operator")? {
             Token::Mark(op) if !matches!(op, "(" | ")" | ",") => op,
@@ -222,16 +244,68 @@ impl Parser {
         })
     }
 
-    fn values(&mut self) -> Result<Vec<Value>, Error> {
+    /// What a column is compared with by a word, if one follows.
+    fn fits(&mut self, column: &Column) -> Result<Option<Fits>, Error> {
+        let column = column.clone();
+        Ok(Some(if self.take_word("in") {
+            Fits::In(self.values("in")?)
+        } else if self.take_word("between") {
+            let low = self.value()?;
+            if !self.take_word("and") {
+                return Err(wrong("after 'between' come two values: 1 and 2".to_owned()));
+            }
+            Fits::Other(column.between(low, self.value()?))
+        } else if self.take_word("like") {
+            Fits::Other(self.like(column)?)
+        } else if self.take_word("starts") {
+            if !self.take_word("with") {
+                return Err(wrong("after 'starts' comes 'with'".to_owned()));
+            }
+            Fits::Other(column.starts_with(self.value()?))
+        } else if self.take_word("contains") {
+            Fits::Other(if self.take_word("any") {
+                column.contains_any(self.values("any")?)
+            } else if self.take_word("all") {
+                column.contains_all(self.values("all")?)
+            } else {
+                column.contains_any([self.value()?])
+            })
+        } else {
+            return Ok(None);
+        }))
+    }
+
+    /// What comes after the word `like`.
+    fn like(&mut self, column: Column) -> Result<Filter, Error> {
+        let pattern = self.text("a pattern")?;
+        if !self.take_word("escape") {
+            return Ok(column.like(pattern));
+        }
+        let escape = self.text("a character")?;
+        let mut chars = escape.chars();
+        match (chars.next(), chars.next()) {
+            (Some(escape), None) => Ok(column.like_escaped(pattern, escape)),
+            _ => Err(wrong(format!("'{escape}' is not one character"))),
+        }
+    }
+
+    fn text(&mut self, what: &str) -> Result<String, Error> {
+        match self.need(what)? {
+            Token::Value(Value::Utf8(text)) => Ok(text),
+            other => Err(wrong(format!("{other} stands where {what} in quotes should be"))),
+        }
+    }
+
+    fn values(&mut self, after: &str) -> Result<Vec<Value>, Error> {
         if !self.take_mark("(") {
-            return Err(wrong("after 'in' comes a list: ('a', 'b')".to_owned()));
+            return Err(wrong(format!("after '{after}' comes a list: ('a', 'b')")));
         }
         let mut values = vec![self.value()?];
         while self.take_mark(",") {
             values.push(self.value()?);
         }
         if !self.take_mark(")") {
-            return Err(wrong("the list after 'in' is not closed".to_owned()));
+            return Err(wrong(format!("the list after '{after}' is not closed")));
         }
         Ok(values)
     }
@@ -239,18 +313,29 @@ impl Parser {
     fn value(&mut self) -> Result<Value, Error> {
         match self.need("a value")? {
             Token::Value(value) => Ok(value),
-            Token::Word(word) if word.eq_ignore_ascii_case("timestamp") => self.time(),
+            Token::Word(word)
+                if ["timestamp", "date"]
+                    .iter()
+                    .any(|known| word.eq_ignore_ascii_case(known)) =>
+            {
+                self.instant(&word)
+            }
+            // What it is depends on the column's unit, and is read where the column is known.
+            Token::Word(word) if word.eq_ignore_ascii_case("time") => self.text("a time").map(Value::Utf8),
             Token::Word(word) => Err(wrong(format!("text must be quoted: '{word}'"))),
             other => Err(wrong(format!("{other} stands where a value should be"))),
         }
     }
 
-    /// What comes after the word `timestamp`.
-    fn time(&mut self) -> Result<Value, Error> {
+    /// What comes after the words `timestamp` and `date`. Sent as it stands: the column knows its unit.
+    fn instant(&mut self, word: &str) -> Result<Value, Error> {
         match self.need("a time")? {
-            Token::Value(Value::Utf8(text)) => time_text::micros(&text).map(Value::I64).map_err(wrong),
+            Token::Value(Value::Utf8(text)) => match time_text::check(&text) {
+                Ok(()) => Ok(Value::Utf8(text)),
+                Err(why) => Err(wrong(why)),
+            },
             other => Err(wrong(format!(
-                "after 'timestamp' comes a time in quotes, not {other}"
+                "after '{word}' comes a time in quotes, not {other}"
             ))),
         }
     }
@@ -275,15 +360,39 @@ mod tests {
             ("b = TRUE", col("b").eq(true)),
             ("t = 'it''s'", col("t").eq("it's")),
             ("n in (1, 2)", col("n").is_in([1_i64, 2])),
-            ("at < timestamp '1970-01-02'", col("at").lt(86_400_000_000_i64)),
+            ("at < timestamp '1970-01-02'", col("at").lt("1970-01-02")),
             (
                 "at in (TIMESTAMP '1970-01-01T00:00:01Z', 2)",
-                col("at").is_in([1_000_000_i64, 2]),
+                col("at").is_in([Value::from("1970-01-01T00:00:01Z"), Value::from(2_i64)]),
             ),
+            ("d = date '1970-01-02'", col("d").eq("1970-01-02")),
+            ("t > time '10:00:00'", col("t").gt("10:00:00")),
+            ("date = 1", col("date").eq(1)),
             ("timestamp = 1", col("timestamp").eq(1)),
             ("t IS NULL", col("t").is_null()),
             ("t is not null", !col("t").is_null()),
             ("not n > 1", !col("n").gt(1)),
+            ("n not in (1, 2)", col("n").not_in([1_i64, 2])),
+            (
+                "n between 1 and 2 and n > 0",
+                all([col("n").between(1, 2), col("n").gt(0)]),
+            ),
+            (
+                "n NOT BETWEEN 1 AND 2",
+                all([!col("n").between(1, 2), !col("n").is_null()]),
+            ),
+            ("t like '%o_k'", col("t").like("%o_k")),
+            ("t like '50!%' escape '!'", col("t").like_escaped("50!%", '!')),
+            (
+                "t not like 'a%'",
+                all([!col("t").like("a%"), !col("t").is_null()]),
+            ),
+            ("t starts with 'noun.'", col("t").starts_with("noun.")),
+            ("l contains 'dog'", col("l").contains_any(["dog"])),
+            ("l contains any ('a', 'b')", col("l").contains_any(["a", "b"])),
+            ("l contains ALL ('a', 'b')", col("l").contains_all(["a", "b"])),
+            ("\"like\" like 'x'", col("like").like("x")),
+            ("like = 'x'", col("like").eq("x")),
             (
                 "pos = 'noun' and n >= 2 or n < 0",
                 any([all([noun(), col("n").ge(2)]), col("n").lt(0)]),
@@ -309,6 +418,14 @@ mod tests {
             ("(a = 1", "not closed"),
             ("a in 1", "list"),
             ("a is 1", "null"),
+            ("a not 1", "after 'not'"),
+            ("a between 1", "two values"),
+            ("a between 1 or 2", "two values"),
+            ("a like 1", "a pattern in quotes"),
+            ("a like 'x' escape 'yz'", "one character"),
+            ("a starts 'x'", "'with'"),
+            ("a contains any 'x'", "list"),
+            ("a contains all ('x'", "not closed"),
             ("a ! 1", "means nothing"),
             ("a < timestamp", "ends"),
             ("a < timestamp 3", "a time in quotes"),

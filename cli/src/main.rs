@@ -5,6 +5,7 @@
 
 mod args;
 mod bench;
+mod column_text;
 mod commands;
 mod connect;
 mod demo;

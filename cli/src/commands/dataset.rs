@@ -9,7 +9,7 @@ use serde_json::json;
 
 use crate::{
     args::Global,
-    connect,
+    column_text, connect,
     output::{
         Output,
         json::{self as to_json, kind},
@@ -26,7 +26,8 @@ Examples:
   longbow dataset create pages --dimension 1024 --element f16 --quantization sq4
 
 Column types: bool int8 int16 int32 int64 uint8 uint16 uint32 uint64 float16 float32 float64 utf8 binary
-timestamp (microseconds, UTC) list (of utf8). A '!' after the type forbids nulls: pos:utf8!";
+timestamp (microseconds, UTC) list (of utf8) date date64; and with a unit of s, ms, us or ns: timestamp[ns],
+timestamp[ms,Europe/Berlin], time[us], duration[ms]. A '!' after the type forbids nulls: pos:utf8!";
 const LIST_EXAMPLES: &str = "Examples:\n  longbow dataset list\n  longbow dataset list --no-counts --json";
 const DESCRIBE_EXAMPLES: &str = "Examples:\n  longbow dataset describe words";
 const DROP_EXAMPLES: &str = "Examples:\n  longbow dataset drop words --yes";
@@ -329,43 +330,24 @@ fn schema(args: &CreateArgs) -> Result<Schema, Error> {
 
 /// Adds a column given as `NAME:TYPE` or `NAME:TYPE!`.
 fn add_column(builder: SchemaBuilder, text: &str) -> Result<SchemaBuilder, Error> {
-    use arrow_schema::DataType as T;
     let wrong = |why: String| {
         Error::new(ErrorCode::InvalidSchema, why)
             .field("column")
             .limit("NAME:TYPE, see `longbow dataset create --help`")
     };
-    let (name, kind) = text
-        .rsplit_once(':')
-        .ok_or_else(|| wrong(format!("{text:?} has no type")))?;
+    // The zone of a type may have a colon too.
+    let types_start = text.rfind('[').unwrap_or(text.len());
+    let colon = text[..types_start].rfind(':');
+    let colon = colon.ok_or_else(|| wrong(format!("{text:?} has no type")))?;
+    let (name, kind) = (&text[..colon], &text[colon + 1..]);
     let (kind, not_null) = match kind.strip_suffix('!') {
         Some(kind) => (kind, true),
         None => (kind, false),
     };
-    let scalar = match kind {
-        "bool" => T::Boolean,
-        "int8" => T::Int8,
-        "int16" => T::Int16,
-        "int32" => T::Int32,
-        "int64" => T::Int64,
-        "uint8" => T::UInt8,
-        "uint16" => T::UInt16,
-        "uint32" => T::UInt32,
-        "uint64" => T::UInt64,
-        "float16" => T::Float16,
-        "float32" => T::Float32,
-        "float64" => T::Float64,
-        "utf8" => T::Utf8,
-        "binary" => T::Binary,
-        "timestamp" => return Ok(nulls(builder.timestamp_micros(name), not_null)),
-        "list" => return Ok(nulls(builder.utf8_list(name), not_null)),
-        other => return Err(wrong(format!("there is no column type {other:?}"))),
-    };
-    Ok(nulls(builder.column(name, scalar), not_null))
-}
-
-fn nulls(builder: SchemaBuilder, not_null: bool) -> SchemaBuilder {
-    if not_null { builder.not_null() } else { builder }
+    let data_type = column_text::data_type(kind);
+    let data_type = data_type.ok_or_else(|| wrong(format!("there is no column type {kind:?}")))?;
+    let builder = builder.column(name, data_type);
+    Ok(if not_null { builder.not_null() } else { builder })
 }
 
 #[cfg(test)]
@@ -402,11 +384,33 @@ mod tests {
         assert_eq!(schema.arrow().field(3).name(), "a:b");
         for bad in [
             "--column=x",
-            "--column=x:date",
+            "--column=x:decimal",
+            "--column=x:timestamp[m]",
+            "--column=x:time[s,UTC]",
+            "--column=x:timestamp[s,]",
             "--column=_x:utf8",
             "--column=id:utf8",
         ] {
             assert!(created(&["--dimension=4", bad]).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn times_are_told_as_they_are_typed() {
+        for (typed, told) in [
+            ("date", "date32"),
+            ("date64", "date64"),
+            ("timestamp", "timestamp_micros"),
+            ("timestamp[us,UTC]", "timestamp_micros"),
+            ("timestamp[ns]", "timestamp[ns]"),
+            ("timestamp[s,+01:00]", "timestamp[s,+01:00]"),
+            ("time[ms]", "time[ms]"),
+            ("time[ns]", "time[ns]"),
+            ("duration[us]", "duration[us]"),
+        ] {
+            let schema = created(&["--dimension=4", &format!("--column=a:b:{typed}!")]).unwrap();
+            assert_eq!(kind(&schema, 2), told);
+            assert_eq!(schema.arrow().field(2).name(), "a:b");
         }
     }
 

@@ -25,9 +25,11 @@ Examples:
   longbow search words --id 10734 --recall-target 0.95
   longbow search words --vector @query.json --json | jq '.hits[].id'
 
-Filters: = (or ==) != (or <>) < <= > >=, in ('a', 'b'), is null, is not null, and, or, not, parentheses. Text stands
-in single quotes; a time is written timestamp '2020-01-02' or timestamp '2020-01-02T03:04:05Z' (UTC unless it names an
-offset), or in microseconds. Consistency: fresh (sees every acknowledged write), strict (fresh, or an error), any, or the token that a
+Filters: = (or ==) != (or <>) < <= > >=, in ('a', 'b'), between 1 and 2, like 'a%_' (escape '!'), starts with 'a',
+contains 'a', contains any ('a', 'b'), contains all ('a', 'b'), is null, is not null, and, or, not, parentheses; 'not'
+may stand before in, between, like, starts and contains. Text stands in single quotes; times are written timestamp
+'2020-01-02T03:04:05Z' (UTC unless it names an offset), date '2020-01-02' and time '03:04:05', or as a number in the
+column's unit. Consistency: fresh (sees every acknowledged write), strict (fresh, or an error), any, or the token that a
 write printed.";
 
 /// Why an answer may miss what was written.

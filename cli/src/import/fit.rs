@@ -191,7 +191,11 @@ pub fn batch(batch: &RecordBatch, schema: &Schema) -> Result<RecordBatch, Error>
     let mut fields = Vec::with_capacity(file.fields().len());
     let mut columns = Vec::with_capacity(file.fields().len());
     for (field, column) in file.fields().iter().zip(batch.columns()) {
-        let column = spelt_out(column, field.name())?;
+        let (_, kept) = schema.column(field.name())?;
+        let column = match (column.data_type(), kept.data_type()) {
+            (DataType::Date32 | DataType::Date64, DataType::Date32 | DataType::Date64) => Arc::clone(column),
+            _ => spelt_out(column, field.name())?,
+        };
         fields.push(Field::new(
             field.name(),
             column.data_type().clone(),
@@ -204,7 +208,7 @@ pub fn batch(batch: &RecordBatch, schema: &Schema) -> Result<RecordBatch, Error>
 }
 
 /// The same values without dictionaries and views, whose slices would carry what they share again and again; dates as
-/// times, which the cluster has.
+/// times, unless the dataset has dates.
 fn spelt_out(column: &ArrayRef, name: &str) -> Result<ArrayRef, Error> {
     use DataType as T;
     let target = match column.data_type() {

@@ -6,6 +6,8 @@ use base64::{Engine, engine::general_purpose::STANDARD};
 use longbow_client::{DatasetInfo, RowId, Schema, Value};
 use serde_json::{Value as Json, json};
 
+use crate::column_text;
+
 /// A row id: a number or a string.
 pub fn id(id: &RowId) -> Json {
     match id {
@@ -79,17 +81,11 @@ pub fn schema(schema: &Schema) -> Json {
 
 /// The type of a column in one word.
 pub fn kind(schema: &Schema, position: usize) -> String {
-    use arrow_schema::DataType as T;
     let vector = schema.vector();
     if position == vector.position {
         return format!("{}[{}]", vector.element.as_str(), vector.dimension);
     }
-    match schema.arrow().field(position).data_type() {
-        T::Boolean => "bool".to_owned(),
-        T::Timestamp(..) => "timestamp_micros".to_owned(),
-        T::List(_) => "list<utf8>".to_owned(),
-        other => other.to_string().to_lowercase(),
-    }
+    column_text::name(schema.arrow().field(position).data_type())
 }
 
 #[cfg(test)]

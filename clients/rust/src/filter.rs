@@ -76,18 +76,72 @@ impl Column {
 
     /// column is one of the values
     pub fn is_in<V: Into<Value>>(self, values: impl IntoIterator<Item = V>) -> Filter {
-        Filter::of(Node::In(v1::Membership {
+        Filter::of(Node::In(self.membership(values)))
+    }
+
+    /// column is neither null nor one of the values
+    pub fn not_in<V: Into<Value>>(self, values: impl IntoIterator<Item = V>) -> Filter {
+        Filter::of(Node::NotIn(self.membership(values)))
+    }
+
+    /// low <= column <= high
+    pub fn between(self, low: impl Into<Value>, high: impl Into<Value>) -> Filter {
+        Filter::of(Node::Between(v1::Between {
             column: self.0,
-            values: values
-                .into_iter()
-                .map(|value| value.into().into_proto())
-                .collect(),
+            low: Some(low.into().into_proto()),
+            high: Some(high.into().into_proto()),
         }))
+    }
+
+    /// The text looks like a pattern: `%` stands for any text, `_` for any one character, `\%` and `\_` for themselves.
+    pub fn like(self, pattern: impl Into<String>) -> Filter {
+        self.pattern(pattern, String::new())
+    }
+
+    /// As [`Column::like`], with another character than a backslash before signs that stand for themselves.
+    pub fn like_escaped(self, pattern: impl Into<String>, escape: char) -> Filter {
+        self.pattern(pattern, escape.into())
+    }
+
+    /// The text begins with a text, or the bytes with bytes.
+    pub fn starts_with(self, prefix: impl Into<Value>) -> Filter {
+        Filter::of(Node::Prefix(v1::Prefix {
+            column: self.0,
+            value: Some(prefix.into().into_proto()),
+        }))
+    }
+
+    /// The list holds at least one of the values.
+    pub fn contains_any<V: Into<Value>>(self, values: impl IntoIterator<Item = V>) -> Filter {
+        Filter::of(Node::ContainsAny(self.membership(values)))
+    }
+
+    /// The list holds all of the values.
+    pub fn contains_all<V: Into<Value>>(self, values: impl IntoIterator<Item = V>) -> Filter {
+        Filter::of(Node::ContainsAll(self.membership(values)))
     }
 
     /// column is null
     pub fn is_null(self) -> Filter {
         Filter::of(Node::IsNull(self.0))
+    }
+
+    fn membership<V: Into<Value>>(self, values: impl IntoIterator<Item = V>) -> v1::Membership {
+        v1::Membership {
+            column: self.0,
+            values: values
+                .into_iter()
+                .map(|value| value.into().into_proto())
+                .collect(),
+        }
+    }
+
+    fn pattern(self, pattern: impl Into<String>, escape: String) -> Filter {
+        Filter::of(Node::Like(v1::Pattern {
+            column: self.0,
+            pattern: pattern.into(),
+            escape,
+        }))
     }
 
     fn compare(self, op: CompareOp, value: impl Into<Value>) -> Filter {

@@ -5,9 +5,11 @@
 //!
 //! # Nulls
 //!
-//! There is no third truth value. A comparison with a null, on either side, is *not true*; `in` likewise. `not` is
-//! true exactly where its part is not true, so `not (x = 5)` holds for a row whose `x` is null, while `x <> 5` does
-//! not. `is_null` is the one way to ask for nulls.
+//! There is no third truth value. A comparison with a null, on either side, is *not true*; `in`, `not in`, `between`,
+//! `like`, prefixes and `contains` likewise. `not` is true exactly where its part is not true, so `not (x = 5)` holds
+//! for a row whose `x` is null, while `x <> 5` does not, nor does `x not in (5)`. `is_null` is the one way to ask for
+//! nulls. A null or a NaN among the values of `in`, `not in` and `contains any` equals nothing, as if it were not
+//! there; no list contains all of some values if one of them equals nothing.
 //!
 //! # Numbers
 //!
@@ -15,34 +17,79 @@
 //! equal to, less than nor greater than anything (so `x <> v` holds for it). A constant compared with a float column
 //! is first rounded to the column's width, so `f32_column = 0.1` finds the row written as `0.1`.
 //! A finite constant that this would make an infinity is refused, as an integer outside the column's range is.
-//! Text and bytes compare byte by byte, `false` is less than `true`, timestamps are compared as microseconds.
+//! Text and bytes compare byte by byte, `false` is less than `true`. Dates, times, timestamps and
+//! durations compare as whole numbers of their column's unit; zones are labels and do not matter. A text compared with
+//! one of the first three is read as RFC 3339 spells it, in UTC unless it names an offset, and refused where the
+//! column's unit cannot tell it exactly.
+//!
+//! # Patterns
+//!
+//! In a pattern `%` stands for any text and `_` for any one character (a Unicode scalar value); a `\` before one of
+//! them, or before itself, takes its meaning away, and so does another escape if one is named. Letters are not folded.
+//!
+//! # One spelling
+//!
+//! Filters that say the same of the same columns by simple algebra (order and nesting of `and` and `or`, doubled `not`,
+//! `between` or two comparisons, `in` of one value or `=`, `like 'a%'` or a prefix) compile to equal predicates, and so
+//! give equal plans. The values asked of one column are one set, whatever was written: see `node`.
 
+mod bits;
 mod compile;
 mod constant;
 mod evaluate;
+mod implies;
+mod instant;
+mod key;
+mod lists;
+mod node;
+mod pattern;
+mod probe;
+mod properties;
+mod ranges;
 
-use arrow::array::{ArrayRef, RecordBatch, Scalar};
+use arrow::array::RecordBatch;
 use arrow::buffer::BooleanBuffer;
 use longbow_types::{Result, Schema};
 use longbow_wire::v1;
 
-pub(crate) use constant::Members;
-
 /// A filter checked against a schema. Cheap to clone is not promised; share it by reference.
+///
+/// Predicates are equal if they were spelt alike or differ by simple algebra only; equal ones are true of the same rows.
 #[derive(Debug, Clone)]
 pub struct Predicate {
-    root: Node,
+    node: node::Node,
+    step: evaluate::Step,
 }
+
+impl PartialEq for Predicate {
+    fn eq(&self, other: &Self) -> bool {
+        self.node == other.node
+    }
+}
+
+impl Eq for Predicate {}
 
 impl Predicate {
     /// Checks a filter against a schema.
     ///
     /// # Errors
-    /// `UNKNOWN_COLUMN` naming the column; `TYPE_MISMATCH` where a value cannot be of the column's type, or the column
-    /// is the vector; `NULL_NOT_ALLOWED` for a null compared with a column that has none; `MISSING_FIELD` for a node
-    /// without content; `TOO_LARGE` beyond 32 levels, 1,024 nodes, 10,000 members, or 100,000 values in all.
+    /// `UNKNOWN_COLUMN` naming the column; `TYPE_MISMATCH` where a value cannot be of the column's type, the column is
+    /// of a type that the operator is not for, or is the vector; `NULL_NOT_ALLOWED` for a null compared with a column
+    /// that has none; `MISSING_FIELD` for a node without content; `INVALID_VALUE` for a pattern that ends with its
+    /// escape; `TOO_LARGE` beyond 32 levels, 1,024 nodes, 10,000 members, 100,000 values in all, or 1,024 bytes of a
+    /// pattern.
     pub fn compile(filter: &v1::Filter, schema: &Schema) -> Result<Self> {
-        compile::compile(filter, schema).map(|root| Self { root })
+        let node = compile::compile(filter, schema)?;
+        let step = evaluate::Step::new(&node);
+        Ok(Self { node, step })
+    }
+
+    /// Whether the predicate is true of every row, or of none, whatever the rows.
+    pub fn constant(&self) -> Option<bool> {
+        match self.node {
+            node::Node::Constant(truth) => Some(truth),
+            _ => None,
+        }
     }
 
     /// One bit per row of the batch: whether the predicate is true of it.
@@ -52,48 +99,6 @@ impl Predicate {
     /// # Errors
     /// `INTERNAL` if a column is of another type than in the schema the predicate was compiled against.
     pub fn evaluate(&self, batch: &RecordBatch) -> Result<BooleanBuffer> {
-        self.root.evaluate(batch)
+        self.step.evaluate(batch)
     }
-}
-
-/// A node of a predicate. Invariant: constants are of their column's type.
-#[derive(Debug, Clone)]
-enum Node {
-    /// Never true, e.g. a comparison with a null.
-    Never,
-    And(Vec<Node>),
-    Or(Vec<Node>),
-    Not(Box<Node>),
-    IsNull(String),
-    Compare {
-        column: String,
-        op: Op,
-        against: Against,
-    },
-    In {
-        column: String,
-        members: Members,
-    },
-}
-
-/// What a column is compared with.
-#[derive(Debug, Clone)]
-enum Against {
-    /// One value of the column's type, for arrow's kernels.
-    Scalar(Scalar<ArrayRef>),
-    /// One value for a float column, already rounded to its width.
-    Float(f64),
-    /// One value for a list column.
-    List(Vec<String>),
-}
-
-/// How a column is compared.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Op {
-    Eq,
-    Ne,
-    Lt,
-    Le,
-    Gt,
-    Ge,
 }

@@ -2,6 +2,8 @@
 
 /// Longest dataset or column name, in bytes.
 pub const NAME_BYTES_MAX: usize = 255;
+/// Longest zone of a timestamp column, in bytes.
+pub const ZONE_BYTES_MAX: usize = 64;
 /// Longest UTF-8 row id, in bytes.
 pub const ID_BYTES_MAX: usize = 512;
 /// Largest vector dimension.
@@ -42,5 +44,7 @@ pub const FILTER_NODES_MAX: usize = 1_024;
 pub const FILTER_VALUES_MAX: usize = 10_000;
 /// Most values in all of a filter, those of lists counted one by one.
 pub const FILTER_VALUES_TOTAL_MAX: usize = 100_000;
+/// Longest pattern of a filter, in bytes.
+pub const FILTER_PATTERN_BYTES_MAX: usize = 1_024;
 /// Most log groups that one token may name.
 pub const TOKEN_GROUPS_MAX: usize = 64;

@@ -6,7 +6,7 @@ use arrow_schema::{DataType, Field, Schema as ArrowSchema, SchemaRef, TimeUnit};
 
 use crate::{
     Error, ErrorCode, IdKind, Quantization,
-    limits::{COLUMNS_MAX, DIMENSION_MAX, NAME_BYTES_MAX},
+    limits::{COLUMNS_MAX, DIMENSION_MAX, NAME_BYTES_MAX, ZONE_BYTES_MAX},
 };
 
 /// Distance between two vectors; smaller is nearer.
@@ -136,10 +136,20 @@ pub fn is_scalar(data_type: &DataType) -> bool {
         | T::UInt32
         | T::UInt64 => true,
         T::Float16 | T::Float32 | T::Float64 | T::Utf8 | T::Binary => true,
-        T::Timestamp(TimeUnit::Microsecond, Some(zone)) => zone.as_ref() == "UTC",
+        T::Date32 | T::Date64 | T::Duration(_) => true,
+        T::Time32(unit) => matches!(unit, TimeUnit::Second | TimeUnit::Millisecond),
+        T::Time64(unit) => matches!(unit, TimeUnit::Microsecond | TimeUnit::Nanosecond),
+        T::Timestamp(_, None) => true,
+        T::Timestamp(_, Some(zone)) => is_zone(zone),
         T::List(item) => *item == utf8_item(),
         _ => false,
     }
+}
+
+/// Whether a text may be the zone of a timestamp. Zones are labels: instants are kept and compared in UTC whatever they
+/// say, so they are not looked up.
+fn is_zone(zone: &str) -> bool {
+    (1..=ZONE_BYTES_MAX).contains(&zone.len()) && zone.bytes().all(|byte| byte.is_ascii_graphic())
 }
 
 /// The one item field of text lists.
@@ -355,7 +365,7 @@ mod tests {
                 "vector",
             ),
             (|c| c.push(Field::new("_secret", DataType::Int8, true)), "_secret"),
-            (|c| c.push(Field::new("d", DataType::Date32, true)), "d"),
+            (|c| c.push(Field::new("d", DataType::Decimal128(9, 2), true)), "d"),
         ];
         for (spoil, field) in cases {
             let mut columns = columns();
@@ -363,5 +373,19 @@ mod tests {
             let error = Schema::new(columns, "id", Metric::L2).unwrap_err();
             assert_eq!(error.field.as_deref(), Some(field), "{error}");
         }
+    }
+
+    #[test]
+    fn zones_are_short_labels() {
+        let timestamp = |zone: &str| DataType::Timestamp(TimeUnit::Nanosecond, Some(zone.into()));
+        for zone in ["UTC", "+01:00", "Europe/Berlin"] {
+            assert!(is_scalar(&timestamp(zone)), "{zone}");
+        }
+        for zone in ["", "a b", "é", &"x".repeat(65)] {
+            assert!(!is_scalar(&timestamp(zone)), "{zone}");
+        }
+        assert!(is_scalar(&DataType::Time64(TimeUnit::Nanosecond)));
+        assert!(!is_scalar(&DataType::Time64(TimeUnit::Second)));
+        assert!(!is_scalar(&DataType::Time32(TimeUnit::Nanosecond)));
     }
 }

@@ -3,3 +3,4 @@
 pub mod schema;
 #[cfg(feature = "rpc")]
 pub mod status;
+mod times;

@@ -53,6 +53,13 @@ pub fn schema_of_all_kinds() -> Schema {
         ("utf8", T::Utf8),
         ("binary", T::Binary),
         ("time", T::Timestamp(TimeUnit::Microsecond, Some("UTC".into()))),
+        ("date32", T::Date32),
+        ("date64", T::Date64),
+        ("time32", T::Time32(TimeUnit::Millisecond)),
+        ("time64", T::Time64(TimeUnit::Nanosecond)),
+        ("seconds", T::Timestamp(TimeUnit::Second, None)),
+        ("nanos", T::Timestamp(TimeUnit::Nanosecond, Some("+01:00".into()))),
+        ("duration", T::Duration(TimeUnit::Microsecond)),
         ("list", T::List(utf8_item())),
     ];
     fields.extend(kinds.into_iter().map(|(name, kind)| Field::new(name, kind, true)));
@@ -101,6 +108,13 @@ pub fn batch_of_all_kinds(rows: usize) -> RecordBatch {
         Arc::new(StringArray::from(texts)),
         Arc::new(BinaryArray::from_iter(bytes)),
         Arc::new(TimestampMicrosecondArray::from(gaps(rows, |row| row as i64)).with_timezone("UTC")),
+        Arc::new(Date32Array::from(gaps(rows, |row| row as i32 - 3))),
+        Arc::new(Date64Array::from(gaps(rows, |row| row as i64 * 86_400_000))),
+        Arc::new(Time32MillisecondArray::from(gaps(rows, |row| row as i32))),
+        Arc::new(Time64NanosecondArray::from(gaps(rows, |row| row as i64))),
+        Arc::new(TimestampSecondArray::from(gaps(rows, |row| row as i64))),
+        Arc::new(TimestampNanosecondArray::from(gaps(rows, |row| row as i64 - 2)).with_timezone("+01:00")),
+        Arc::new(DurationMicrosecondArray::from(gaps(rows, |row| -(row as i64)))),
         Arc::new(lists.finish()),
     ];
     RecordBatch::try_new(schema.arrow().clone(), columns).unwrap()

@@ -1,22 +1,75 @@
 //! Evaluates a predicate against a batch: one bit per row, nulls counting as not true.
 
-use arrow::array::{Array, ArrayRef, ArrowPrimitiveType, AsArray, BooleanArray, RecordBatch, StringArray};
+use arrow::array::{Array, ArrayRef, AsArray, RecordBatch};
 use arrow::buffer::BooleanBuffer;
-use arrow::compute::kernels::cmp;
 use arrow::datatypes as t;
-use arrow_schema::{ArrowError, DataType};
-use half::f16;
+use arrow_schema::{DataType, TimeUnit};
 use longbow_types::{Error, ErrorCode, Result};
 
-use super::{Against, Members, Node, Op, constant::float_key};
+use super::bits::probed;
+use super::key::{Key, Set};
+use super::lists;
+use super::node::{Node, Property, Test, Values};
+use super::pattern::Matcher;
+use super::probe::{BytesProbe, FixedProbe, Items, Probe};
 
-impl Node {
+/// A node with all worked out that does not depend on rows.
+#[derive(Debug, Clone)]
+pub(super) enum Step {
+    Constant(bool),
+    Values {
+        column: String,
+        probe: Probe,
+        nulls: bool,
+    },
+    Look {
+        column: String,
+        look: Look,
+        negated: bool,
+    },
+    And(Vec<Step>),
+    Or(Vec<Step>),
+}
+
+/// How a property is looked for.
+#[derive(Debug, Clone)]
+pub(super) enum Look {
+    Like(Matcher),
+    /// At least one item is found.
+    Any(Probe),
+    All(Items),
+    List(Vec<Vec<Key>>),
+}
+
+impl Step {
+    pub(super) fn new(node: &Node) -> Self {
+        match node {
+            Node::Constant(truth) => Step::Constant(*truth),
+            Node::Values(Values { column, set, nulls }) => Step::Values {
+                column: column.clone(),
+                probe: Probe::new(set),
+                nulls: *nulls,
+            },
+            Node::Test(Test {
+                column,
+                property,
+                negated,
+            }) => Step::Look {
+                column: column.clone(),
+                look: Look::new(property),
+                negated: *negated,
+            },
+            Node::And(parts) => Step::And(parts.iter().map(Step::new).collect()),
+            Node::Or(parts) => Step::Or(parts.iter().map(Step::new).collect()),
+        }
+    }
+
     /// One bit per row: whether the node is true of it.
     pub(super) fn evaluate(&self, batch: &RecordBatch) -> Result<BooleanBuffer> {
         let rows = batch.num_rows();
         match self {
-            Node::Never => Ok(BooleanBuffer::new_unset(rows)),
-            Node::And(parts) => {
+            Step::Constant(truth) => Ok(constant(*truth, rows)),
+            Step::And(parts) => {
                 let mut all = BooleanBuffer::new_set(rows);
                 for part in parts {
                     all = &all & &part.evaluate(batch)?;
@@ -26,7 +79,7 @@ impl Node {
                 }
                 Ok(all)
             }
-            Node::Or(parts) => {
+            Step::Or(parts) => {
                 let mut any = BooleanBuffer::new_unset(rows);
                 for part in parts {
                     any = &any | &part.evaluate(batch)?;
@@ -36,160 +89,168 @@ impl Node {
                 }
                 Ok(any)
             }
-            Node::Not(part) => Ok(!&part.evaluate(batch)?),
-            Node::IsNull(column) => Ok(match batch.column_by_name(column) {
-                None => BooleanBuffer::new_set(rows),
-                Some(array) => match array.nulls() {
-                    None => BooleanBuffer::new_unset(rows),
-                    Some(nulls) => !nulls.inner(),
-                },
-            }),
-            Node::Compare { column, op, against } => match batch.column_by_name(column) {
-                None => Ok(BooleanBuffer::new_unset(rows)),
-                Some(array) => Ok(without_nulls(compare(array, *op, against)?, array)),
-            },
-            Node::In { column, members } => match batch.column_by_name(column) {
-                None => Ok(BooleanBuffer::new_unset(rows)),
-                Some(array) => Ok(without_nulls(contains(array, members)?, array)),
-            },
+            Step::Values { column, probe, nulls } => {
+                let Some(array) = batch.column_by_name(column) else {
+                    return Ok(constant(*nulls, rows));
+                };
+                let bits = probe_values(array, probe)?;
+                Ok(match array.nulls() {
+                    None => bits,
+                    Some(valid) if *nulls => &bits | &!valid.inner(),
+                    Some(valid) => &bits & valid.inner(),
+                })
+            }
+            Step::Look {
+                column,
+                look,
+                negated,
+            } => {
+                let Some(array) = batch.column_by_name(column) else {
+                    return Ok(constant(*negated, rows));
+                };
+                let bits = look.rows(array)?;
+                let bits = match array.nulls() {
+                    None => bits,
+                    Some(valid) => &bits & valid.inner(),
+                };
+                Ok(if *negated { !&bits } else { bits })
+            }
         }
     }
 }
 
-/// Clears the bits of null rows.
-fn without_nulls(bits: BooleanBuffer, array: &ArrayRef) -> BooleanBuffer {
-    match array.nulls() {
-        Some(nulls) => &bits & nulls.inner(),
-        None => bits,
-    }
-}
-
-/// Compares every row; bits of null rows mean nothing.
-fn compare(array: &ArrayRef, op: Op, against: &Against) -> Result<BooleanBuffer> {
-    match against {
-        Against::Scalar(scalar) => {
-            let array: &dyn Array = array.as_ref();
-            let bits = match op {
-                Op::Eq => cmp::eq(&array, scalar),
-                Op::Ne => cmp::neq(&array, scalar),
-                Op::Lt => cmp::lt(&array, scalar),
-                Op::Le => cmp::lt_eq(&array, scalar),
-                Op::Gt => cmp::gt(&array, scalar),
-                Op::Ge => cmp::gt_eq(&array, scalar),
-            };
-            bits.map(BooleanArray::into_parts)
-                .map(|(bits, _)| bits)
-                .map_err(internal)
+impl Look {
+    fn new(property: &Property) -> Self {
+        match property {
+            Property::Like(pattern) => Look::Like(pattern.matcher()),
+            Property::Any(keys) => Look::Any(Probe::new(&set_of(keys))),
+            Property::All(keys) if keys.len() == 1 => Look::Any(Probe::new(&set_of(keys))),
+            Property::All(keys) => Look::All(Items::new(keys)),
+            Property::List(lists) => Look::List(lists.clone()),
         }
-        // Arrow's kernels order floats totally (-0.0 < 0.0, NaN = NaN); filters promise IEEE comparison.
-        Against::Float(value) => match array.data_type() {
-            DataType::Float16 => Ok(floats::<t::Float16Type>(array, op, f16::from_f64(*value))),
-            DataType::Float32 => Ok(floats::<t::Float32Type>(array, op, *value as f32)),
-            DataType::Float64 => Ok(floats::<t::Float64Type>(array, op, *value)),
-            _ => Err(other_type(array)),
-        },
-        Against::List(value) => {
-            let wanted = op == Op::Eq;
-            lists(array, |row| {
-                (row.len() == value.len() && same_items(row, value)) == wanted
-            })
+    }
+
+    /// The rows that have the property; bits of null rows mean nothing.
+    fn rows(&self, array: &ArrayRef) -> Result<BooleanBuffer> {
+        match self {
+            Look::Like(matcher) => {
+                let texts = array.as_string_opt::<i32>().ok_or_else(|| other_type(array))?;
+                Ok(BooleanBuffer::collect_bool(texts.len(), |row| {
+                    matcher.matches(texts.value(row))
+                }))
+            }
+            Look::Any(probe) => lists::any(array, probe),
+            Look::All(items) => lists::all(array, items),
+            Look::List(members) => lists::equal(array, members),
         }
     }
 }
 
-fn floats<T: ArrowPrimitiveType>(array: &ArrayRef, op: Op, value: T::Native) -> BooleanBuffer
-where
-    T::Native: PartialOrd,
-{
-    let values: &[T::Native] = array.as_primitive::<T>().values();
-    // One closure per operator, so that each loop is branch-free.
-    match op {
-        Op::Eq => BooleanBuffer::collect_bool(values.len(), |i| values[i] == value),
-        Op::Ne => BooleanBuffer::collect_bool(values.len(), |i| values[i] != value),
-        Op::Lt => BooleanBuffer::collect_bool(values.len(), |i| values[i] < value),
-        Op::Le => BooleanBuffer::collect_bool(values.len(), |i| values[i] <= value),
-        Op::Gt => BooleanBuffer::collect_bool(values.len(), |i| values[i] > value),
-        Op::Ge => BooleanBuffer::collect_bool(values.len(), |i| values[i] >= value),
+/// Keys, all of one kind, as a set.
+fn set_of(keys: &[Key]) -> Set {
+    let item = match keys.first() {
+        Some(Key::Bytes(_)) => DataType::Binary,
+        _ => DataType::Null,
+    };
+    Set::of(keys.to_vec(), &item)
+}
+
+fn constant(truth: bool, rows: usize) -> BooleanBuffer {
+    if truth {
+        BooleanBuffer::new_set(rows)
+    } else {
+        BooleanBuffer::new_unset(rows)
     }
 }
 
-/// Looks every row up; bits of null rows mean nothing.
-fn contains(array: &ArrayRef, members: &Members) -> Result<BooleanBuffer> {
+/// The rows whose values are in the probe's set; bits of null rows mean nothing.
+pub(super) fn probe_values(array: &ArrayRef, probe: &Probe) -> Result<BooleanBuffer> {
+    let (bits, outside) = match probe {
+        Probe::Constant(truth) => return Ok(constant(*truth, array.len())),
+        Probe::Fixed { probe, outside } => (fixed(array, probe)?, *outside),
+        Probe::Bytes { probe, outside } => (bytes(array, probe)?, *outside),
+    };
+    Ok(if outside { !&bits } else { bits })
+}
+
+fn fixed(array: &ArrayRef, probe: &FixedProbe) -> Result<BooleanBuffer> {
     use DataType as T;
     macro_rules! primitive {
-        ($type:ty, |$v:ident| $test:expr) => {{
-            let values = array.as_primitive::<$type>().values();
-            BooleanBuffer::collect_bool(values.len(), |i| {
-                let $v = values[i];
-                $test
-            })
-        }};
+        ($type:ty) => {
+            probed(array.as_primitive::<$type>().values(), probe)
+        };
     }
-    let bits = match (members, array.data_type()) {
-        (Members::None, _) => BooleanBuffer::new_unset(array.len()),
-        (Members::Bool { yes, no }, T::Boolean) => {
+    Ok(match array.data_type() {
+        T::Boolean => {
             let values = array.as_boolean().values();
-            BooleanBuffer::collect_bool(values.len(), |i| if values.value(i) { *yes } else { *no })
+            match (probe.contains(0), probe.contains(1)) {
+                (false, true) => values.clone(),
+                (true, false) => !values,
+                (both, _) => constant(both, values.len()),
+            }
         }
-        (Members::Int(set), T::Int8) => primitive!(t::Int8Type, |v| set.contains(&i64::from(v))),
-        (Members::Int(set), T::Int16) => primitive!(t::Int16Type, |v| set.contains(&i64::from(v))),
-        (Members::Int(set), T::Int32) => primitive!(t::Int32Type, |v| set.contains(&i64::from(v))),
-        (Members::Int(set), T::Int64) => primitive!(t::Int64Type, |v| set.contains(&v)),
-        (Members::Int(set), T::Timestamp(..)) => {
-            primitive!(t::TimestampMicrosecondType, |v| set.contains(&v))
-        }
-        (Members::UInt(set), T::UInt8) => primitive!(t::UInt8Type, |v| set.contains(&u64::from(v))),
-        (Members::UInt(set), T::UInt16) => primitive!(t::UInt16Type, |v| set.contains(&u64::from(v))),
-        (Members::UInt(set), T::UInt32) => primitive!(t::UInt32Type, |v| set.contains(&u64::from(v))),
-        (Members::UInt(set), T::UInt64) => primitive!(t::UInt64Type, |v| set.contains(&v)),
-        (Members::Float(set), T::Float16) => {
-            primitive!(t::Float16Type, |v| set.contains(&float_key(v.to_f64())))
-        }
-        (Members::Float(set), T::Float32) => {
-            primitive!(t::Float32Type, |v| set.contains(&float_key(f64::from(v))))
-        }
-        (Members::Float(set), T::Float64) => primitive!(t::Float64Type, |v| set.contains(&float_key(v))),
-        (Members::Utf8(set), T::Utf8) => {
+        T::Int8 => primitive!(t::Int8Type),
+        T::Int16 => primitive!(t::Int16Type),
+        T::Int32 => primitive!(t::Int32Type),
+        T::Int64 => primitive!(t::Int64Type),
+        T::UInt8 => primitive!(t::UInt8Type),
+        T::UInt16 => primitive!(t::UInt16Type),
+        T::UInt32 => primitive!(t::UInt32Type),
+        T::UInt64 => primitive!(t::UInt64Type),
+        T::Float16 => primitive!(t::Float16Type),
+        T::Float32 => primitive!(t::Float32Type),
+        T::Float64 => primitive!(t::Float64Type),
+        T::Date32 => primitive!(t::Date32Type),
+        T::Date64 => primitive!(t::Date64Type),
+        T::Time32(TimeUnit::Second) => primitive!(t::Time32SecondType),
+        T::Time32(TimeUnit::Millisecond) => primitive!(t::Time32MillisecondType),
+        T::Time64(TimeUnit::Microsecond) => primitive!(t::Time64MicrosecondType),
+        T::Time64(TimeUnit::Nanosecond) => primitive!(t::Time64NanosecondType),
+        T::Timestamp(TimeUnit::Second, _) => primitive!(t::TimestampSecondType),
+        T::Timestamp(TimeUnit::Millisecond, _) => primitive!(t::TimestampMillisecondType),
+        T::Timestamp(TimeUnit::Microsecond, _) => primitive!(t::TimestampMicrosecondType),
+        T::Timestamp(TimeUnit::Nanosecond, _) => primitive!(t::TimestampNanosecondType),
+        T::Duration(TimeUnit::Second) => primitive!(t::DurationSecondType),
+        T::Duration(TimeUnit::Millisecond) => primitive!(t::DurationMillisecondType),
+        T::Duration(TimeUnit::Microsecond) => primitive!(t::DurationMicrosecondType),
+        T::Duration(TimeUnit::Nanosecond) => primitive!(t::DurationNanosecondType),
+        _ => return Err(other_type(array)),
+    })
+}
+
+fn bytes(array: &ArrayRef, probe: &BytesProbe) -> Result<BooleanBuffer> {
+    Ok(match array.data_type() {
+        DataType::Utf8 => {
             let values = array.as_string::<i32>();
-            BooleanBuffer::collect_bool(values.len(), |i| set.contains(values.value(i)))
+            probe_bytes(probe, values.len(), |row| values.value(row).as_bytes())
         }
-        (Members::Binary(set), T::Binary) => {
+        DataType::Binary => {
             let values = array.as_binary::<i32>();
-            BooleanBuffer::collect_bool(values.len(), |i| set.contains::<[u8]>(values.value(i)))
-        }
-        (Members::List(set), T::List(_)) => {
-            return lists(array, |row| {
-                row.null_count() == 0
-                    && set.contains(&row.iter().flatten().map(str::to_owned).collect::<Vec<_>>())
-            });
+            probe_bytes(probe, values.len(), |row| values.value(row))
         }
         _ => return Err(other_type(array)),
-    };
-    Ok(bits)
+    })
 }
 
-/// Tests every row of a list column.
-fn lists(array: &ArrayRef, test: impl Fn(&StringArray) -> bool) -> Result<BooleanBuffer> {
-    let lists = array.as_list_opt::<i32>().ok_or_else(|| other_type(array))?;
-    if lists.value_type() != DataType::Utf8 {
-        return Err(other_type(array));
+/// One loop for each kind of probe, so that none asks which it is at every row.
+fn probe_bytes<'a>(probe: &BytesProbe, rows: usize, value: impl Fn(usize) -> &'a [u8]) -> BooleanBuffer {
+    match probe {
+        BytesProbe::One(one) => BooleanBuffer::collect_bool(rows, |row| value(row) == one.as_slice()),
+        BytesProbe::Range(start, None) => {
+            BooleanBuffer::collect_bool(rows, |row| value(row) >= start.as_slice())
+        }
+        BytesProbe::Range(start, Some(end)) => BooleanBuffer::collect_bool(rows, |row| {
+            let value = value(row);
+            value >= start.as_slice() && value < end.as_slice()
+        }),
+        BytesProbe::Keys(keys) => BooleanBuffer::collect_bool(rows, |row| keys.contains(value(row))),
+        BytesProbe::Turns(turns) => BooleanBuffer::collect_bool(rows, |row| {
+            turns.partition_point(|turn| turn.as_slice() <= value(row)) % 2 == 1
+        }),
     }
-    Ok(BooleanBuffer::collect_bool(lists.len(), |i| {
-        lists.is_valid(i) && test(lists.value(i).as_string::<i32>())
-    }))
 }
 
-fn same_items(row: &StringArray, value: &[String]) -> bool {
-    row.iter()
-        .zip(value)
-        .all(|(have, want)| have == Some(want.as_str()))
-}
-
-fn other_type(array: &ArrayRef) -> Error {
+pub(super) fn other_type(array: &ArrayRef) -> Error {
     let message = format!("a filter met a column of type {}", array.data_type());
     Error::new(ErrorCode::Internal, message)
-}
-
-fn internal(error: ArrowError) -> Error {
-    Error::new(ErrorCode::Internal, error.to_string())
 }

@@ -1,11 +1,10 @@
-//! Random filters over random tables against the naive evaluator, and the rules about nulls spelt out.
+//! The rules about nulls and numbers, spelt out.
 
 use longbow_query::filter::Predicate;
 use longbow_wire::v1::{self, CompareOp, Filter, filter::Node, value::Kind};
-use proptest::prelude::*;
 
-use crate::oracle::holds;
-use crate::table::{batch, columns, rows, schema, value};
+use crate::spellings::{between, like, over, prefix};
+use crate::table::{Row, batch, columns, schema};
 
 pub fn compare(column: &str, op: CompareOp, kind: Kind) -> Filter {
     node(Node::Compare(v1::Comparison {
@@ -38,89 +37,25 @@ pub fn is_in(column: &str, kinds: Vec<Kind>) -> Filter {
     }))
 }
 
-/// A value, at times a null where the column has them, at times a whole number spelt with the other sign.
-fn constant(at: usize) -> BoxedStrategy<Kind> {
-    let (name, data_type) = columns()[at].clone();
-    let plain = value(&data_type).prop_map(|kind| match kind {
-        Kind::I64(v @ 0..) => Kind::U64(v.unsigned_abs()),
-        Kind::U64(v @ 0..5) => Kind::I64(v.cast_signed()),
-        Kind::F64(2.0) => Kind::I64(2),
-        other => other,
-    });
-    let any = prop_oneof![value(&data_type), plain];
-    if name == "id" {
-        any.boxed()
-    } else {
-        prop_oneof![9 => any, 1 => Just(Kind::Null(0))].boxed()
-    }
-}
-
-fn leaf() -> impl Strategy<Value = Filter> {
-    (0..columns().len()).prop_flat_map(|at| {
-        let (name, data_type) = columns()[at].clone();
-        let ops = if name == "list" { 1..=2 } else { 1..=6 };
-        let _ = data_type;
-        prop_oneof![
-            4 => (ops, constant(at)).prop_map(move |(op, kind)| {
-                compare(name, CompareOp::try_from(op).unwrap(), kind)
-            }),
-            2 => proptest::collection::vec(constant(at), 0..5).prop_map(move |kinds| is_in(name, kinds)),
-            1 => Just(node(Node::IsNull(name.into()))),
-        ]
-    })
-}
-
-fn filter() -> impl Strategy<Value = Filter> {
-    leaf().prop_recursive(4, 24, 4, |inner| {
-        prop_oneof![
-            proptest::collection::vec(inner.clone(), 1..4).prop_map(|parts| node(Node::And(list(parts)))),
-            proptest::collection::vec(inner.clone(), 1..4).prop_map(|parts| node(Node::Or(list(parts)))),
-            inner.prop_map(not),
-        ]
-    })
-}
-
-fn evaluate(filter: &Filter, rows: &[Vec<Option<Kind>>]) -> Vec<bool> {
+fn evaluate(filter: &Filter, rows: &[Row]) -> Vec<bool> {
     let predicate = Predicate::compile(filter, &schema()).unwrap();
     predicate.evaluate(&batch(rows)).unwrap().iter().collect()
 }
 
-proptest! {
-    #![proptest_config(ProptestConfig::with_cases(64))]
-
-    // 64 tables × 32 filters each.
-    #[test]
-    fn agrees_with_the_naive_evaluator(
-        rows in rows(0..140),
-        filters in proptest::collection::vec(filter(), 32),
-    ) {
-        for filter in &filters {
-            let want: Vec<bool> = rows.iter().map(|row| holds(filter, row)).collect();
-            prop_assert_eq!(evaluate(filter, &rows), want, "{:?}", filter);
-        }
-    }
-
-    #[test]
-    fn slices_of_a_batch_evaluate_like_the_rows_they_hold(
-        rows in rows(1..100),
-        filter in filter(),
-        cut in any::<prop::sample::Index>(),
-    ) {
-        let predicate = Predicate::compile(&filter, &schema()).unwrap();
-        let whole: Vec<bool> = predicate.evaluate(&batch(&rows)).unwrap().iter().collect();
-        let cut = cut.index(rows.len());
-        let tail = batch(&rows).slice(cut, rows.len() - cut);
-        let bits: Vec<bool> = predicate.evaluate(&tail).unwrap().iter().collect();
-        prop_assert_eq!(&bits[..], &whole[cut..]);
-    }
-}
-
 /// A row whose columns are all null but the id.
-fn null_row() -> Vec<Option<Kind>> {
+fn null_row() -> Row {
     columns()
         .iter()
-        .map(|(name, _)| (*name == "id").then_some(Kind::U64(1)))
+        .map(|column| (column.name == "id").then_some(Kind::U64(1)))
         .collect()
+}
+
+/// A row that is null but for its id and one cell.
+fn row_with(name: &str, cell: Kind) -> Row {
+    let at = columns().iter().position(|column| column.name == name).unwrap();
+    let mut row = null_row();
+    row[at] = Some(cell);
+    row
 }
 
 #[test]
@@ -141,6 +76,52 @@ fn not_is_true_where_its_part_is_not_true() {
     );
     assert_eq!(evaluate(&not(differs), &row), [true]);
     assert_eq!(evaluate(&not(is_in("i32", vec![Kind::I64(5)])), &row), [true]);
+    for filter in [
+        over(is_in("i32", vec![Kind::I64(5)]), Node::NotIn),
+        between("i32", Kind::I64(0), Kind::I64(9)),
+        like("utf8", "%a%"),
+        prefix("utf8", Kind::Utf8("".into())),
+        over(is_in("list", vec![]), Node::ContainsAll),
+    ] {
+        assert_eq!(evaluate(&filter, &row), [false], "{filter:?}");
+        assert_eq!(evaluate(&not(filter), &row), [true]);
+    }
+}
+
+#[test]
+fn patterns_look_at_characters() {
+    let rows = ["", "é", "e\u{301}", "100%", "a_b"].map(|text| row_with("utf8", Kind::Utf8(text.into())));
+    let run = |pattern: &str| evaluate(&like("utf8", pattern), &rows);
+    assert_eq!(
+        run("_"),
+        [false, true, false, false, false],
+        "an accent of its own is a character"
+    );
+    assert_eq!(run("%\\%"), [false, false, false, true, false]);
+    assert_eq!(run("_\\__"), [false, false, false, false, true]);
+    assert_eq!(run(""), [true, false, false, false, false]);
+}
+
+#[test]
+fn lists_contain_items() {
+    let list_of = |values: &[&str]| {
+        let values = values.iter().map(|text| (*text).to_owned()).collect();
+        row_with("list", Kind::Utf8List(v1::Utf8List { values }))
+    };
+    let rows = [
+        list_of(&[]),
+        list_of(&["a"]),
+        list_of(&["b", "a", "a"]),
+        list_of(&["c", "c"]),
+    ];
+    let texts = |values: &[&str]| is_in("list", values.iter().map(|t| Kind::Utf8((*t).into())).collect());
+    let any = |values: &[&str]| evaluate(&over(texts(values), Node::ContainsAny), &rows);
+    let all = |values: &[&str]| evaluate(&over(texts(values), Node::ContainsAll), &rows);
+    assert_eq!(any(&["a", "x"]), [false, true, true, false]);
+    assert_eq!(all(&["a", "b"]), [false, false, true, false]);
+    assert_eq!(all(&["c"]), [false, false, false, true]);
+    assert_eq!(any(&[]), [false; 4]);
+    assert_eq!(all(&[]), [true; 4]);
 }
 
 #[test]
@@ -155,12 +136,7 @@ fn nulls_as_constants_match_nothing() {
 
 #[test]
 fn floats_compare_as_ieee_says() {
-    let at = columns().iter().position(|(name, _)| *name == "f32").unwrap();
-    let row = |value: f64| {
-        let mut row = null_row();
-        row[at] = Some(Kind::F64(value));
-        row
-    };
+    let row = |value: f64| row_with("f32", Kind::F64(value));
     let rows = [row(-0.0), row(f64::NAN), row(0.1)];
     assert_eq!(
         evaluate(&compare("f32", CompareOp::Eq, Kind::F64(0.0)), &rows),

@@ -4,21 +4,30 @@ use std::cmp::Ordering;
 
 use arrow::datatypes::DataType;
 use half::f16;
-use longbow_wire::v1::{CompareOp, Filter, filter::Node, value::Kind};
+use longbow_wire::v1::{CompareOp, Filter, Membership, Value, filter::Node, value::Kind};
 
-use crate::table::columns;
+use crate::table::Column;
 
 /// Whether a filter is true of a row.
-pub fn holds(filter: &Filter, row: &[Option<Kind>]) -> bool {
+pub fn holds(filter: &Filter, columns: &[Column], row: &[Option<Kind>]) -> bool {
+    let cell = |name: &str| {
+        let at = columns.iter().position(|column| column.name == name).unwrap();
+        (row[at].as_ref(), &columns[at].data_type)
+    };
+    let equal_to_any = |membership: &Membership| {
+        let (have, data_type) = cell(&membership.column);
+        let mut values = membership.values.iter().map(kind_of);
+        values.any(|want| matches!(compare(have, want, data_type), Some((_, true))))
+    };
     match filter.node.as_ref().unwrap() {
-        Node::And(list) => list.filters.iter().all(|part| holds(part, row)),
-        Node::Or(list) => list.filters.iter().any(|part| holds(part, row)),
-        Node::Not(part) => !holds(part, row),
-        Node::IsNull(column) => cell(row, column).0.is_none(),
+        Node::And(list) => list.filters.iter().all(|part| holds(part, columns, row)),
+        Node::Or(list) => list.filters.iter().any(|part| holds(part, columns, row)),
+        Node::Not(part) => !holds(part, columns, row),
+        Node::IsNull(column) => cell(column).0.is_none(),
         Node::Compare(comparison) => {
-            let (have, data_type) = cell(row, &comparison.column);
-            let want = comparison.value.as_ref().unwrap().kind.as_ref().unwrap();
-            let Some((ordering, equal)) = compare(have, want, &data_type) else {
+            let (have, data_type) = cell(&comparison.column);
+            let want = kind_of(comparison.value.as_ref().unwrap());
+            let Some((ordering, equal)) = compare(have, want, data_type) else {
                 return false;
             };
             match comparison.op() {
@@ -31,21 +40,72 @@ pub fn holds(filter: &Filter, row: &[Option<Kind>]) -> bool {
                 CompareOp::Unspecified => panic!("not generated"),
             }
         }
-        Node::In(membership) => {
-            let (have, data_type) = cell(row, &membership.column);
-            membership.values.iter().any(|want| {
-                matches!(
-                    compare(have, want.kind.as_ref().unwrap(), &data_type),
-                    Some((_, true))
-                )
-            })
+        Node::In(membership) => equal_to_any(membership),
+        Node::NotIn(membership) => cell(&membership.column).0.is_some() && !equal_to_any(membership),
+        Node::Between(between) => {
+            let (have, data_type) = cell(&between.column);
+            let order = |bound: &Option<Value>| {
+                compare(have, kind_of(bound.as_ref().unwrap()), data_type).and_then(|(ordering, _)| ordering)
+            };
+            matches!(order(&between.low), Some(Ordering::Greater | Ordering::Equal))
+                && matches!(order(&between.high), Some(Ordering::Less | Ordering::Equal))
+        }
+        Node::Like(like) => {
+            let Some(Kind::Utf8(text)) = cell(&like.column).0 else {
+                return false;
+            };
+            let escape = like.escape.chars().next().unwrap_or('\\');
+            let (pattern, text): (Vec<char>, Vec<char>) =
+                (like.pattern.chars().collect(), text.chars().collect());
+            looks_like(&pattern, escape, &text)
+        }
+        Node::Prefix(prefix) => match (cell(&prefix.column).0, kind_of(prefix.value.as_ref().unwrap())) {
+            (Some(Kind::Utf8(have)), Kind::Utf8(want)) => have.starts_with(want.as_str()),
+            (Some(Kind::Binary(have)), Kind::Binary(want)) => have.starts_with(want),
+            _ => false,
+        },
+        Node::ContainsAny(items) => {
+            let (have, data_type) = cell(&items.column);
+            items
+                .values
+                .iter()
+                .any(|want| holds_item(have, kind_of(want), data_type))
+        }
+        Node::ContainsAll(items) => {
+            let (have, data_type) = cell(&items.column);
+            have.is_some()
+                && items
+                    .values
+                    .iter()
+                    .all(|want| holds_item(have, kind_of(want), data_type))
         }
     }
 }
 
-fn cell<'a>(row: &'a [Option<Kind>], column: &str) -> (Option<&'a Kind>, DataType) {
-    let at = columns().iter().position(|(name, _)| *name == column).unwrap();
-    (row[at].as_ref(), columns()[at].1.clone())
+fn kind_of(value: &Value) -> &Kind {
+    value.kind.as_ref().unwrap()
+}
+
+fn holds_item(have: Option<&Kind>, want: &Kind, data_type: &DataType) -> bool {
+    let (Some(Kind::Utf8List(list)), DataType::List(item)) = (have, data_type) else {
+        return false;
+    };
+    let items = list.values.iter().map(|text| Kind::Utf8(text.clone()));
+    items
+        .into_iter()
+        .any(|have| matches!(compare(Some(&have), want, item.data_type()), Some((_, true))))
+}
+
+fn looks_like(pattern: &[char], escape: char, text: &[char]) -> bool {
+    match pattern {
+        [] => text.is_empty(),
+        [sign, c, rest @ ..] if *sign == escape => {
+            text.first() == Some(c) && looks_like(rest, escape, &text[1..])
+        }
+        ['%', rest @ ..] => (0..=text.len()).any(|at| looks_like(rest, escape, &text[at..])),
+        ['_', rest @ ..] => !text.is_empty() && looks_like(rest, escape, &text[1..]),
+        [c, rest @ ..] => text.first() == Some(c) && looks_like(rest, escape, &text[1..]),
+    }
 }
 
 /// Order and equality of a cell and a value; none if either is null.

@@ -5,6 +5,7 @@ use longbow_types::ErrorCode;
 use longbow_wire::v1::{CompareOp, Filter, Utf8List, filter::Node, value::Kind};
 
 use crate::filters::{compare, is_in, list, node, not};
+use crate::spellings::{between, like, over, prefix};
 use crate::table::schema;
 
 fn refusal(filter: &Filter) -> longbow_types::Error {
@@ -38,6 +39,24 @@ fn names_the_column_and_the_reason() {
         (eq("utf8", Kind::Binary("a".into())), E::TypeMismatch, "utf8"),
         (eq("bool", Kind::I64(1)), E::TypeMismatch, "bool"),
         (eq("time", Kind::Utf8("2024".into())), E::TypeMismatch, "time"),
+        (eq("date32", Kind::Utf8("soon".into())), E::TypeMismatch, "date32"),
+        (
+            eq("seconds", Kind::Utf8("1970-01-01T00:00:00.5Z".into())),
+            E::TypeMismatch,
+            "seconds",
+        ),
+        // Beyond what 64 bits of nanoseconds tell.
+        (
+            eq("nanos", Kind::Utf8("2400-01-01".into())),
+            E::TypeMismatch,
+            "nanos",
+        ),
+        (eq("date32", Kind::I64(1 << 31)), E::TypeMismatch, "date32"),
+        (
+            eq("duration", Kind::Utf8("00:00:01".into())),
+            E::TypeMismatch,
+            "duration",
+        ),
         (eq("list", Kind::Utf8("a".into())), E::TypeMismatch, "list"),
         (
             is_in("u8", vec![Kind::U64(1), Kind::U64(256)]),
@@ -50,6 +69,37 @@ fn names_the_column_and_the_reason() {
             "list",
         ),
         (eq("id", Kind::Null(0)), E::NullNotAllowed, "id"),
+        (
+            between("list", Kind::Null(0), Kind::Null(0)),
+            E::TypeMismatch,
+            "list",
+        ),
+        (between("i8", Kind::I64(0), Kind::I64(128)), E::TypeMismatch, "i8"),
+        (
+            between("nope", Kind::I64(0), Kind::I64(1)),
+            E::UnknownColumn,
+            "nope",
+        ),
+        (like("binary", "a%"), E::TypeMismatch, "binary"),
+        (like("i8", "a%"), E::TypeMismatch, "i8"),
+        (like("utf8", "a\\"), E::InvalidValue, "utf8"),
+        (prefix("i8", Kind::I64(1)), E::TypeMismatch, "i8"),
+        (prefix("utf8", Kind::Binary("a".into())), E::TypeMismatch, "utf8"),
+        (
+            over(is_in("utf8", vec![]), Node::ContainsAny),
+            E::TypeMismatch,
+            "utf8",
+        ),
+        (
+            over(is_in("list", vec![Kind::I64(1)]), Node::ContainsAll),
+            E::TypeMismatch,
+            "list",
+        ),
+        (
+            over(is_in("i8", vec![Kind::I64(200)]), Node::NotIn),
+            E::TypeMismatch,
+            "i8",
+        ),
         (
             compare("i8", CompareOp::Unspecified, Kind::I64(1)),
             E::MissingField,

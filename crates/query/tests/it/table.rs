@@ -8,11 +8,22 @@ use half::f16;
 use longbow_types::schema::{utf8_item, vector_type};
 use longbow_types::{Metric, VectorElement};
 use longbow_wire::v1::value::Kind;
-use proptest::prelude::*;
 
-/// Every filterable column, by name and type.
-pub fn columns() -> Vec<(&'static str, DataType)> {
-    vec![
+/// A filterable column.
+#[derive(Debug, Clone)]
+pub struct Column {
+    pub name: &'static str,
+    pub data_type: DataType,
+    pub nullable: bool,
+}
+
+/// The cells of a row, in the order of its columns.
+pub type Row = Vec<Option<Kind>>;
+
+/// A column of every type; all but the id may be null.
+pub fn columns() -> Vec<Column> {
+    let utc = DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into()));
+    [
         ("id", DataType::UInt64),
         ("bool", DataType::Boolean),
         ("i8", DataType::Int8),
@@ -28,96 +39,58 @@ pub fn columns() -> Vec<(&'static str, DataType)> {
         ("f64", DataType::Float64),
         ("utf8", DataType::Utf8),
         ("binary", DataType::Binary),
+        ("time", utc),
+        ("date32", DataType::Date32),
+        ("date64", DataType::Date64),
+        ("time32", DataType::Time32(TimeUnit::Millisecond)),
+        ("time64", DataType::Time64(TimeUnit::Nanosecond)),
+        ("seconds", DataType::Timestamp(TimeUnit::Second, None)),
         (
-            "time",
-            DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into())),
+            "nanos",
+            DataType::Timestamp(TimeUnit::Nanosecond, Some("+01:00".into())),
         ),
+        ("duration", DataType::Duration(TimeUnit::Millisecond)),
         ("list", DataType::List(utf8_item())),
     ]
+    .into_iter()
+    .map(|(name, data_type)| Column {
+        name,
+        data_type,
+        nullable: name != "id",
+    })
+    .collect()
 }
 
 pub fn schema() -> longbow_types::Schema {
-    let mut fields: Vec<Field> = columns()
-        .into_iter()
-        .map(|(name, data_type)| Field::new(name, data_type, name != "id"))
-        .collect();
+    schema_of(&columns())
+}
+
+/// The schema of some columns and a vector.
+pub fn schema_of(columns: &[Column]) -> longbow_types::Schema {
+    let mut fields = fields(columns);
     fields.insert(1, Field::new("vector", vector_type(VectorElement::F32, 2), false));
     longbow_types::Schema::new(fields, "id", Metric::L2).unwrap()
 }
 
-/// A value that can stand in a column of the type. Few distinct ones, so that comparisons hit.
-pub fn value(data_type: &DataType) -> BoxedStrategy<Kind> {
-    let signed = |low: i64, high: i64| {
-        prop_oneof![4 => -2..=2_i64, 1 => Just(low), 1 => Just(high)]
-            .prop_map(Kind::I64)
-            .boxed()
-    };
-    let unsigned = |high: u64| {
-        prop_oneof![4 => 0..=3_u64, 1 => Just(high)]
-            .prop_map(Kind::U64)
-            .boxed()
-    };
-    let text = prop_oneof![Just(""), Just("a"), Just("ab"), Just("b"), Just("ä")];
-    match data_type {
-        DataType::Boolean => any::<bool>().prop_map(Kind::Bool).boxed(),
-        DataType::Int8 => signed(i8::MIN.into(), i8::MAX.into()),
-        DataType::Int16 => signed(i16::MIN.into(), i16::MAX.into()),
-        DataType::Int32 => signed(i32::MIN.into(), i32::MAX.into()),
-        DataType::Int64 | DataType::Timestamp(..) => signed(i64::MIN, i64::MAX),
-        DataType::UInt8 => unsigned(u8::MAX.into()),
-        DataType::UInt16 => unsigned(u16::MAX.into()),
-        DataType::UInt32 => unsigned(u32::MAX.into()),
-        DataType::UInt64 => unsigned(u64::MAX),
-        DataType::Float16 | DataType::Float32 | DataType::Float64 => prop_oneof![
-            6 => prop_oneof![Just(-1.5), Just(0.1), Just(1.0), Just(2.0)],
-            1 => Just(0.0),
-            1 => Just(-0.0),
-            1 => Just(f64::NAN),
-            1 => Just(f64::INFINITY),
-        ]
-        .prop_map(Kind::F64)
-        .boxed(),
-        DataType::Utf8 => text.prop_map(|t| Kind::Utf8(t.into())).boxed(),
-        DataType::Binary => text.prop_map(|t| Kind::Binary(t.into())).boxed(),
-        DataType::List(_) => proptest::collection::vec(text, 0..3)
-            .prop_map(|values| {
-                let values = values.into_iter().map(str::to_owned).collect();
-                Kind::Utf8List(longbow_wire::v1::Utf8List { values })
-            })
-            .boxed(),
-        other => panic!("no values of {other}"),
-    }
-}
-
-/// A cell: a value or, except in the id, a null.
-pub fn cell(name: &str, data_type: &DataType) -> BoxedStrategy<Option<Kind>> {
-    let value = value(data_type);
-    if name == "id" {
-        value.prop_map(Some).boxed()
-    } else {
-        proptest::option::weighted(0.8, value).boxed()
-    }
-}
-
-/// Rows of cells, in the order of [`columns`].
-pub fn rows(count: std::ops::Range<usize>) -> impl Strategy<Value = Vec<Vec<Option<Kind>>>> {
-    let row: Vec<_> = columns()
+fn fields(columns: &[Column]) -> Vec<Field> {
+    columns
         .iter()
-        .map(|(name, data_type)| cell(name, data_type))
-        .collect();
-    proptest::collection::vec(row, count)
+        .map(|column| Field::new(column.name, column.data_type.clone(), column.nullable))
+        .collect()
 }
 
-/// The rows as a batch, without the vector, as shards keep them.
-pub fn batch(rows: &[Vec<Option<Kind>>]) -> RecordBatch {
-    let mut fields = Vec::new();
-    let mut arrays = Vec::new();
-    for (at, (name, data_type)) in columns().into_iter().enumerate() {
+/// Rows of every column as a batch.
+pub fn batch(rows: &[Row]) -> RecordBatch {
+    batch_of(&columns(), rows)
+}
+
+/// Rows as a batch, without the vector, as shards keep them.
+pub fn batch_of(columns: &[Column], rows: &[Row]) -> RecordBatch {
+    let arrays = columns.iter().enumerate().map(|(at, column)| {
         let cells: Vec<Option<&Kind>> = rows.iter().map(|row| row[at].as_ref()).collect();
-        arrays.push(array(&data_type, &cells));
-        fields.push(Field::new(name, data_type, name != "id"));
-    }
-    RecordBatch::try_new(Arc::new(Schema::new(fields)), arrays).unwrap()
+        array(&column.data_type, &cells)
+    });
+    RecordBatch::try_new(Arc::new(Schema::new(fields(columns))), arrays.collect()).unwrap()
 }
 
 fn array(data_type: &DataType, cells: &[Option<&Kind>]) -> ArrayRef {
@@ -152,9 +125,20 @@ fn array(data_type: &DataType, cells: &[Option<&Kind>]) -> ArrayRef {
         DataType::Float64 => Arc::new(Float64Array::from_iter(pick!(F64, v => *v))),
         DataType::Utf8 => Arc::new(StringArray::from_iter(pick!(Utf8, v => v.as_str()))),
         DataType::Binary => Arc::new(BinaryArray::from_iter(pick!(Binary, v => &v[..]))),
-        DataType::Timestamp(..) => {
-            Arc::new(TimestampMicrosecondArray::from_iter(pick!(I64, v => *v)).with_timezone("UTC"))
+        DataType::Date32 | DataType::Time32(_) => {
+            let days = array(&DataType::Int32, cells);
+            arrow::compute::cast(&days, data_type).unwrap()
         }
+        DataType::Date64 | DataType::Time64(_) | DataType::Duration(_) | DataType::Timestamp(_, None) => {
+            let numbers = array(&DataType::Int64, cells);
+            arrow::compute::cast(&numbers, data_type).unwrap()
+        }
+        DataType::Timestamp(TimeUnit::Nanosecond, zone) => {
+            Arc::new(TimestampNanosecondArray::from_iter(pick!(I64, v => *v)).with_timezone_opt(zone.clone()))
+        }
+        DataType::Timestamp(_, zone) => Arc::new(
+            TimestampMicrosecondArray::from_iter(pick!(I64, v => *v)).with_timezone_opt(zone.clone()),
+        ),
         DataType::List(_) => {
             let mut builder = ListBuilder::new(StringBuilder::new());
             for cell in cells {

@@ -9,6 +9,7 @@ use longbow_types::{
     schema::{utf8_item, vector_type},
 };
 
+use super::times;
 use crate::v1;
 
 /// Name of the id column when none is given.
@@ -29,12 +30,17 @@ pub fn from_proto(schema: &v1::Schema) -> Result<Schema> {
             let message = "vector properties are given for COLUMN_KIND_VECTOR and only there";
             return Err(Error::new(ErrorCode::InvalidSchema, message).field(column.name.clone()));
         }
+        if column.time.is_some() && !times::is_time(kind) {
+            let message = "time properties are given for TIME, TIMESTAMP and DURATION and only there";
+            return Err(Error::new(ErrorCode::InvalidSchema, message).field(column.name.clone()));
+        }
         let data_type = match &column.vector {
             Some(vector) => {
                 metric = metric_of(vector.metric, &column.name)?;
                 quantization = quantization_of(vector.quantization, &column.name)?;
                 vector_from_proto(vector, &column.name)?
             }
+            None if times::is_time(kind) => times::from_proto(kind, column.time.as_ref(), &column.name)?,
             None => scalar_from_proto(kind, &column.name)?,
         };
         fields.push(Field::new(&column.name, data_type, column.nullable));
@@ -54,6 +60,7 @@ pub fn to_proto(schema: &Schema) -> v1::Schema {
             name: field.name().clone(),
             kind: kind_to_proto(field.data_type()) as i32,
             nullable: field.is_nullable(),
+            time: times::to_proto(field.data_type()),
             vector: (position == vector.position).then(|| v1::VectorType {
                 dimension: u32::try_from(vector.dimension).expect("dimensions are checked to be small"),
                 metric: metric_to_proto(vector.metric) as i32,
@@ -175,7 +182,9 @@ fn scalar_from_proto(kind: v1::ColumnKind, name: &str) -> Result<DataType> {
         K::Binary => DataType::Binary,
         K::TimestampMicros => DataType::Timestamp(TimeUnit::Microsecond, Some(Arc::from("UTC"))),
         K::Utf8List => DataType::List(utf8_item()),
-        K::Unspecified | K::Vector => {
+        K::Date32 => DataType::Date32,
+        K::Date64 => DataType::Date64,
+        K::Unspecified | K::Vector | K::Time | K::Timestamp | K::Duration => {
             let message = "the column's kind is not set, or is not known to this version";
             return Err(Error::new(ErrorCode::InvalidSchema, message).field(name.to_owned()));
         }
@@ -199,7 +208,12 @@ fn kind_to_proto(data_type: &DataType) -> v1::ColumnKind {
         DataType::Float64 => K::Float64,
         DataType::Utf8 => K::Utf8,
         DataType::Binary => K::Binary,
-        DataType::Timestamp(..) => K::TimestampMicros,
+        DataType::Date32 => K::Date32,
+        DataType::Date64 => K::Date64,
+        DataType::Time32(_) | DataType::Time64(_) => K::Time,
+        DataType::Duration(_) => K::Duration,
+        micros if times::is_micros(micros) => K::TimestampMicros,
+        DataType::Timestamp(..) => K::Timestamp,
         DataType::List(_) => K::Utf8List,
         DataType::FixedSizeList(..) => K::Vector,
         // `Schema` holds no other types.
@@ -218,6 +232,87 @@ mod tests {
             kind: kind as i32,
             nullable: true,
             vector: None,
+            time: None,
+        }
+    }
+
+    fn time(kind: v1::ColumnKind, unit: v1::TimeUnit, zone: &str) -> v1::Column {
+        let unit = unit as i32;
+        v1::Column {
+            time: Some(v1::TimeType {
+                unit,
+                zone: zone.into(),
+            }),
+            ..column("t", kind)
+        }
+    }
+
+    fn with_one_more(more: v1::Column) -> v1::Schema {
+        let vector = v1::VectorType {
+            dimension: 8,
+            metric: v1::Metric::L2 as i32,
+            element: v1::VectorElement::Float32 as i32,
+            quantization: v1::Quantization::None as i32,
+        };
+        let not_null = |name: &str, kind| v1::Column {
+            nullable: false,
+            ..column(name, kind)
+        };
+        v1::Schema {
+            columns: vec![
+                not_null("id", v1::ColumnKind::Uint64),
+                v1::Column {
+                    vector: Some(vector),
+                    ..not_null("v", v1::ColumnKind::Vector)
+                },
+                more,
+            ],
+            id_column: "id".into(),
+        }
+    }
+
+    #[test]
+    fn times_round_trip() {
+        use v1::{ColumnKind as K, TimeUnit as U};
+        let units = [U::Second, U::Millisecond, U::Microsecond, U::Nanosecond];
+        let kinds = [
+            (K::Time, ""),
+            (K::Duration, ""),
+            (K::Timestamp, ""),
+            (K::Timestamp, "+01:00"),
+        ];
+        let times = kinds
+            .into_iter()
+            .flat_map(|(kind, zone)| units.map(|unit| time(kind, unit, zone)));
+        for sent in times.chain([column("d", K::Date32), column("d", K::Date64)]) {
+            let sent = with_one_more(sent);
+            assert_eq!(to_proto(&from_proto(&sent).unwrap()), sent);
+        }
+        let micros = from_proto(&with_one_more(time(K::Timestamp, U::Microsecond, "UTC"))).unwrap();
+        let told = to_proto(&micros).columns[2].clone();
+        assert_eq!((told.kind(), told.time), (K::TimestampMicros, None));
+    }
+
+    #[test]
+    fn times_that_make_no_sense_are_refused() {
+        use v1::{ColumnKind as K, TimeUnit as U};
+        let long = "x".repeat(65);
+        let wrong = [
+            column("t", K::Time),
+            column("t", K::Timestamp),
+            time(K::Timestamp, U::Unspecified, ""),
+            time(K::Time, U::Second, "UTC"),
+            time(K::Timestamp, U::Second, &long),
+            time(K::Int64, U::Second, ""),
+            time(K::TimestampMicros, U::Microsecond, "UTC"),
+        ];
+        for column in wrong {
+            let error = from_proto(&with_one_more(column.clone())).unwrap_err();
+            assert_eq!(
+                (error.code, error.field.as_deref()),
+                (ErrorCode::InvalidSchema, Some("t")),
+                "{column:?}"
+            );
         }
     }
 

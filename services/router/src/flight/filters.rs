@@ -3,7 +3,6 @@
 //! A list is ANDed. A filter with parts joins them, and its own condition if it has one, by its `logic`. Values may be
 //! text where the column holds numbers, instants or booleans.
 
-use arrow::compute::kernels::cast_utils::string_to_timestamp_nanos;
 use arrow_schema::DataType;
 use longbow_types::{Error, ErrorCode, Result, Schema, limits::FILTER_DEPTH_MAX};
 use longbow_wire::v1::{self, CompareOp, filter::Node, value::Kind};
@@ -12,7 +11,7 @@ use serde_json::Value;
 use super::ticket::Filter;
 
 /// Operators that the contract has.
-const OPERATORS: &str = "=, !=, >, <, >=, <=, in, not in, between, is_null, is_not_null";
+const OPERATORS: &str = "=, !=, >, <, >=, <=, in, not in, between, like, contains, is_null, is_not_null";
 
 /// One filter for a list of them; none for an empty list.
 ///
@@ -75,12 +74,8 @@ fn condition(filter: &Filter, schema: &Schema) -> Result<v1::Filter> {
         "<" | "lt" => compare(CompareOp::Lt),
         ">=" | "ge" | "gte" => compare(CompareOp::Ge),
         "<=" | "le" | "lte" => compare(CompareOp::Le),
-        "in" => column.membership(&filter.value),
-        // Like `!=`, it is not true of a null.
-        "not in" | "not_in" => Ok(and(vec![
-            not(is_null(column.name)),
-            not(column.membership(&filter.value)?),
-        ])),
+        "in" => column.membership(&filter.value).map(Node::In).map(leaf),
+        "not in" | "not_in" => column.membership(&filter.value).map(Node::NotIn).map(leaf),
         "between" => {
             let Value::Array(bounds) = &filter.value else {
                 return Err(column.wrong(&filter.value, "a list of two values"));
@@ -88,19 +83,16 @@ fn condition(filter: &Filter, schema: &Schema) -> Result<v1::Filter> {
             let [low, high] = bounds.as_slice() else {
                 return Err(column.wrong(&filter.value, "a list of two values"));
             };
-            Ok(and(vec![
-                column.compare(CompareOp::Ge, low)?,
-                column.compare(CompareOp::Le, high)?,
-            ]))
+            Ok(leaf(Node::Between(v1::Between {
+                column: column.name.to_owned(),
+                low: Some(column.value(low)?),
+                high: Some(column.value(high)?),
+            })))
         }
         "is_null" => Ok(is_null(column.name)),
         "is_not_null" => Ok(not(is_null(column.name))),
-        "contains" | "like" => {
-            let message = format!("the operator {operator:?} is not supported by this version");
-            Err(Error::new(ErrorCode::Unsupported, message)
-                .field("operator")
-                .limit(OPERATORS))
-        }
+        "like" => column.like(&filter.value),
+        "contains" => column.contains(&filter.value),
         _ => {
             let message = format!("the operator {:?} is not known", filter.operator);
             Err(Error::new(ErrorCode::InvalidValue, message)
@@ -122,12 +114,10 @@ impl Column<'_> {
             op: op as i32,
             value: Some(self.value(value)?),
         };
-        Ok(v1::Filter {
-            node: Some(Node::Compare(comparison)),
-        })
+        Ok(leaf(Node::Compare(comparison)))
     }
 
-    fn membership(&self, value: &Value) -> Result<v1::Filter> {
+    fn membership(&self, value: &Value) -> Result<v1::Membership> {
         let Value::Array(values) = value else {
             return Err(self.wrong(value, "a list of values"));
         };
@@ -135,12 +125,48 @@ impl Column<'_> {
             .iter()
             .map(|value| self.value(value))
             .collect::<Result<_>>()?;
-        Ok(v1::Filter {
-            node: Some(Node::In(v1::Membership {
-                column: self.name.to_owned(),
-                values,
-            })),
+        Ok(v1::Membership {
+            column: self.name.to_owned(),
+            values,
         })
+    }
+
+    fn like(&self, value: &Value) -> Result<v1::Filter> {
+        let pattern = value.as_str().ok_or_else(|| self.wrong(value, "a pattern"))?;
+        Ok(self.pattern(pattern.to_owned()))
+    }
+
+    /// A list with an item, or with any of several; a text with a text somewhere in it.
+    fn contains(&self, value: &Value) -> Result<v1::Filter> {
+        if let DataType::List(item) = self.data_type {
+            let item = Column {
+                name: self.name,
+                data_type: item.data_type(),
+            };
+            let items = match value {
+                Value::Array(_) => item.membership(value)?,
+                one => item.membership(&Value::Array(vec![one.clone()]))?,
+            };
+            return Ok(leaf(Node::ContainsAny(items)));
+        }
+        let text = value.as_str().ok_or_else(|| self.wrong(value, "text"))?;
+        let mut pattern = String::from("%");
+        for c in text.chars() {
+            if matches!(c, '%' | '_' | '\\') {
+                pattern.push('\\');
+            }
+            pattern.push(c);
+        }
+        pattern.push('%');
+        Ok(self.pattern(pattern))
+    }
+
+    fn pattern(&self, pattern: String) -> v1::Filter {
+        leaf(Node::Like(v1::Pattern {
+            column: self.name.to_owned(),
+            pattern,
+            escape: String::new(),
+        }))
     }
 
     /// A JSON value as one of the column's type, as far as JSON tells them apart.
@@ -152,11 +178,10 @@ impl Column<'_> {
             (T::Boolean, Value::String(text)) => text.to_ascii_lowercase().parse().ok().map(Kind::Bool),
             (T::Utf8, Value::String(text)) => Some(Kind::Utf8(text.clone())),
             (T::List(_), Value::Array(items)) => texts(items),
-            (T::Timestamp(..), Value::String(text)) => integer(text).or_else(|| {
-                string_to_timestamp_nanos(text)
-                    .ok()
-                    .map(|nanos| Kind::I64(nanos / 1_000))
-            }),
+            // What the text says depends on the column's unit, and is read with the filter.
+            (times, Value::String(text)) if times.is_temporal() => {
+                integer(text).or_else(|| Some(Kind::Utf8(text.clone())))
+            }
             (T::Float16 | T::Float32 | T::Float64, Value::Number(number)) => number.as_f64().map(Kind::F64),
             (T::Float16 | T::Float32 | T::Float64, Value::String(text)) => {
                 text.trim().parse().ok().map(Kind::F64)
@@ -178,7 +203,7 @@ impl Column<'_> {
 }
 
 fn is_whole(data_type: &DataType) -> bool {
-    data_type.is_integer() || matches!(data_type, DataType::Timestamp(..))
+    data_type.is_integer() || data_type.is_temporal()
 }
 
 /// A whole number, also as `3.0`.
@@ -201,28 +226,24 @@ fn texts(items: &[Value]) -> Option<Kind> {
     Some(Kind::Utf8List(v1::Utf8List { values: values? }))
 }
 
+fn leaf(node: Node) -> v1::Filter {
+    v1::Filter { node: Some(node) }
+}
+
 fn and(filters: Vec<v1::Filter>) -> v1::Filter {
-    v1::Filter {
-        node: Some(Node::And(v1::FilterList { filters })),
-    }
+    leaf(Node::And(v1::FilterList { filters }))
 }
 
 fn or(filters: Vec<v1::Filter>) -> v1::Filter {
-    v1::Filter {
-        node: Some(Node::Or(v1::FilterList { filters })),
-    }
+    leaf(Node::Or(v1::FilterList { filters }))
 }
 
 fn not(filter: v1::Filter) -> v1::Filter {
-    v1::Filter {
-        node: Some(Node::Not(Box::new(filter))),
-    }
+    leaf(Node::Not(Box::new(filter)))
 }
 
 fn is_null(column: &str) -> v1::Filter {
-    v1::Filter {
-        node: Some(Node::IsNull(column.to_owned())),
-    }
+    leaf(Node::IsNull(column.to_owned()))
 }
 
 fn one_or(mut parts: Vec<v1::Filter>, join: fn(Vec<v1::Filter>) -> v1::Filter) -> v1::Filter {
@@ -277,6 +298,17 @@ mod tests {
             rows(json!([{"field": "f32", "op": ">", "value": "2.5"}])).unwrap(),
             [8, 9]
         );
+        let of = |field: &str, operator: &str, value: Value| {
+            rows(json!([{"field": field, "operator": operator, "value": value}])).unwrap()
+        };
+        assert_eq!(of("utf8", "like", json!("%t _")), [0, 2, 3, 5, 6, 8, 9]);
+        assert_eq!(of("utf8", "contains", json!("t 5")), [5]);
+        assert_eq!(of("utf8", "contains", json!("_")), [0; 0]);
+        assert_eq!(of("list", "contains", json!("a3")), [3]);
+        assert_eq!(of("list", "contains", json!(["a3", "a4", "a5"])), [3, 5]);
+        assert_eq!(of("date32", "=", json!("1970-01-01")), [3]);
+        assert_eq!(of("seconds", "<=", json!("1970-01-01T00:00:02Z")), [0, 2]);
+        assert_eq!(of("duration", "in", json!([-3, "-5"])), [3, 5]);
         let instant = json!([{"field": "time", "op": "<=", "value": "1970-01-01T00:00:00.000003Z"}]);
         assert_eq!(rows(instant).unwrap(), [0, 2, 3]);
     }
@@ -306,11 +338,10 @@ mod tests {
         let cases = [
             (of("colour", "=", json!(1)), ErrorCode::UnknownColumn, "colour"),
             (of("u8", "~", json!(1)), ErrorCode::InvalidValue, "operator"),
-            (
-                of("utf8", "like", json!("a%")),
-                ErrorCode::Unsupported,
-                "operator",
-            ),
+            (of("u8", "like", json!("a%")), ErrorCode::TypeMismatch, "u8"),
+            (of("utf8", "like", json!(5)), ErrorCode::TypeMismatch, "utf8"),
+            (of("u8", "contains", json!("5")), ErrorCode::TypeMismatch, "u8"),
+            (of("list", "contains", json!(5)), ErrorCode::TypeMismatch, "list"),
             (of("u8", "=", json!("abc")), ErrorCode::TypeMismatch, "u8"),
             (of("u8", "=", json!(256)), ErrorCode::TypeMismatch, "u8"),
             (of("u8", "=", json!(1.5)), ErrorCode::TypeMismatch, "u8"),

@@ -437,7 +437,7 @@ mod tests {
                 stream(
                     DataType::Int64,
                     fixed(),
-                    vec![Field::new("d", DataType::Date32, true)],
+                    vec![Field::new("d", DataType::Decimal128(9, 2), true)],
                 ),
                 "d",
             ),

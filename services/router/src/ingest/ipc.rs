@@ -346,6 +346,9 @@ fn is_readable(data_type: &DataType, depth: usize) -> bool {
             TimeUnit::Second | TimeUnit::Millisecond | TimeUnit::Microsecond | TimeUnit::Nanosecond,
             _,
         ) => true,
+        T::Date32 | T::Date64 | T::Duration(_) => true,
+        T::Time32(TimeUnit::Second | TimeUnit::Millisecond) => true,
+        T::Time64(TimeUnit::Microsecond | TimeUnit::Nanosecond) => true,
         T::List(item) | T::LargeList(item) => {
             depth < TYPE_DEPTH_MAX && is_readable(item.data_type(), depth + 1)
         }

@@ -7,15 +7,14 @@
 use std::sync::Arc;
 
 use arrow::{
-    array::{Array, ArrayRef, AsArray, GenericListArray, ListArray, OffsetSizeTrait, new_null_array},
+    array::{
+        Array, ArrayRef, AsArray, GenericListArray, ListArray, OffsetSizeTrait, make_array, new_null_array,
+    },
     buffer::{OffsetBuffer, ScalarBuffer},
     compute::cast,
-    datatypes::{
-        Float16Type, Float32Type, Float64Type, TimestampMicrosecondType, TimestampMillisecondType,
-        TimestampNanosecondType, TimestampSecondType,
-    },
+    datatypes::{Float16Type, Float32Type, Float64Type},
 };
-use arrow_schema::{DataType, Field, TimeUnit};
+use arrow_schema::{DataType, Field};
 use longbow_types::{Error, ErrorCode, Result, limits::WRITE_BYTES_MAX, schema::utf8_item};
 
 use super::size;
@@ -47,7 +46,10 @@ pub fn adapt(source: &ArrayRef, field: &Field, at: &dyn Fn(usize) -> String) -> 
         }
         (T::List(_), T::List(_)) => text_lists(source.as_list::<i32>(), field, at),
         (T::LargeList(_), T::List(_)) => text_lists(source.as_list::<i64>(), field, at),
-        (T::Timestamp(unit, _), T::Timestamp(..)) => timestamps(source, *unit, field, at),
+        (T::Timestamp(..) | T::Date32 | T::Date64, T::Timestamp(..)) => timestamps(source, field, at),
+        (T::Date32 | T::Date64, T::Date32 | T::Date64)
+        | (T::Time32(_) | T::Time64(_), T::Time32(_) | T::Time64(_))
+        | (T::Duration(_), T::Duration(_)) => in_unit(source, target, field, at),
         (from, to) if from.is_floating() && to.is_floating() => floats(source, field, at),
         (from, to) if from.is_numeric() && to.is_numeric() => cast_exactly(source, to).map_err(|row| {
             let message = format!("the value cannot be a {to} exactly");
@@ -114,48 +116,42 @@ fn floats(source: &ArrayRef, field: &Field, at: &dyn Fn(usize) -> String) -> Res
     }
 }
 
-/// Instants in any unit as microseconds, UTC. A time without a zone is taken for UTC.
-fn timestamps(
+/// Instants in any unit as instants in that of the column. A time without a zone is taken for UTC, and so is a date.
+fn timestamps(source: &ArrayRef, field: &Field, at: &dyn Fn(usize) -> String) -> Result<ArrayRef> {
+    // Arrow keeps instants as UTC whatever the zone says, so zones are labels and need no arithmetic.
+    let unzoned = |data_type: &DataType| match data_type {
+        DataType::Timestamp(unit, _) => DataType::Timestamp(*unit, None),
+        other => other.clone(),
+    };
+    let plain = labelled(source, &unzoned(source.data_type()), field)?;
+    let there = in_unit(&plain, &unzoned(field.data_type()), field, at)?;
+    labelled(&there, field.data_type(), field)
+}
+
+/// The same numbers under another type of their width.
+fn labelled(source: &ArrayRef, data_type: &DataType, field: &Field) -> Result<ArrayRef> {
+    let data = source
+        .to_data()
+        .into_builder()
+        .data_type(data_type.clone())
+        .build();
+    data.map(make_array)
+        .map_err(|error| mismatch(field, error.to_string()))
+}
+
+/// Times in another unit, where every one is whole in it.
+fn in_unit(
     source: &ArrayRef,
-    unit: TimeUnit,
+    target: &DataType,
     field: &Field,
     at: &dyn Fn(usize) -> String,
 ) -> Result<ArrayRef> {
-    // Arrow keeps instants as UTC whatever the zone says, so zones are labels and need no arithmetic.
-    let plain: ArrayRef = match unit {
-        TimeUnit::Second => Arc::new(
-            source
-                .as_primitive::<TimestampSecondType>()
-                .clone()
-                .with_timezone_opt(None::<Arc<str>>),
-        ),
-        TimeUnit::Millisecond => Arc::new(
-            source
-                .as_primitive::<TimestampMillisecondType>()
-                .clone()
-                .with_timezone_opt(None::<Arc<str>>),
-        ),
-        TimeUnit::Microsecond => Arc::new(
-            source
-                .as_primitive::<TimestampMicrosecondType>()
-                .clone()
-                .with_timezone_opt(None::<Arc<str>>),
-        ),
-        TimeUnit::Nanosecond => Arc::new(
-            source
-                .as_primitive::<TimestampNanosecondType>()
-                .clone()
-                .with_timezone_opt(None::<Arc<str>>),
-        ),
-    };
-    let micros = cast_exactly(&plain, &DataType::Timestamp(TimeUnit::Microsecond, None)).map_err(|row| {
-        let message = "the instant cannot be told in whole microseconds";
+    cast_exactly(source, target).map_err(|row| {
+        let message = format!("the time cannot be told in whole units of {}", field.data_type());
         Error::new(ErrorCode::TypeMismatch, message)
             .field(at(row))
             .limit(field.data_type())
-    })?;
-    let micros = micros.as_primitive::<TimestampMicrosecondType>().clone();
-    Ok(Arc::new(micros.with_timezone("UTC")))
+    })
 }
 
 fn text_lists<O: OffsetSizeTrait>(
@@ -214,6 +210,7 @@ mod tests {
     use super::*;
     use arrow::array::*;
     use arrow::datatypes::Int8Type;
+    use arrow_schema::TimeUnit;
 
     fn to(source: ArrayRef, target: DataType) -> Result<ArrayRef> {
         adapt(&source, &Field::new("c", target, true), &|row| {
@@ -315,6 +312,57 @@ mod tests {
                 Some("rows[0].c")
             );
         }
+    }
+
+    #[test]
+    fn times_change_their_unit_only_exactly() {
+        use DataType as T;
+        use TimeUnit as U;
+        let days: ArrayRef = Arc::new(Date32Array::from(vec![Some(2), None]));
+        assert_eq!(
+            to(days.clone(), T::Date64).unwrap().as_ref(),
+            &Date64Array::from(vec![Some(172_800_000), None])
+        );
+        let zoned = T::Timestamp(U::Second, Some("+01:00".into()));
+        let instants = TimestampSecondArray::from(vec![Some(172_800), None]).with_timezone("+01:00");
+        assert_eq!(to(days.clone(), zoned).unwrap().as_ref(), &instants);
+        let unzoned = to(Arc::new(instants), T::Timestamp(U::Millisecond, None)).unwrap();
+        assert_eq!(
+            unzoned.as_ref(),
+            &TimestampMillisecondArray::from(vec![Some(172_800_000), None])
+        );
+        let times: ArrayRef = Arc::new(Time32SecondArray::from(vec![62]));
+        assert_eq!(
+            to(times, T::Time64(U::Microsecond)).unwrap().as_ref(),
+            &Time64MicrosecondArray::from(vec![62_000_000])
+        );
+        let durations: ArrayRef = Arc::new(DurationMillisecondArray::from(vec![5_000]));
+        assert_eq!(
+            to(durations, T::Duration(U::Second)).unwrap().as_ref(),
+            &DurationSecondArray::from(vec![5])
+        );
+        let inexact: [(ArrayRef, T); 4] = [
+            (Arc::new(Date64Array::from(vec![1])), T::Date32),
+            (
+                Arc::new(Time64NanosecondArray::from(vec![1])),
+                T::Time32(U::Second),
+            ),
+            (
+                Arc::new(DurationMillisecondArray::from(vec![1])),
+                T::Duration(U::Second),
+            ),
+            (
+                Arc::new(Date32Array::from(vec![i32::MAX])),
+                T::Timestamp(U::Nanosecond, None),
+            ),
+        ];
+        for (source, target) in inexact {
+            assert_eq!(
+                to(source, target).unwrap_err().field.as_deref(),
+                Some("rows[0].c")
+            );
+        }
+        assert_eq!(to(days, T::Int32).unwrap_err().field.as_deref(), Some("c"));
     }
 
     #[test]

@@ -7,11 +7,14 @@ use arrow::{
         Array, ArrayRef, AsArray, BinaryBuilder, BooleanBuilder, ListBuilder, PrimitiveBuilder, StringBuilder,
     },
     datatypes::{
-        ArrowPrimitiveType, Float16Type, Float32Type, Float64Type, Int8Type, Int16Type, Int32Type, Int64Type,
-        TimestampMicrosecondType, UInt8Type, UInt16Type, UInt32Type, UInt64Type,
+        ArrowPrimitiveType, Date32Type, Date64Type, DurationMicrosecondType, DurationMillisecondType,
+        DurationNanosecondType, DurationSecondType, Float16Type, Float32Type, Float64Type, Int8Type,
+        Int16Type, Int32Type, Int64Type, Time32MillisecondType, Time32SecondType, Time64MicrosecondType,
+        Time64NanosecondType, TimestampMicrosecondType, TimestampMillisecondType, TimestampNanosecondType,
+        TimestampSecondType, UInt8Type, UInt16Type, UInt32Type, UInt64Type,
     },
 };
-use arrow_schema::{DataType, Field};
+use arrow_schema::{DataType, Field, TimeUnit};
 use half::f16;
 use longbow_types::{Error, ErrorCode, Result, schema::utf8_item};
 use longbow_wire::v1::{self, value::Kind};
@@ -29,6 +32,7 @@ pub fn column(
     at: &dyn Fn(usize) -> String,
 ) -> Result<ArrayRef> {
     use DataType as T;
+    use TimeUnit as U;
     let cells = Cells { values, field, at };
     Ok(match field.data_type() {
         T::Int8 => cells.integers::<Int8Type>()?,
@@ -39,7 +43,20 @@ pub fn column(
         T::UInt16 => cells.integers::<UInt16Type>()?,
         T::UInt32 => cells.integers::<UInt32Type>()?,
         T::UInt64 => cells.integers::<UInt64Type>()?,
-        T::Timestamp(..) => cells.integers::<TimestampMicrosecondType>()?,
+        T::Date32 => cells.integers::<Date32Type>()?,
+        T::Date64 => cells.integers::<Date64Type>()?,
+        T::Time32(U::Second) => cells.integers::<Time32SecondType>()?,
+        T::Time32(U::Millisecond) => cells.integers::<Time32MillisecondType>()?,
+        T::Time64(U::Microsecond) => cells.integers::<Time64MicrosecondType>()?,
+        T::Time64(U::Nanosecond) => cells.integers::<Time64NanosecondType>()?,
+        T::Timestamp(U::Second, _) => cells.integers::<TimestampSecondType>()?,
+        T::Timestamp(U::Millisecond, _) => cells.integers::<TimestampMillisecondType>()?,
+        T::Timestamp(U::Microsecond, _) => cells.integers::<TimestampMicrosecondType>()?,
+        T::Timestamp(U::Nanosecond, _) => cells.integers::<TimestampNanosecondType>()?,
+        T::Duration(U::Second) => cells.integers::<DurationSecondType>()?,
+        T::Duration(U::Millisecond) => cells.integers::<DurationMillisecondType>()?,
+        T::Duration(U::Microsecond) => cells.integers::<DurationMicrosecondType>()?,
+        T::Duration(U::Nanosecond) => cells.integers::<DurationNanosecondType>()?,
         T::Float16 => cells.floats::<Float16Type>(f16::from_f64, f16::to_f64)?,
         T::Float32 => cells.floats::<Float32Type>(|x| x as f32, f64::from)?,
         T::Float64 => cells.floats::<Float64Type>(|x| x, |x| x)?,
@@ -194,6 +211,7 @@ impl Cells<'_> {
 /// `MALFORMED_ARROW` for a type that no column has.
 pub fn value(array: &dyn Array, row: usize) -> Result<v1::Value> {
     use DataType as T;
+    use TimeUnit as U;
     macro_rules! number {
         ($type:ty, $kind:ident) => {
             Kind::$kind(array.as_primitive::<$type>().value(row).into())
@@ -217,7 +235,20 @@ pub fn value(array: &dyn Array, row: usize) -> Result<v1::Value> {
         T::Float16 => number!(Float16Type, F64),
         T::Float32 => number!(Float32Type, F64),
         T::Float64 => number!(Float64Type, F64),
-        T::Timestamp(arrow_schema::TimeUnit::Microsecond, _) => number!(TimestampMicrosecondType, I64),
+        T::Date32 => number!(Date32Type, I64),
+        T::Date64 => number!(Date64Type, I64),
+        T::Time32(U::Second) => number!(Time32SecondType, I64),
+        T::Time32(U::Millisecond) => number!(Time32MillisecondType, I64),
+        T::Time64(U::Microsecond) => number!(Time64MicrosecondType, I64),
+        T::Time64(U::Nanosecond) => number!(Time64NanosecondType, I64),
+        T::Timestamp(U::Second, _) => number!(TimestampSecondType, I64),
+        T::Timestamp(U::Millisecond, _) => number!(TimestampMillisecondType, I64),
+        T::Timestamp(U::Microsecond, _) => number!(TimestampMicrosecondType, I64),
+        T::Timestamp(U::Nanosecond, _) => number!(TimestampNanosecondType, I64),
+        T::Duration(U::Second) => number!(DurationSecondType, I64),
+        T::Duration(U::Millisecond) => number!(DurationMillisecondType, I64),
+        T::Duration(U::Microsecond) => number!(DurationMicrosecondType, I64),
+        T::Duration(U::Nanosecond) => number!(DurationNanosecondType, I64),
         T::Utf8 => Kind::Utf8(array.as_string::<i32>().value(row).to_owned()),
         T::Binary => Kind::Binary(array.as_binary::<i32>().value(row).to_vec().into()),
         T::List(item) if *item.data_type() == T::Utf8 => {

@@ -282,6 +282,7 @@ pub fn schema() -> v1::Schema {
         kind: kind as i32,
         nullable,
         vector: None,
+        time: None,
     };
     let vector = v1::VectorType {
         dimension: DIMENSION as u32,

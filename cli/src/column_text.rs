@@ -1,0 +1,79 @@
+//! Types of columns as people type and read them: `int32`, `list`, `timestamp[ms,Europe/Berlin]`.
+
+use std::sync::Arc;
+
+use arrow_schema::{DataType, TimeUnit};
+use longbow_types::schema::utf8_item;
+
+const UNITS: [(TimeUnit, &str); 4] = [
+    (TimeUnit::Second, "s"),
+    (TimeUnit::Millisecond, "ms"),
+    (TimeUnit::Microsecond, "us"),
+    (TimeUnit::Nanosecond, "ns"),
+];
+
+/// The type that a text names.
+pub fn data_type(text: &str) -> Option<DataType> {
+    use DataType as T;
+    Some(match text {
+        "bool" => T::Boolean,
+        "int8" => T::Int8,
+        "int16" => T::Int16,
+        "int32" => T::Int32,
+        "int64" => T::Int64,
+        "uint8" => T::UInt8,
+        "uint16" => T::UInt16,
+        "uint32" => T::UInt32,
+        "uint64" => T::UInt64,
+        "float16" => T::Float16,
+        "float32" => T::Float32,
+        "float64" => T::Float64,
+        "utf8" => T::Utf8,
+        "binary" => T::Binary,
+        "date" | "date32" => T::Date32,
+        "date64" => T::Date64,
+        "timestamp" => T::Timestamp(TimeUnit::Microsecond, Some(Arc::from("UTC"))),
+        "list" => T::List(utf8_item()),
+        other => return time_type(other),
+    })
+}
+
+/// `timestamp[UNIT]`, `timestamp[UNIT,ZONE]`, `time[UNIT]` or `duration[UNIT]`.
+fn time_type(text: &str) -> Option<DataType> {
+    use DataType as T;
+    let (kind, inside) = text.strip_suffix(']')?.split_once('[')?;
+    let (unit, zone) = match inside.split_once(',') {
+        Some((unit, zone)) => (unit, Some(zone)),
+        None => (inside, None),
+    };
+    let (unit, _) = UNITS.into_iter().find(|(_, name)| *name == unit)?;
+    match (kind, unit, zone) {
+        ("timestamp", unit, zone) => Some(T::Timestamp(unit, zone.map(Arc::from))),
+        ("duration", unit, None) => Some(T::Duration(unit)),
+        ("time", TimeUnit::Second | TimeUnit::Millisecond, None) => Some(T::Time32(unit)),
+        ("time", _, None) => Some(T::Time64(unit)),
+        _ => None,
+    }
+}
+
+/// What a type is called.
+pub fn name(data_type: &DataType) -> String {
+    use DataType as T;
+    match data_type {
+        T::Boolean => "bool".to_owned(),
+        T::Timestamp(TimeUnit::Microsecond, Some(zone)) if zone.as_ref() == "UTC" => {
+            "timestamp_micros".to_owned()
+        }
+        T::Timestamp(unit, None) => format!("timestamp[{}]", unit_name(*unit)),
+        T::Timestamp(unit, Some(zone)) => format!("timestamp[{},{zone}]", unit_name(*unit)),
+        T::Time32(unit) | T::Time64(unit) => format!("time[{}]", unit_name(*unit)),
+        T::Duration(unit) => format!("duration[{}]", unit_name(*unit)),
+        T::List(_) => "list<utf8>".to_owned(),
+        other => other.to_string().to_lowercase(),
+    }
+}
+
+fn unit_name(unit: TimeUnit) -> &'static str {
+    let known = UNITS.iter().find(|(known, _)| *known == unit);
+    known.map_or("", |(_, name)| name)
+}
