@@ -217,3 +217,38 @@ fn measure_all(
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        args::{BenchCommand, Cli, Command},
+        bench::made::Folder,
+    };
+    use clap::Parser;
+
+    #[test]
+    fn an_index_is_built_once_for_a_data_set_and_refused_for_another() {
+        let folder = Folder::new();
+        let image = folder.path().join("kept/image");
+        let bench = || {
+            let (dataset, image) = (folder.path().to_str().unwrap(), image.to_str().unwrap());
+            let options = ["-k3", "--filters", "--share=0.5", "--seconds=0", "--image", image];
+            let graph = [dataset, "16", "5000000000", "0"];
+            let line = [&["longbow", "bench", "ann"][..], &options[..], &graph[..]].concat();
+            match Cli::try_parse_from(line).unwrap().command {
+                Command::Bench(BenchCommand::Ann(args)) => run(args),
+                _ => panic!("not a benchmark"),
+            }
+        };
+        bench().unwrap();
+        let written = std::fs::metadata(&image).unwrap().modified().unwrap();
+        bench().unwrap();
+        assert_eq!(std::fs::metadata(&image).unwrap().modified().unwrap(), written);
+        let others: Vec<f32> = (0..20).map(|x| x as f32 + 0.5).collect();
+        folder.vectors("base.f32.npy", &others, 2);
+        let error = bench().unwrap_err();
+        let ours = crate::error::find(&error).unwrap();
+        assert!(ours.message.contains("other vectors"), "{ours}");
+    }
+}

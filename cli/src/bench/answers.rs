@@ -5,7 +5,6 @@
 
 use std::path::PathBuf;
 
-use anyhow::{Context, Result};
 use longbow_client::{Error, ErrorCode};
 use longbow_index::Bitset;
 
@@ -44,8 +43,10 @@ pub(super) struct Answers {
 
 impl Answers {
     /// Opens the archive of answers to so many queries, which are to be judged by the nearest `k`.
-    pub(super) fn open(file: PathBuf, rows: usize, queries: usize, k: usize) -> Result<Self> {
-        let archive = Archive::open(&file)?;
+    pub(super) fn open(file: PathBuf, rows: usize, queries: usize, k: usize) -> Result<Self, Error> {
+        let archive = Archive::open(&file).map_err(|error| {
+            at_fault(&file, ErrorCode::InvalidValue, format!("{error:#}")).limit("an .npz archive")
+        })?;
         Ok(Self {
             file,
             archive,
@@ -56,13 +57,13 @@ impl Answers {
     }
 
     /// Answers among the rows that are allowed.
-    pub(super) fn truth(&self, name: &str, allow: &Bitset) -> Result<Truth> {
-        let in_file = || format!("{name:?} of {}", self.file.display());
-        let array = self.archive.array(name).with_context(in_file)?;
-        let (lines, depth) = array.matrix().with_context(in_file)?;
+    pub(super) fn truth(&self, name: &str, allow: &Bitset) -> Result<Truth, Error> {
+        let unreadable = |error| self.unreadable(name, &error);
+        let array = self.archive.array(name).map_err(unreadable)?;
+        let (lines, depth) = array.matrix().map_err(unreadable)?;
         if lines != self.queries {
             let message = format!("{name:?} answers {lines} queries");
-            return Err(self.wrong(message).limit(self.queries).into());
+            return Err(self.wrong(message).limit(self.queries));
         }
         // All rows that there are do for more neighbours than that.
         let least = self.k.min(allow.count());
@@ -70,41 +71,34 @@ impl Answers {
             let message = format!("{name:?} holds {depth} ids for each query");
             return Err(self
                 .wrong(message)
-                .limit(format_args!("at least {least} for -k {}", self.k))
-                .into());
+                .limit(format_args!("at least {least} for -k {}", self.k)));
         }
-        let ids = array.ids().with_context(in_file)?;
+        let ids = array.ids().map_err(unreadable)?;
         let is_answer = |id: u32| (id as usize) < self.rows && allow.get(id as usize);
         if let Some(at) = ids.iter().position(|&id| !is_answer(id)) {
             let message = format!("{name:?} answers query {} with id {}", at / depth, ids[at]);
-            return Err(self
-                .wrong(message)
-                .limit(format_args!(
-                    "ids below {} of the {} rows that match",
-                    self.rows,
-                    allow.count()
-                ))
-                .into());
+            return Err(self.wrong(message).limit(format_args!(
+                "ids below {} of the {} rows that match",
+                self.rows,
+                allow.count()
+            )));
         }
         Ok(Truth { ids, depth })
     }
 
     /// The rows that a filter matches, if the archive has it: as many bits as there are rows, and not all of them clear.
-    pub(super) fn mask(&self, name: &str) -> Result<Option<Bitset>> {
+    pub(super) fn mask(&self, name: &str) -> Result<Option<Bitset>, Error> {
         if !self.archive.has(name) {
             return Ok(None);
         }
         let array = self.archive.array(name);
-        let mask = array
-            .with_context(|| format!("{name:?} of {}", self.file.display()))?
-            .data;
+        let mask = array.map_err(|error| self.unreadable(name, &error))?.data;
         let bytes = self.rows.div_ceil(8);
         if mask.len() != bytes {
             let message = format!("{name:?} has {} bytes", mask.len());
             return Err(self
                 .wrong(message)
-                .limit(format_args!("{bytes}, a bit for each of {} rows", self.rows))
-                .into());
+                .limit(format_args!("{bytes}, a bit for each of {} rows", self.rows)));
         }
         let beyond = mask.last().is_some_and(|last| {
             let used = self.rows - (bytes - 1) * 8;
@@ -112,10 +106,7 @@ impl Answers {
         });
         if beyond {
             let message = format!("{name:?} matches rows beyond the last");
-            return Err(self
-                .wrong(message)
-                .limit(format_args!("{} rows", self.rows))
-                .into());
+            return Err(self.wrong(message).limit(format_args!("{} rows", self.rows)));
         }
         let words = mask.chunks(8).map(|bytes| {
             bytes
@@ -126,9 +117,14 @@ impl Answers {
         let allow = Bitset::from_words(words.collect(), self.rows);
         if allow.count() == 0 {
             let message = format!("{name:?} matches no row");
-            return Err(self.wrong(message).limit("at least one").into());
+            return Err(self.wrong(message).limit("at least one"));
         }
         Ok(Some(allow))
+    }
+
+    fn unreadable(&self, name: &str, error: &anyhow::Error) -> Error {
+        self.wrong(format!("{name:?}: {error:#}"))
+            .limit("integers in two axes, or the bits of a mask")
     }
 
     fn wrong(&self, message: String) -> Error {
@@ -139,20 +135,20 @@ impl Answers {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::bench::made::{Folder, npy};
+    use crate::bench::{
+        dataset::Dataset,
+        made::{Folder, npy},
+    };
 
     fn refused(members: &[(&str, Vec<u8>)], k: usize) -> Error {
         let folder = Folder::new();
         folder.archive("gt.npz", members);
-        let error = super::super::dataset::Dataset::open(folder.path(), k, true)
+        let error = Dataset::open(folder.path(), k, true)
             .err()
             .expect("it was accepted");
-        let ours = crate::error::find(&error)
-            .unwrap_or_else(|| panic!("no code: {error:#}"))
-            .clone();
-        assert!(ours.field.as_ref().unwrap().ends_with("gt.npz"), "{ours}");
-        assert_eq!(ours.code, ErrorCode::InvalidValue);
-        ours
+        assert!(error.field.as_ref().unwrap().ends_with("gt.npz"), "{error}");
+        assert_eq!(error.code, ErrorCode::InvalidValue);
+        error
     }
 
     fn ids(shape: &str, ids: &[u32]) -> Vec<u8> {

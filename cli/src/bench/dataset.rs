@@ -5,7 +5,6 @@
 
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result};
 use longbow_client::{Error, ErrorCode};
 use longbow_index::Bitset;
 
@@ -45,7 +44,7 @@ pub(super) struct Filter {
 
 impl Dataset {
     /// Reads a folder, with its filters if they are wanted. Its answers must do to judge `k` neighbours by.
-    pub(super) fn open(folder: &Path, k: usize, with_filters: bool) -> Result<Self> {
+    pub(super) fn open(folder: &Path, k: usize, with_filters: bool) -> Result<Self, Error> {
         let half = !folder.join("base.f32.npy").exists();
         let (tag, answers) = if half {
             ("f16", "gt_f16.npz")
@@ -54,7 +53,7 @@ impl Dataset {
         };
         let file = folder.join(format!("base.{tag}.npy"));
         if !file.exists() {
-            return Err(no_base(folder).into());
+            return Err(no_base(folder));
         }
         let base = Vectors::read(file)?;
         let queries = Vectors::read(folder.join(format!("query.{tag}.npy")))?;
@@ -62,8 +61,7 @@ impl Dataset {
         if queries.dimension != dimension {
             let message = format!("queries of {} elements", queries.dimension);
             return Err(at_fault(&queries.file, ErrorCode::DimensionMismatch, message)
-                .limit(format_args!("{dimension}, as the base has"))
-                .into());
+                .limit(format_args!("{dimension}, as the base has")));
         }
         let queries: Vec<Vec<f32>> = queries
             .numbers
@@ -120,23 +118,24 @@ struct Vectors {
 
 impl Vectors {
     /// At least one, of at least one element, and all of them numbers.
-    fn read(file: PathBuf) -> Result<Self> {
-        let bytes = std::fs::read(&file).with_context(|| format!("reading {}", file.display()))?;
-        let array = Array::parse(&bytes).with_context(|| file.display().to_string())?;
+    fn read(file: PathBuf) -> Result<Self, Error> {
+        let unreadable = |error: anyhow::Error| {
+            at_fault(&file, ErrorCode::InvalidValue, format!("{error:#}")).limit("a .npy matrix of f2 or f4")
+        };
+        let bytes = std::fs::read(&file).map_err(|error| unreadable(error.into()))?;
+        let array = Array::parse(&bytes).map_err(unreadable)?;
         drop(bytes);
-        let (rows, dimension) = array.matrix().with_context(|| file.display().to_string())?;
+        let (rows, dimension) = array.matrix().map_err(unreadable)?;
         if rows == 0 || dimension == 0 {
             let message = format!("a matrix of {rows} x {dimension}");
-            return Err(at_fault(&file, ErrorCode::InvalidValue, message)
-                .limit("at least one vector of one element")
-                .into());
+            return Err(
+                at_fault(&file, ErrorCode::InvalidValue, message).limit("at least one vector of one element")
+            );
         }
-        let numbers = array.floats().with_context(|| file.display().to_string())?;
+        let numbers = array.floats().map_err(unreadable)?;
         if let Some(at) = numbers.iter().position(|number| !number.is_finite()) {
             let message = format!("row {} holds {}", at / dimension, numbers[at]);
-            return Err(at_fault(&file, ErrorCode::InvalidVector, message)
-                .limit("finite numbers")
-                .into());
+            return Err(at_fault(&file, ErrorCode::InvalidVector, message).limit("finite numbers"));
         }
         Ok(Self {
             file,
@@ -152,10 +151,9 @@ mod tests {
     use crate::bench::made::Folder;
 
     fn refused(folder: &Folder, k: usize) -> Error {
-        let error = Dataset::open(folder.path(), k, true)
+        Dataset::open(folder.path(), k, true)
             .err()
-            .expect("it was accepted");
-        crate::error::find(&error).cloned().expect("it has no code")
+            .expect("it was accepted")
     }
 
     #[test]
@@ -196,6 +194,20 @@ mod tests {
         let error = refused(&folder, 1);
         assert_eq!(error.code, ErrorCode::DimensionMismatch);
         assert!(error.limit.unwrap().starts_with('2'));
+    }
+
+    #[test]
+    fn what_cannot_be_read_is_named() {
+        for file in ["base.f32.npy", "query.f32.npy", "gt.npz"] {
+            let folder = Folder::new();
+            let path = folder.path().join(file);
+            std::fs::write(&path, "PK").unwrap();
+            let error = refused(&folder, 1);
+            assert_eq!(error.field.as_deref(), path.to_str(), "{error}");
+        }
+        let folder = Folder::new();
+        std::fs::remove_file(folder.path().join("query.f32.npy")).unwrap();
+        assert!(refused(&folder, 1).field.unwrap().ends_with("query.f32.npy"));
     }
 
     #[test]
