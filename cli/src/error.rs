@@ -144,7 +144,7 @@ mod tests {
     fn nobody_is_told_to_pass_what_was_passed() {
         let exists = |field: &'static str| Error::new(ErrorCode::DatasetExists, "x").field(field);
         assert!(hint(&exists("name")).unwrap().contains("--if-not-exists"));
-        assert!(!hint(&exists("quantization")).unwrap().contains("--if-not-exists"));
+        assert!(!hint(&exists("schema")).unwrap().contains("--if-not-exists"));
     }
 
     #[test]

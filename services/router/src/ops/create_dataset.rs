@@ -150,17 +150,16 @@ fn difference(name: &str, there: &Schema, asked: &Schema) -> Option<Error> {
         ),
     ];
     let refused = |field: &'static str, is: String, wanted: String| {
-        let message = format!(
-            "the dataset {name:?} is there with {field} {is}, not {wanted}; the {field} of a dataset cannot be changed"
-        );
+        let message =
+            format!("the dataset {name:?} is there with {field} {is}, not {wanted}; that cannot be changed");
         Error::new(ErrorCode::DatasetExists, message)
-            .field(field)
-            .limit(is)
+            .field("schema")
+            .limit(format_args!("{field} {is}"))
     };
     if let Some((field, is, wanted)) = parts.into_iter().find(|(_, is, wanted)| is != wanted) {
         return Some(refused(field, is, wanted));
     }
-    (there != asked).then(|| refused("schema", columns(there), columns(asked)))
+    (there != asked).then(|| refused("columns", columns(there), columns(asked)))
 }
 
 fn columns(schema: &Schema) -> String {
@@ -208,8 +207,10 @@ mod tests {
         ] {
             let error = difference("d", &there, &asked).unwrap();
             assert_eq!(error.code, ErrorCode::DatasetExists);
-            assert_eq!(error.field.as_deref(), Some(field), "{error}");
-            assert!(error.limit.as_ref().unwrap().starts_with(is), "{error}");
+            assert_eq!(error.field.as_deref(), Some("schema"), "{error}");
+            let limit = format!("{field} {is}");
+            assert!(error.limit.as_ref().unwrap().starts_with(&limit), "{error}");
+            assert!(error.message.contains(&format!("with {limit}")), "{error}");
             assert!(error.message.contains("cannot be changed"), "{error}");
         }
     }

@@ -46,7 +46,10 @@ async fn datasets_are_made_described_listed_and_dropped() {
     let vector = other.columns[1].vector.as_mut().unwrap();
     vector.set_quantization(v1::Quantization::Sq4);
     let error = refused(client.datasets.create_dataset(create(true, other)).await);
-    assert_eq!(error.field.as_deref(), Some("quantization"));
+    assert_eq!(
+        (error.field.as_deref(), error.limit.as_deref()),
+        (Some("schema"), Some("quantization sq8"))
+    );
     assert!(
         error.message.contains("with quantization sq8, not sq4"),
         "{error}"
