@@ -16,7 +16,24 @@ Examples:
 
 Exit codes: 0 done, 1 failed, 2 the command line is wrong.";
 
+const DATASET_EXAMPLES: &str = "\
+Examples:
+  longbow dataset create words --dimension 384
+  longbow dataset list";
+const LATCH_EXAMPLES: &str = "Example:\n  longbow latch reset";
+const KEEPER_EXAMPLES: &str = "Examples:\n  longbow keeper list\n  longbow keeper add keeper-3";
+const WAL_EXAMPLES: &str = "Example:\n  longbow wal verify /var/lib/longbow/wal-keeper";
+const BENCH_EXAMPLES: &str = "\
+Examples:
+  longbow bench ann DIR                     DIR: base vectors, queries and exact answers
+  longbow bench ann --help                  what DIR must hold, and what is printed";
+
 const ANN_HELP: &str = include_str!("bench/ann-help.txt");
+const ANN_EXAMPLE: &str = "\
+Example:
+  longbow bench ann DIR 16 200 32 64 128
+
+`--help` describes what DIR must hold, the output, and how other benchmarks run this.";
 
 /// Longbow: a distributed vector database.
 #[derive(Debug, Parser)]
@@ -71,7 +88,7 @@ pub enum Command {
     /// Show nodes, leader, partitions and the latch.
     Status(commands::status::StatusArgs),
     /// Create, list, describe and drop datasets.
-    #[command(subcommand)]
+    #[command(subcommand, after_help = DATASET_EXAMPLES)]
     Dataset(commands::dataset::DatasetCommand),
     /// Load a Parquet file or a NumPy array.
     Import(import::ImportArgs),
@@ -82,19 +99,19 @@ pub enum Command {
     /// Delete rows by id.
     Delete(commands::delete::DeleteArgs),
     /// Let a cluster that refuses writes accept them again.
-    #[command(subcommand)]
+    #[command(subcommand, after_help = LATCH_EXAMPLES)]
     Latch(commands::latch::LatchCommand),
     /// Show and change who is in the wal-keepers' group.
-    #[command(subcommand)]
+    #[command(subcommand, after_help = KEEPER_EXAMPLES)]
     Keeper(commands::keeper::KeeperCommand),
     /// Look at the log of a keeper that is stopped; nothing is changed.
-    #[command(subcommand)]
+    #[command(subcommand, after_help = WAL_EXAMPLES)]
     Wal(commands::wal::WalCommand),
     /// Measure parts of Longbow.
-    #[command(subcommand)]
+    #[command(subcommand, after_help = BENCH_EXAMPLES)]
     Bench(BenchCommand),
     /// Run one role of a cluster; what `up` starts.
-    #[command(hide = true)]
+    #[command(hide = true, after_help = role::EXAMPLES)]
     Role(role::RoleArgs),
 }
 
@@ -102,7 +119,7 @@ pub enum Command {
 #[derive(Debug, Subcommand)]
 pub enum BenchCommand {
     /// The vector index alone, on a data set with known answers.
-    #[command(after_long_help = ANN_HELP, after_help = "Example:\n  longbow bench ann data/wordnet 16 200 32 64 128\n\n`--help` describes data sets, output, and how other benchmarks run this.")]
+    #[command(after_long_help = ANN_HELP, after_help = ANN_EXAMPLE)]
     Ann(crate::bench::ann::AnnArgs),
 }
 
@@ -145,18 +162,41 @@ mod tests {
     }
 
     #[test]
-    fn every_command_that_people_see_has_examples() {
+    fn every_command_has_examples() {
         fn check(command: &clap::Command) {
-            for sub in command.get_subcommands().filter(|sub| !sub.is_hide_set()) {
-                if sub.has_subcommands() {
-                    check(sub);
-                } else {
-                    let help = sub.get_after_help().map(ToString::to_string).unwrap_or_default();
-                    assert!(help.contains("longbow "), "{} has no examples", sub.get_name());
-                }
+            for sub in command.get_subcommands() {
+                let help = sub.get_after_help().map(ToString::to_string).unwrap_or_default();
+                assert!(help.contains("longbow "), "{} has no examples", sub.get_name());
+                check(sub);
             }
         }
         check(&Cli::command());
+    }
+
+    #[test]
+    fn numbers_that_a_benchmark_cannot_use_are_usage_errors() {
+        let exit = |line: &[&str]| {
+            let whole = [&["longbow", "bench", "ann", "DIR"], line].concat();
+            Cli::try_parse_from(whole)
+                .err()
+                .map_or(0, |error| error.exit_code())
+        };
+        assert_eq!(
+            exit(&["16", "200", "0", "--threads=1,2", "--share=0.1,1", "-k5"]),
+            0
+        );
+        for bad in [
+            "--threads=0",
+            "--threads=1,1025",
+            "--share=2",
+            "--share=0",
+            "-k0",
+            "-k10001",
+            "--seconds=nan",
+            "--filter-ef=100001",
+        ] {
+            assert_eq!(exit(&[bad]), 2, "{bad}");
+        }
     }
 
     #[test]

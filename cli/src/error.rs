@@ -40,7 +40,7 @@ fn as_text(error: &anyhow::Error) -> String {
         };
         line("at fault", &ours.field);
         line("accepted", &ours.limit);
-        if let Some(hint) = hint(ours.code) {
+        if let Some(hint) = hint(ours) {
             out.push_str(&format!("  what to do: {hint}\n"));
         }
     }
@@ -54,21 +54,27 @@ fn as_json(error: &anyhow::Error) -> Json {
             "message": message(error),
             "field": ours.field,
             "limit": ours.limit,
-            "hint": hint(ours.code),
+            "hint": hint(ours),
         }}),
         None => json!({"error": {"code": null, "message": format!("{error:#}")}}),
     }
 }
 
 /// What a person can do about an error.
-fn hint(code: ErrorCode) -> Option<&'static str> {
-    Some(match code {
+fn hint(error: &Error) -> Option<&'static str> {
+    Some(match error.code {
         ErrorCode::Unreachable => {
             "start a cluster with `longbow demo` or `longbow up`, or name a router with --endpoint or LONGBOW_ENDPOINT"
         }
         ErrorCode::Unauthenticated => "pass the routers' key with --api-key or LONGBOW_API_KEY",
         ErrorCode::DatasetNotFound => "`longbow dataset list` shows what is there",
-        ErrorCode::DatasetExists => "pass --if-not-exists, or drop it with `longbow dataset drop`",
+        // The name is taken; any other field is one in which the dataset that is there differs.
+        ErrorCode::DatasetExists if error.field.as_deref() == Some("name") => {
+            "pass --if-not-exists if it will do as it is, or drop it with `longbow dataset drop`"
+        }
+        ErrorCode::DatasetExists => {
+            "take it as it is, choose another name, or drop it with `longbow dataset drop`"
+        }
         ErrorCode::LatchTripped => {
             "`longbow status` names the failed disk; once it is repaired, `longbow latch reset` lets writes go on"
         }
@@ -132,6 +138,13 @@ mod tests {
             json["error"]["message"],
             "searching words: a vector of 3 elements"
         );
+    }
+
+    #[test]
+    fn nobody_is_told_to_pass_what_was_passed() {
+        let exists = |field: &'static str| Error::new(ErrorCode::DatasetExists, "x").field(field);
+        assert!(hint(&exists("name")).unwrap().contains("--if-not-exists"));
+        assert!(!hint(&exists("schema")).unwrap().contains("--if-not-exists"));
     }
 
     #[test]

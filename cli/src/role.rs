@@ -2,13 +2,20 @@
 
 use std::{io::Read, process::ExitCode, time::Duration};
 
-use clap::Args;
+use clap::{Args, CommandFactory};
 use longbow_node::{
     config::{Loader, Setting, Settings},
     run::run_loaded,
     shutdown::Shutdown,
 };
 use rustix::process::{Signal, getpid, kill_process};
+
+/// Examples of `longbow role`.
+pub const EXAMPLES: &str = "\
+Examples:
+  longbow role wal-keeper --data-path ./keeper --gossip-seeds 127.0.0.1:7946
+  longbow role shard --config shard.toml --print-config
+  longbow role router --help                what a router can be told";
 
 /// First argument of a role that ends when its standard input closes, and so with the process that started it.
 pub const DIE_WITH_PARENT: &str = "--die-with-parent";
@@ -49,11 +56,25 @@ pub fn run(args: RoleArgs) -> ExitCode {
         }
         "shard" => run_role(&shard_loader(), "longbow role shard", rest, shard),
         "router" => run_role(&router_loader(), "longbow role router", rest, router),
+        // The flags behind a role are the role's own, so clap answers to none.
+        "--help" | "-h" => {
+            println!("{}", help());
+            ExitCode::SUCCESS
+        }
         _ => {
             eprintln!("error: there is no role {name:?}\n  accepted: wal-keeper, shard or router");
             ExitCode::from(2)
         }
     }
+}
+
+/// What `longbow help role` prints.
+fn help() -> String {
+    let mut line = crate::args::Cli::command();
+    line.build();
+    let role = line.find_subcommand_mut("role");
+    role.map(|role| role.render_help().to_string())
+        .unwrap_or_default()
 }
 
 fn run_role<F, Fut>(loader: &Loader, name: &str, rest: Vec<String>, role: F) -> ExitCode
@@ -125,4 +146,17 @@ fn end_with_parent() {
         std::thread::sleep(ORPHAN_PATIENCE);
     }
     std::process::exit(ORPHAN_STUCK);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn help_has_examples_for_every_role() {
+        let help = help();
+        for role in ["wal-keeper", "shard", "router"] {
+            assert!(help.contains(&format!("longbow role {role} ")), "{help}");
+        }
+    }
 }

@@ -8,7 +8,7 @@ use longbow_index::{
     Answer, Bitset, Element, Mode, Neighbor, Params, Quantization, SearchParams, VectorIndex,
 };
 
-use super::dataset::{Dataset, Truth};
+use super::{answers::Truth, dataset::Dataset};
 
 /// Rows handed to the index at once.
 const APPEND_ROWS: usize = 1024;

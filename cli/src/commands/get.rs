@@ -18,7 +18,10 @@ use crate::{
 const EXAMPLES: &str = "\
 Examples:
   longbow get words 10734 10966
-  longbow get words 10734 --columns lemmas --include-vector --json";
+  longbow get words 10734 --columns lemmas --include-vector --json
+
+Ids that are not there are named on stderr, and stand in `missing` with --json. Exit code: 0 if at least one row is there, 1
+(ROW_NOT_FOUND) if none is.";
 
 /// Arguments of `longbow get`.
 #[derive(Debug, Args)]

@@ -3,8 +3,12 @@
 use std::collections::BTreeMap;
 
 use anyhow::Context;
-use clap::{ArgGroup, Args};
+use clap::{ArgGroup, Args, value_parser};
 use longbow_client::{Consistency, Error, ErrorCode, Hit, Search, SearchResults, Token, Value};
+use longbow_types::{
+    limits::{EF_MAX, K_MAX},
+    recall::check_recall_target,
+};
 use serde_json::json;
 
 use crate::{
@@ -24,6 +28,8 @@ Examples:
   longbow search words --vector 0.1,0.2,0.3 --exact
   longbow search words --id 10734 --recall-target 0.95
   longbow search words --vector @query.json --json | jq '.hits[].id'
+
+Limits: k is 1 to 10,000, ef up to 100,000, a recall target above 0 and below 1.
 
 Filters: = (or ==) != (or <>) < <= > >=, in ('a', 'b'), between 1 and 2, like 'a%_' (escape '!'), starts with 'a',
 contains 'a', contains any ('a', 'b'), contains all ('a', 'b'), is null, is not null, and, or, not, parentheses; 'not'
@@ -49,15 +55,15 @@ pub struct SearchArgs {
     #[arg(long, allow_hyphen_values = true)]
     pub vector: Option<String>,
     /// Number of rows wanted.
-    #[arg(short, long, default_value_t = 10)]
+    #[arg(short, long, default_value_t = 10, value_parser = value_parser!(u32).range(1..=K_MAX as i64))]
     pub k: u32,
     /// Width of the graph search; 0: chosen from k.
-    #[arg(long, default_value_t = 0)]
+    #[arg(long, default_value_t = 0, value_parser = value_parser!(u32).range(0..=EF_MAX as i64))]
     pub ef: u32,
     /// In place of --ef: the share of the nearest rows to find on average, above 0 and below 1.
-    #[arg(long, value_name = "SHARE", conflicts_with_all = ["ef", "exact"])]
+    #[arg(long, value_name = "SHARE", value_parser = recall_target, conflicts_with_all = ["ef", "exact"])]
     pub recall_target: Option<f32>,
-    /// Walk the graph on the vectors themselves, whatever the dataset's quantization.
+    /// Walk the graph on the vectors themselves, whatever the dataset's quantization; adds nothing to --exact.
     #[arg(long)]
     pub full_precision: bool,
     /// Only rows for which this is true.
@@ -72,7 +78,7 @@ pub struct SearchArgs {
     /// How fresh the answer must be: fresh, strict, any, or a token.
     #[arg(long, value_parser = consistency, default_value = "fresh", value_name = "LEVEL")]
     pub consistency: Consistency,
-    /// Compare with every row: slow, and exactly right.
+    /// Compare the query with the vector of every row: slow, and exactly right.
     #[arg(long)]
     pub exact: bool,
 }
@@ -88,6 +94,14 @@ pub fn consistency(text: &str) -> Result<Consistency, String> {
             .map(Consistency::AtLeast)
             .map_err(|_| "expected fresh, strict, any, or a token that a write printed".to_owned()),
     }
+}
+
+/// Reads the share of the nearest rows to find.
+fn recall_target(text: &str) -> Result<f32, String> {
+    let target = text.parse::<f32>().map_err(|error| error.to_string())?;
+    let wrong = |error: Error| format!("{}: {}", error.message, error.limit.unwrap_or_default());
+    check_recall_target(target, 0, false).map_err(wrong)?;
+    Ok(target)
 }
 
 /// Runs the command.
@@ -269,6 +283,33 @@ mod tests {
         ]));
         assert!(!parse(&["--id", "1", "--recall-target", "0.9", "--ef", "64"]));
         assert!(!parse(&["--id", "1", "--recall-target", "0.9", "--exact"]));
+        assert!(parse(&["--id", "1", "--exact", "--full-precision"]));
+    }
+
+    #[test]
+    fn limits_are_told_and_kept_before_a_cluster_is_asked() {
+        let refused = |option: &str| {
+            let line = ["longbow", "search", "words", "--id", "1", option];
+            let error = crate::args::Cli::try_parse_from(line).err();
+            error.is_some_and(|error| error.exit_code() == 2)
+        };
+        for good in ["-k10000", "--ef=100000", "--ef=0", "--recall-target=0.999"] {
+            assert!(!refused(good), "{good}");
+        }
+        for bad in [
+            "-k0",
+            "-k10001",
+            "--ef=100001",
+            "--recall-target=0",
+            "--recall-target=1",
+            "--recall-target=nan",
+        ] {
+            assert!(refused(bad), "{bad}");
+        }
+        let thousands = crate::output::table::thousands;
+        for limit in [K_MAX, EF_MAX].map(|limit| thousands(limit as u64).replace(' ', ",")) {
+            assert!(EXAMPLES.contains(&limit), "{limit}");
+        }
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! What a file holds: its columns, the number of its rows, and the rows in batches.
 
-use std::path::Path;
+use std::{io, path::Path};
 
 use anyhow::bail;
 use arrow::record_batch::RecordBatch;
@@ -63,12 +63,15 @@ pub fn at_fault(error: anyhow::Error) -> anyhow::Error {
     if error::find(&error).is_some() {
         return error;
     }
-    let ours = Error::new(ErrorCode::InvalidValue, format!("{error:#}")).field("file");
+    let wrong = |message: String| Error::new(ErrorCode::InvalidValue, message).field("file");
     // One that cannot be opened may well be of the right kind.
-    if error.is::<std::io::Error>() {
-        return ours.into();
+    match error.downcast_ref::<io::Error>().map(io::Error::kind) {
+        Some(io::ErrorKind::NotFound) => wrong("there is no such file".to_owned())
+            .limit("the path of a file on this machine")
+            .into(),
+        Some(_) => wrong(format!("{error:#}")).into(),
+        None => wrong(format!("{error:#}")).limit(READABLE).into(),
     }
-    ours.limit(READABLE).into()
 }
 
 /// Opens a file for reading.

@@ -239,6 +239,8 @@ async fn a_file_at_fault_has_a_code() {
             (ErrorCode::InvalidValue, Some("file")),
             "{error:#}"
         );
+        let is_missing = ours.message == "there is no such file" && ours.limit.is_some();
+        assert_eq!(is_missing, bytes.is_none(), "{error:#}");
     }
 }
 

@@ -82,22 +82,27 @@ impl Core {
                 })
             }
             Err(error) if error.code == ErrorCode::DatasetExists && new.if_not_exists => {
-                self.existing(&new, error, at).await
+                self.existing(&new, at).await
             }
             Err(error) => Err(error),
         }
     }
 
     /// The dataset of that name, if it is what was asked for.
-    async fn existing(&self, new: &NewDataset, exists: Error, at: Instant) -> Result<Created> {
+    async fn existing(&self, new: &NewDataset, at: Instant) -> Result<Created> {
         let open = self.open(&new.name, at).await?;
-        if *open.schema != new.schema {
-            let message = format!("the dataset {:?} is there with another schema", new.name);
-            return Err(Error::new(ErrorCode::DatasetExists, message).field("schema"));
+        if let Some(error) = difference(&new.name, &open.schema, &new.schema) {
+            return Err(error);
         }
-        let differs = new.partitions != 0 && new.partitions != open.partition_count();
-        if differs {
-            return Err(exists.field("partitions").limit(open.partition_count()));
+        let partitions = open.partition_count();
+        if new.partitions != 0 && new.partitions != partitions {
+            let message = format!(
+                "the dataset {:?} is there with {partitions} partitions, not {}; their number cannot be changed",
+                new.name, new.partitions
+            );
+            return Err(Error::new(ErrorCode::DatasetExists, message)
+                .field("partitions")
+                .limit(partitions));
         }
         let token = self.token(open.view.incarnation, open.dataset.id.0);
         Ok(Created {
@@ -105,5 +110,108 @@ impl Core {
             created: false,
             token,
         })
+    }
+}
+
+/// What is told of a dataset that is there with another schema than asked for: the first thing in which they differ.
+fn difference(name: &str, there: &Schema, asked: &Schema) -> Option<Error> {
+    let (is, wanted) = (there.vector(), asked.vector());
+    let parts = [
+        (
+            "dimension",
+            is.dimension.to_string(),
+            wanted.dimension.to_string(),
+        ),
+        (
+            "element",
+            is.element.as_str().to_owned(),
+            wanted.element.as_str().to_owned(),
+        ),
+        ("metric", is.metric.to_string(), wanted.metric.to_string()),
+        (
+            "quantization",
+            is.quantization.to_string(),
+            wanted.quantization.to_string(),
+        ),
+        (
+            "id_column",
+            there.id_name().to_owned(),
+            asked.id_name().to_owned(),
+        ),
+        (
+            "id_kind",
+            there.id_kind().to_string(),
+            asked.id_kind().to_string(),
+        ),
+        (
+            "vector_column",
+            there.vector_name().to_owned(),
+            asked.vector_name().to_owned(),
+        ),
+    ];
+    let refused = |field: &'static str, is: String, wanted: String| {
+        let message =
+            format!("the dataset {name:?} is there with {field} {is}, not {wanted}; that cannot be changed");
+        Error::new(ErrorCode::DatasetExists, message)
+            .field("schema")
+            .limit(format_args!("{field} {is}"))
+    };
+    if let Some((field, is, wanted)) = parts.into_iter().find(|(_, is, wanted)| is != wanted) {
+        return Some(refused(field, is, wanted));
+    }
+    (there != asked).then(|| refused("columns", columns(there), columns(asked)))
+}
+
+fn columns(schema: &Schema) -> String {
+    let fields = schema.arrow().fields().iter();
+    let columns = fields.map(|field| {
+        let nulls = if field.is_nullable() { "" } else { " not null" };
+        format!("{} {}{nulls}", field.name(), field.data_type())
+    });
+    columns.collect::<Vec<_>>().join(", ")
+}
+
+#[cfg(test)]
+mod tests {
+    use arrow_schema::{DataType, Field};
+    use longbow_types::{Metric, Quantization, VectorElement, schema::vector_type};
+
+    use super::*;
+
+    fn schema(dimension: usize, metric: Metric, more: &[&str]) -> Schema {
+        let mut columns = vec![
+            Field::new("id", DataType::UInt64, false),
+            Field::new("vector", vector_type(VectorElement::F32, dimension), false),
+        ];
+        columns.extend(more.iter().map(|name| Field::new(*name, DataType::Utf8, true)));
+        Schema::new(columns, "id", metric).unwrap()
+    }
+
+    #[test]
+    fn the_first_difference_is_named() {
+        let there = schema(4, Metric::Cosine, &["a"]);
+        assert_eq!(difference("d", &there, &there), None);
+        for (asked, field, is) in [
+            (schema(8, Metric::Cosine, &["a"]), "dimension", "4"),
+            (schema(4, Metric::Dot, &["a"]), "metric", "cosine"),
+            (
+                there.clone().with_quantization(Quantization::Sq4),
+                "quantization",
+                "sq8",
+            ),
+            (
+                schema(4, Metric::Cosine, &["a", "b"]),
+                "schema",
+                "id UInt64 not null",
+            ),
+        ] {
+            let error = difference("d", &there, &asked).unwrap();
+            assert_eq!(error.code, ErrorCode::DatasetExists);
+            assert_eq!(error.field.as_deref(), Some("schema"), "{error}");
+            let limit = format!("{field} {is}");
+            assert!(error.limit.as_ref().unwrap().starts_with(&limit), "{error}");
+            assert!(error.message.contains(&format!("with {limit}")), "{error}");
+            assert!(error.message.contains("cannot be changed"), "{error}");
+        }
     }
 }

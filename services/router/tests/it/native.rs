@@ -42,6 +42,18 @@ async fn datasets_are_made_described_listed_and_dropped() {
         (error.code, error.field.as_deref()),
         (ErrorCode::DatasetExists, Some("schema"))
     );
+    let mut other = schema();
+    let vector = other.columns[1].vector.as_mut().unwrap();
+    vector.set_quantization(v1::Quantization::Sq4);
+    let error = refused(client.datasets.create_dataset(create(true, other)).await);
+    assert_eq!(
+        (error.field.as_deref(), error.limit.as_deref()),
+        (Some("schema"), Some("quantization sq8"))
+    );
+    assert!(
+        error.message.contains("with quantization sq8, not sq4"),
+        "{error}"
+    );
 
     client
         .upsert(&name, (0..100).map(row).collect(), AckLevel::Applied)
