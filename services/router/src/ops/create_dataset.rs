@@ -201,7 +201,7 @@ mod tests {
             ),
             (
                 schema(4, Metric::Cosine, &["a", "b"]),
-                "schema",
+                "columns",
                 "id UInt64 not null",
             ),
         ] {
