@@ -14,6 +14,7 @@ use crate::{
     kind::Query,
     params::{Mode, Neighbor, SearchParams, Stats, Way},
     plan::{Plan, Task, default_ef, filtered, plan},
+    query::QueryVector,
     queue::Beam,
     scan::{Allowed, compare, scan},
     scope::{Ask, Scope},
@@ -36,7 +37,7 @@ const SEEDS: usize = 32;
 impl<S: Points> Hnsw<S> {
     pub(crate) fn search(
         &self,
-        query: &[f32],
+        query: QueryVector<'_>,
         params: &SearchParams,
         allow: &Bitset,
         cancel: &dyn Fn() -> bool,
@@ -49,7 +50,7 @@ impl<S: Points> Hnsw<S> {
     pub(crate) fn search_by(
         &self,
         plan: fn(&Task) -> Plan,
-        query: &[f32],
+        query: QueryVector<'_>,
         params: &SearchParams,
         allow: &Bitset,
         cancel: &dyn Fn() -> bool,
@@ -108,7 +109,7 @@ impl<S: Points> Hnsw<S> {
     /// The exact nearest among the allowed slots of a range.
     pub(crate) fn scan(
         &self,
-        query: &[f32],
+        query: QueryVector<'_>,
         k: usize,
         range: Range<u32>,
         allow: &Bitset,
@@ -451,7 +452,9 @@ mod tests {
             mode: Mode::Auto,
         };
         let mut out = Vec::new();
-        let stats = hnsw.search(&query, &params, allow, &|| false, &mut out).unwrap();
+        let stats = hnsw
+            .search((&query).into(), &params, allow, &|| false, &mut out)
+            .unwrap();
         (out, stats)
     }
 

@@ -6,6 +6,7 @@ use crate::{
     error::Error,
     image::{Image, ImageError, Saver},
     params::Params,
+    query::QueryVector,
     store::Store,
 };
 
@@ -22,8 +23,8 @@ pub(crate) trait Space: Send + Sync {
     /// Of the nearest by estimated distance, how many for each one wanted are looked at again on the vectors, at most.
     const CANDIDATES: usize = 2;
 
-    /// Makes a caller's query ready; missing elements are zero, excess is cut.
-    fn prepare(&self, query: &[f32], out: &mut Self::Query);
+    /// Makes a caller's query ready, which has as many elements as a row.
+    fn prepare(&self, query: QueryVector<'_>, out: &mut Self::Query);
 
     /// Makes a stored point ready as a query.
     fn prepare_slot(&self, slot: u32, out: &mut Self::Query);

@@ -20,6 +20,8 @@ mod projection;
 mod replica;
 mod view;
 
+pub use longbow_index::QueryVector;
+
 pub use ipc::{batch_from_ipc, batch_to_ipc};
 pub use layout::Layout;
 pub use projection::Projection;

@@ -21,3 +21,4 @@ mod range;
 mod stress;
 mod support;
 mod targets;
+mod wide;

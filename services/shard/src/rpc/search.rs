@@ -58,7 +58,7 @@ impl Search {
 
     fn run(&self, view: &View, cancel: &Cancel) -> Result<Found> {
         let query = Query {
-            vector: &self.vector,
+            vector: self.vector.as_slice().into(),
             k: self.k,
             ef: self.ef,
             recall_target: self.recall_target,
