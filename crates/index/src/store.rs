@@ -305,7 +305,8 @@ impl Points for Store {
         self.rows = image.plane(Tag::VECTORS, self.rows.stride())?;
         if self.metric == Metric::Cosine {
             self.scales = image.plane(Tag::SCALES, self.scales.stride())?;
-            *self.unusual.get_mut() = (0..image.slots()).any(|slot| !self.is_usual(slot));
+            let unusual = (0..image.slots()).any(|slot| !self.is_usual(slot));
+            self.unusual.store(unusual, Ordering::Relaxed);
         }
         self.len.store(image.slots(), Ordering::Relaxed);
         Ok(())
