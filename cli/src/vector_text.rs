@@ -8,7 +8,7 @@ use longbow_client::{Error, ErrorCode};
 const BYTES_MAX: u64 = 16 << 20;
 
 /// Reads a vector from an argument, the file that it names, or stdin.
-pub fn read(argument: &str) -> Result<Vec<f32>, Error> {
+pub fn read(argument: &str) -> Result<Vec<f64>, Error> {
     let cannot = |error: std::io::Error| {
         let message = format!("the vector cannot be read from {argument}: {error}");
         Error::new(ErrorCode::InvalidValue, message).field("vector")
@@ -30,7 +30,7 @@ fn slurp(source: impl Read) -> std::io::Result<String> {
 }
 
 /// Reads numbers separated by commas or white space, with or without brackets.
-pub fn parse(text: &str) -> Result<Vec<f32>, Error> {
+pub fn parse(text: &str) -> Result<Vec<f64>, Error> {
     let text = text.trim();
     let inner = text
         .strip_prefix('[')
@@ -41,13 +41,13 @@ pub fn parse(text: &str) -> Result<Vec<f32>, Error> {
         .filter(|part| !part.is_empty());
     let vector = numbers
         .map(|part| {
-            part.parse::<f32>().map_err(|_| {
+            part.parse::<f64>().map_err(|_| {
                 Error::new(ErrorCode::InvalidVector, format!("{part:?} is not a number"))
                     .field("vector")
                     .limit("numbers separated by commas, @FILE, or - for stdin")
             })
         })
-        .collect::<Result<Vec<f32>, Error>>()?;
+        .collect::<Result<Vec<f64>, Error>>()?;
     if vector.is_empty() {
         return Err(Error::new(ErrorCode::MissingField, "the vector is empty").field("vector"));
     }

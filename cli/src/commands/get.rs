@@ -7,7 +7,7 @@ use serde_json::json;
 
 use crate::{
     args::Global,
-    commands::search::{DEGRADED, cell, consistency, names_of, vector_cell},
+    commands::search::{DEGRADED, cell, consistency, names_of, vector_cell, vector_json},
     connect,
     output::{
         Output, json as to_json,
@@ -108,7 +108,7 @@ fn as_text(found: &Rows) -> String {
         let mut cells = vec![row.id.to_string()];
         cells.extend(names.iter().map(|name| cell(&row.columns, name, room)));
         if with_vector {
-            cells.push(vector_cell(row.vector.as_deref()));
+            cells.push(vector_cell(row.vector.as_deref(), row.vector64.as_deref()));
         }
         table.add_row(cells);
     }
@@ -125,8 +125,8 @@ fn row_json(row: &Found) -> serde_json::Value {
         "row_version": row.row_version,
         "columns": to_json::columns(&row.columns),
     });
-    if let Some(vector) = &row.vector {
-        out["vector"] = json!(vector);
+    if let Some(vector) = vector_json(row.vector.as_deref(), row.vector64.as_deref()) {
+        out["vector"] = vector;
     }
     out
 }
@@ -143,6 +143,7 @@ mod tests {
                 id: RowId::U64(7),
                 columns: std::collections::BTreeMap::new(),
                 vector: None,
+                vector64: None,
                 row_version: 1,
             }],
             token: Token::default(),

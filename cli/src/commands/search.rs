@@ -119,7 +119,7 @@ pub async fn run(args: &SearchArgs, global: &Global) -> anyhow::Result<()> {
         let id = ids.into_iter().next().ok_or_else(nothing_to_search)?;
         search = search.near_row(id);
     } else if let Some(text) = &args.vector {
-        search = search.near(vector_text::read(text)?);
+        search = search.near64(vector_text::read(text)?);
     }
     if let Some(text) = &args.filter {
         search = search.filter(filter_text::parse(text)?);
@@ -195,7 +195,7 @@ pub fn hits_table(hits: &[Hit], only: Option<&[&str]>) -> String {
         ];
         cells.extend(names.iter().map(|name| cell(&hit.columns, name, room)));
         if with_vector {
-            cells.push(vector_cell(hit.vector.as_deref()));
+            cells.push(vector_cell(hit.vector.as_deref(), hit.vector64.as_deref()));
         }
         table.add_row(cells);
     }
@@ -221,13 +221,19 @@ pub fn cell(columns: &BTreeMap<String, Value>, name: &str, room: usize) -> Strin
 }
 
 /// The first elements of a vector.
-pub fn vector_cell(vector: Option<&[f32]>) -> String {
-    let Some(vector) = vector else {
-        return String::new();
-    };
-    let first: Vec<String> = vector.iter().take(4).map(|x| format!("{x:.3}")).collect();
-    let more = if vector.len() > 4 { ", …" } else { "" };
-    format!("[{}{more}]", first.join(", "))
+pub fn vector_cell(vector: Option<&[f32]>, wide: Option<&[f64]>) -> String {
+    fn cell<T: std::fmt::Display>(vector: &[T]) -> String {
+        let first: Vec<String> = vector.iter().take(4).map(|x| format!("{x:.3}")).collect();
+        let more = if vector.len() > 4 { ", …" } else { "" };
+        format!("[{}{more}]", first.join(", "))
+    }
+    wide.map(cell).or_else(|| vector.map(cell)).unwrap_or_default()
+}
+
+/// A vector as JSON, with all the digits that are kept.
+pub fn vector_json(vector: Option<&[f32]>, wide: Option<&[f64]>) -> Option<serde_json::Value> {
+    wide.map(|wide| json!(wide))
+        .or_else(|| vector.map(|vector| json!(vector)))
 }
 
 fn as_json(found: &SearchResults) -> serde_json::Value {
@@ -249,8 +255,8 @@ pub fn hit_json(hit: &Hit) -> serde_json::Value {
         "row_version": hit.row_version,
         "columns": to_json::columns(&hit.columns),
     });
-    if let Some(vector) = &hit.vector {
-        out["vector"] = json!(vector);
+    if let Some(vector) = vector_json(hit.vector.as_deref(), hit.vector64.as_deref()) {
+        out["vector"] = vector;
     }
     out
 }
@@ -339,6 +345,7 @@ mod tests {
             score: 0.75,
             columns: [("gloss".to_owned(), Value::from("a dog\nis"))].into(),
             vector: Some(vec![0.5; 9]),
+            vector64: None,
             row_version: 7,
         };
         let found = SearchResults {
@@ -355,5 +362,16 @@ mod tests {
         assert_eq!(json["expected_recall"], 0.5);
         assert_eq!(json["hits"][0]["columns"]["gloss"], "a dog\nis");
         assert_eq!(json["hits"][0]["vector"].as_array().unwrap().len(), 9);
+        let wide = Some(&[1_700_000_038_912.5, 0.1][..]);
+        let rounded = Some(&[1.7e12_f32, 0.1][..]);
+        assert_eq!(
+            vector_json(rounded, wide),
+            Some(json!([1_700_000_038_912.5, 0.1]))
+        );
+        assert_eq!(vector_cell(rounded, wide), "[1700000038912.500, 0.100]");
+        assert_eq!(
+            (vector_json(None, None), vector_cell(None, None)),
+            (None, String::new())
+        );
     }
 }

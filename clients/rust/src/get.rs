@@ -108,8 +108,10 @@ pub struct Found {
     pub id: RowId,
     /// The columns asked for.
     pub columns: BTreeMap<String, Value>,
-    /// The vector, if asked for.
+    /// The vector, if asked for. Of a column of 64-bit floats rounded to 32 bits.
     pub vector: Option<Vec<f32>>,
+    /// The vector as it is kept, if asked for and of a column of 64-bit floats.
+    pub vector64: Option<Vec<f64>>,
     /// Log index of the write that made this version of the row.
     pub row_version: u64,
 }
@@ -120,6 +122,7 @@ impl Found {
             id: id_from_proto(row.id)?,
             columns: columns_from_proto(row.columns),
             vector: row.vector.map(|vector| vector.values),
+            vector64: row.vector64.map(|vector| vector.values),
             row_version: row.row_version,
         })
     }

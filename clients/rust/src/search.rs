@@ -83,6 +83,13 @@ impl Search {
         self
     }
 
+    /// Near a vector of more digits than 32 bits hold, for a column of 64-bit floats.
+    pub fn near64(mut self, vector: impl Into<Vec<f64>>) -> Self {
+        let values = vector.into();
+        self.request.query = Some(Query::Vector64(v1::Vector64 { values }));
+        self
+    }
+
     /// Near the vector of a row, which itself is left out of the answer.
     pub fn near_row(mut self, id: impl IntoRowId) -> Self {
         self.request.query = Some(Query::Id(id_to_proto(&id.into_row_id())));
@@ -211,8 +218,10 @@ pub struct Hit {
     pub score: f32,
     /// The columns asked for.
     pub columns: BTreeMap<String, Value>,
-    /// The vector, if asked for.
+    /// The vector, if asked for. Of a column of 64-bit floats rounded to 32 bits.
     pub vector: Option<Vec<f32>>,
+    /// The vector as it is kept, if asked for and of a column of 64-bit floats.
+    pub vector64: Option<Vec<f64>>,
     /// Log index of the write that made this version of the row.
     pub row_version: u64,
 }
@@ -225,6 +234,7 @@ impl Hit {
             score: hit.score,
             columns: columns_from_proto(hit.columns),
             vector: hit.vector.map(|vector| vector.values),
+            vector64: hit.vector64.map(|vector| vector.values),
             row_version: hit.row_version,
         })
     }

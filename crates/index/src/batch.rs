@@ -11,6 +11,7 @@ use crate::{
     hnsw::Hnsw,
     params::{Answer, Mode, SearchParams, Stats},
     plan::{Plan, plan},
+    query::{Queries, QueryVector},
     scan::{CANCEL_DISTANCES, take, tiles},
     scope::{Scope, codes_are_idle, kept},
     space::{GROUP, Points, Space},
@@ -27,9 +28,10 @@ struct Lane<S: Points> {
 }
 
 impl<S: Points> Hnsw<S> {
+    /// Answers as many queries as there is room for in `out`.
     pub(crate) fn search_batch(
         &self,
-        queries: &[&[f32]],
+        queries: &dyn Queries,
         params: &SearchParams,
         allow: &Bitset,
         cancel: &dyn Fn() -> bool,
@@ -45,7 +47,7 @@ impl<S: Points> Hnsw<S> {
     /// As [`Hnsw::search_batch`], which clears what was answered when the rest is cancelled.
     fn answer_batch(
         &self,
-        queries: &[&[f32]],
+        queries: &dyn Queries,
         params: &SearchParams,
         allow: &Bitset,
         cancel: &dyn Fn() -> bool,
@@ -61,32 +63,39 @@ impl<S: Points> Hnsw<S> {
             return Ok(());
         }
         if params.mode != Mode::Exact && plan(&scope.task) != Plan::Scan {
-            for (query, answer) in queries.iter().zip(out) {
-                answer.stats = self.search(query, params, allow, cancel, &mut answer.neighbors)?;
+            for (at, answer) in out.iter_mut().enumerate() {
+                answer.stats =
+                    self.search(queries.query(at), params, allow, cancel, &mut answer.neighbors)?;
             }
             return Ok(());
         }
         let _pin = epoch::pin();
-        let parts = queries.chunks(SCANS).zip(out.chunks_mut(SCANS));
         let estimates = S::QUANTIZED && params.mode == Mode::Auto && !codes_are_idle::<S>(&scope);
-        for (queries, out) in parts {
+        for (part, out) in out.chunks_mut(SCANS).enumerate() {
+            let first = part * SCANS;
             if estimates {
                 self.scan_together(
                     &self.points,
                     |context| &context.query,
                     true,
                     &scope,
-                    (queries, out),
+                    (queries, first, out),
                 )?;
             } else {
                 let rows = self.points.rows();
-                self.scan_together(rows, |context| &context.exact, false, &scope, (queries, out))?;
+                self.scan_together(
+                    rows,
+                    |context| &context.exact,
+                    false,
+                    &scope,
+                    (queries, first, out),
+                )?;
             }
         }
         Ok(())
     }
 
-    /// Compares all allowed slots with at most [`SCANS`] queries, tile by tile. `query_of` says which query of a context
+    /// Compares all allowed slots with at most [`SCANS`] queries, from `first` on, tile by tile. `query_of` says which query of a context
     /// is the space's.
     fn scan_together<P: Space>(
         &self,
@@ -94,11 +103,12 @@ impl<S: Points> Hnsw<S> {
         query_of: fn(&Context<S>) -> &P::Query,
         estimates: bool,
         scope: &Scope<'_>,
-        (queries, out): (&[&[f32]], &mut [Answer]),
+        (queries, first, out): (&dyn Queries, usize, &mut [Answer]),
     ) -> Result<(), Cancelled> {
-        let kept = kept::<P>(scope.k, Plan::Scan, scope, estimates);
-        let mut lanes: [Option<Lane<S>>; SCANS] =
-            std::array::from_fn(|at| Some(self.begin(queries.get(at)?, estimates, kept)));
+        let (count, kept) = (out.len(), kept::<P>(scope.k, Plan::Scan, scope, estimates));
+        let mut lanes: [Option<Lane<S>>; SCANS] = std::array::from_fn(|at| {
+            (at < count).then(|| self.begin(queries.query(first + at), estimates, kept))
+        });
         let mut distances = [0.0; GROUP];
         let mut unasked = 0;
         let slots = scope.allowed().within(0..scope.len);
@@ -110,7 +120,7 @@ impl<S: Points> Hnsw<S> {
                 lane.stats.distances += slots.len() as u64;
                 ahead = &[];
             }
-            unasked += slots.len() * queries.len();
+            unasked += slots.len() * count;
             if unasked >= CANCEL_DISTANCES {
                 unasked = 0;
                 if (scope.cancel)() {
@@ -128,7 +138,7 @@ impl<S: Points> Hnsw<S> {
         found
     }
 
-    fn begin(&self, query: &[f32], estimates: bool, kept: usize) -> Lane<S> {
+    fn begin(&self, query: QueryVector<'_>, estimates: bool, kept: usize) -> Lane<S> {
         let mut context = self.contexts.take();
         self.points.rows().prepare(query, &mut context.exact);
         if estimates {

@@ -270,7 +270,7 @@ impl<S: Points> Hnsw<S> {
     /// Searches with every beam; `truth` holds the distances of the true neighbours, nearest first.
     fn ask_all(
         &self,
-        query: &[f32],
+        query: &[f64],
         k: usize,
         allow: &Bitset,
         truth: &[f32],
@@ -291,7 +291,7 @@ impl<S: Points> Hnsw<S> {
             // Where a scan is cheaper, searches scan; what is asked here is what walks are worth.
             let plan = if ef == usize::MAX { plan } else { walking };
             if self
-                .search_by(plan, query, &params, allow, &|| false, found)
+                .search_by(plan, query.into(), &params, allow, &|| false, found)
                 .is_ok()
             {
                 let hits = found.iter().filter(|found| found.distance <= worst).count();
@@ -301,10 +301,10 @@ impl<S: Points> Hnsw<S> {
     }
 
     /// Distances of the nearest, in order.
-    fn truth(&self, query: &[f32], allow: &Bitset) -> Vec<f32> {
+    fn truth(&self, query: &[f64], allow: &Bitset) -> Vec<f32> {
         let rows = self.points.rows();
         let mut exact = Query::default();
-        rows.prepare(query, &mut exact);
+        rows.prepare(query.into(), &mut exact);
         let mut top = TopK::default();
         top.reset(KS[KS.len() - 1]);
         let (all, mut stats) = (0..allow.len() as u32, Stats::default());
@@ -315,34 +315,34 @@ impl<S: Points> Hnsw<S> {
     }
 
     /// A query near a row: the row moved by the difference of two of its neighbours.
-    fn question(&self, from: u32, seed: u64, out: &mut Vec<f32>) {
+    fn question(&self, from: u32, seed: u64, out: &mut Vec<f64>) {
         let rows = self.points.rows();
-        let wide = |slot: u32| {
-            let mut wide = Vec::with_capacity(rows.dimension());
-            rows.values(slot, &mut wide);
-            wide
+        let values = |slot: u32| {
+            let mut values = Vec::with_capacity(rows.dimension());
+            rows.values(slot, &mut values);
+            values
         };
         out.clear();
-        out.extend(wide(from).iter().map(|&x| x as f32));
+        rows.values(from, out);
         let mut near = Vec::new();
         self.graph.neighbors(0, from, |slot| near.push(slot));
         near.retain(|&slot| !self.removed.get(slot));
         if near.len() >= 2 {
             let a = (hash(seed ^ 1) % near.len() as u64) as usize;
             let b = (a + 1 + (hash(seed ^ 2) % (near.len() as u64 - 1)) as usize) % near.len();
-            for (x, (a, b)) in out.iter_mut().zip(wide(near[a]).iter().zip(wide(near[b]))) {
-                *x += MOVED * (a - b) as f32;
+            for (x, (a, b)) in out.iter_mut().zip(values(near[a]).iter().zip(values(near[b]))) {
+                *x += MOVED * (a - b);
             }
         }
     }
 }
 
 /// How far a query is moved away from a row, in differences of neighbours.
-const MOVED: f32 = 0.7;
+const MOVED: f64 = 0.7;
 
 #[derive(Default)]
 struct Scratch {
-    query: Vec<f32>,
+    query: Vec<f64>,
     found: Vec<Neighbor>,
 }
 

@@ -15,6 +15,7 @@ use crate::{
     params::Params,
     plane::{Plane, Wide, norm_of},
     planes::Planes,
+    query::QueryVector,
     rotation::Rotation,
     space::{GROUP, Points, Space},
     store::Store,
@@ -42,6 +43,7 @@ pub(crate) struct CodeQuery<C: Code> {
     on_vectors: bool,
     vectors: Query,
     wide: Wide,
+    values: Vec<f64>,
 }
 
 impl<C: Code> Default for CodeQuery<C> {
@@ -56,6 +58,7 @@ impl<C: Code> Default for CodeQuery<C> {
             on_vectors: false,
             vectors: Query::default(),
             wide: Vec::new(),
+            values: Vec::new(),
         }
     }
 }
@@ -139,16 +142,25 @@ impl<C: Code> Space for Coded<C> {
     const CANDIDATES: usize = C::CANDIDATES;
     const MIXED_SHARE: usize = C::MIXED_SHARE;
 
-    fn prepare(&self, query: &[f32], out: &mut CodeQuery<C>) {
+    fn prepare(&self, query: QueryVector<'_>, out: &mut CodeQuery<C>) {
         out.on_vectors = false;
         out.plane = self.planes.present();
         // SAFETY: as `CodeQuery::plane`.
         let plane = unsafe { &*out.plane };
         let wide = &mut out.wide;
         wide.clear();
-        wide.extend(query.iter().take(self.rows.dimension()));
-        wide.resize(self.rows.dimension(), 0.0);
-        (out.base, out.t) = plane.centre_query(wide);
+        (out.base, out.t) = match query {
+            QueryVector::F32(query) => {
+                wide.extend(query);
+                plane.centre_query(wide)
+            }
+            QueryVector::F64(query) => plane.centre_wide(query.iter().copied(), wide),
+            QueryVector::Row(row) => {
+                out.values.clear();
+                self.rows.values_of(row, &mut out.values);
+                plane.centre_wide(out.values.iter().copied(), wide)
+            }
+        };
         wide.resize(self.planes.rotation.len(), 0.0);
         self.planes.rotation.apply(wide);
         out.noise = norm_of(wide) as f32 * C::NOISE;

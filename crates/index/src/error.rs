@@ -1,6 +1,6 @@
-//! How appending and searching can fail.
+//! How making an index, appending and searching can fail.
 
-/// Why rows were not appended; nothing was changed.
+/// Why an index was not made, or rows were not appended; nothing was changed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Error {
     /// The bytes are not a whole number of rows.
@@ -10,6 +10,14 @@ pub enum Error {
         bytes: usize,
         /// Bytes of one row.
         row_bytes: usize,
+    },
+    /// Vectors are longer than an index takes.
+    #[error("vectors of {dimension} elements; an index takes at most {limit} real numbers each")]
+    TooLong {
+        /// Elements asked for.
+        dimension: usize,
+        /// Most real numbers of a vector.
+        limit: usize,
     },
     /// Slots are numbered with 31 bits.
     #[error("an index holds at most {limit} slots")]
@@ -33,7 +41,29 @@ pub struct InvalidTarget {
     pub target: f32,
 }
 
+/// Why a search has no answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum SearchError {
+    /// The caller's cancel function said to stop.
+    #[error("the search was cancelled")]
+    Cancelled,
+    /// A query is longer or shorter than rows are.
+    #[error("a query of {found} real numbers, where rows have {expected}")]
+    Dimension {
+        /// Real numbers of a row.
+        expected: usize,
+        /// Real numbers of the query; of a row's bytes the last one may be cut short.
+        found: usize,
+    },
+}
+
 /// The caller's cancel function said to stop.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("the search was cancelled")]
 pub struct Cancelled;
+
+impl From<Cancelled> for SearchError {
+    fn from(_: Cancelled) -> Self {
+        Self::Cancelled
+    }
+}

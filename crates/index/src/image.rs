@@ -17,7 +17,7 @@
 //! | tag | rows |
 //! |---|---|
 //! | `VECS` | the vectors, padded as the kernels want them |
-//! | `SCAL` | cosine: reciprocal of the norm, f32 |
+//! | `SCAL` | cosine: reciprocal of the norm, f32; infinity where that is no factor |
 //! | `CODE`, `FACT` | codes of a quantization, and the factors of each |
 //! | `BASE` | links on the base level: slot + 1, 4 bytes each, zeros behind the last |
 //! | `NODE` | level in the top five bits, first list in `UPPR` in the others |

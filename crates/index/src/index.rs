@@ -2,6 +2,7 @@
 
 use std::{
     io::{self, Write},
+    marker::PhantomData,
     ops::Range,
 };
 
@@ -10,10 +11,14 @@ use longbow_kernels::Bitset;
 use crate::{
     code::Levels,
     coded::Coded,
-    error::{Cancelled, Error},
+    error::{Cancelled, Error, SearchError},
+    extremes,
     hnsw::Hnsw,
     image::{Header, Image, ImageError, ImageMemory, ImageSummary},
-    params::{Answer, Neighbor, Params, Quantization, RangeParams, RecallTarget, SearchParams, Stats},
+    params::{
+        Answer, Neighbor, Params, Quantization, REALS_MAX, RangeParams, RecallTarget, SearchParams, Stats,
+    },
+    query::{Asked, Queries, QueryVector},
     signs::Signs,
     space::Points,
     store::Store,
@@ -28,13 +33,39 @@ pub struct VectorIndex {
 
 impl VectorIndex {
     /// An empty index that traverses the vectors themselves.
+    ///
+    /// # Panics
+    /// As [`VectorIndex::with_quantization`].
     pub fn new(params: Params) -> Self {
         Self::with_quantization(params, Quantization::None)
     }
 
     /// An empty index.
+    ///
+    /// # Panics
+    /// If the parameters are not ones that [`VectorIndex::try_new`] takes.
     pub fn with_quantization(params: Params, quantization: Quantization) -> Self {
-        Self::make(params, quantization, None).expect("only an image can be wrong")
+        match Self::try_new(params, quantization) {
+            Ok(index) => index,
+            Err(error) => panic!("{error}"),
+        }
+    }
+
+    /// An empty index.
+    ///
+    /// # Errors
+    /// [`Error::TooLong`] if vectors have more than [`REALS_MAX`] real numbers; nothing was allocated.
+    pub fn try_new(params: Params, quantization: Quantization) -> Result<Self, Error> {
+        let dimension = params.dimension;
+        match dimension.checked_mul(params.element.reals()) {
+            Some(reals) if reals <= REALS_MAX => {
+                Ok(Self::make(params, quantization, None).expect("only an image can be wrong"))
+            }
+            _ => Err(Error::TooLong {
+                dimension,
+                limit: REALS_MAX,
+            }),
+        }
     }
 
     /// The index that [`VectorIndex::write_image`] wrote, as it was then. The memory becomes the index: nothing is built,
@@ -161,8 +192,7 @@ impl VectorIndex {
     /// image as rows that are still to be linked. Needs a few bits per slot and a MiB of memory.
     ///
     /// # Errors
-    /// Those of `out`; [`io::ErrorKind::Unsupported`] on a big-endian machine; [`io::ErrorKind::InvalidInput`] if vectors
-    /// have more than 2^20 dimensions.
+    /// Those of `out`; [`io::ErrorKind::Unsupported`] on a big-endian machine.
     pub fn write_image(&self, upto: u32, out: &mut dyn Write) -> io::Result<ImageSummary> {
         self.inner.save(&mut self.header(), upto, None, out)
     }
@@ -205,71 +235,117 @@ impl VectorIndex {
     ///
     /// `allow` holds the slots that may be returned: visible, live and matching; slots at or beyond its length are
     /// not allowed. `cancel` is asked every few hops. Never fewer than `k` neighbours while `k` slots are allowed.
-    pub fn search(
+    pub fn search<'q>(
         &self,
-        query: &[f32],
+        query: impl Into<QueryVector<'q>>,
         params: &SearchParams,
         allow: &Bitset,
         cancel: &dyn Fn() -> bool,
-    ) -> Result<(Vec<Neighbor>, Stats), Cancelled> {
+    ) -> Result<(Vec<Neighbor>, Stats), SearchError> {
         let mut out = Vec::with_capacity(params.k.min(self.len() as usize));
         let stats = self.search_into(query, params, allow, cancel, &mut out)?;
         Ok((out, stats))
     }
 
     /// As [`VectorIndex::search`], into a vector of the caller's: allocates nothing once everything has grown.
-    pub fn search_into(
+    pub fn search_into<'q>(
         &self,
-        query: &[f32],
+        query: impl Into<QueryVector<'q>>,
         params: &SearchParams,
         allow: &Bitset,
         cancel: &dyn Fn() -> bool,
         out: &mut Vec<Neighbor>,
-    ) -> Result<Stats, Cancelled> {
-        self.inner.search(query, params, allow, cancel, out)
+    ) -> Result<Stats, SearchError> {
+        let query = self.checked(query.into())?;
+        let stats = self.inner.search(query, params, allow, cancel, out)?;
+        self.tell(out);
+        Ok(stats)
     }
 
     /// Answers many queries, each as [`VectorIndex::search`] would. Scans read a row once for many queries. `out` gets
     /// an answer per query, in order; allocates nothing once everything has grown and if as many queries are asked as last time.
-    pub fn search_batch(
+    pub fn search_batch<'q, Q: Copy + Into<QueryVector<'q>>>(
         &self,
-        queries: &[&[f32]],
+        queries: &[Q],
         params: &SearchParams,
         allow: &Bitset,
         cancel: &dyn Fn() -> bool,
         out: &mut Vec<Answer>,
-    ) -> Result<(), Cancelled> {
+    ) -> Result<(), SearchError> {
+        for &query in queries {
+            self.checked(query.into())?;
+        }
         out.resize_with(queries.len(), Answer::default);
-        self.inner.search_batch(queries, params, allow, cancel, out)
+        let of = PhantomData;
+        self.inner
+            .search_batch(&Asked { queries, of }, params, allow, cancel, out)?;
+        out.iter_mut().for_each(|answer| self.tell(&mut answer.neighbors));
+        Ok(())
     }
 
     /// The allowed slots at most `params.radius` away from `query`, sorted as by [`VectorIndex::search`], into `out`:
     /// the nearest `params.limit` of them. Says whether there are more.
     ///
     /// A traversal may miss some, as any search may; [`Mode::Exact`](crate::Mode::Exact) misses none.
-    pub fn search_range(
+    pub fn search_range<'q>(
         &self,
-        query: &[f32],
+        query: impl Into<QueryVector<'q>>,
         params: &RangeParams,
         allow: &Bitset,
         cancel: &dyn Fn() -> bool,
         out: &mut Vec<Neighbor>,
-    ) -> Result<(Stats, bool), Cancelled> {
-        self.inner.search_range(query, params, allow, cancel, out)
+    ) -> Result<(Stats, bool), SearchError> {
+        let query = self.checked(query.into())?;
+        let mut params = *params;
+        if self.is_wide() {
+            params.radius = extremes::radius(params.radius);
+        }
+        let answer = self.inner.search_range(query, &params, allow, cancel, out)?;
+        self.tell(out);
+        Ok(answer)
     }
 
     /// The `k` nearest of the allowed slots in `range`, exactly, into `out`: a share of an exact search for one of
     /// several threads. The nearest of all shares' answers are the nearest of all.
-    pub fn scan(
+    pub fn scan<'q>(
         &self,
-        query: &[f32],
+        query: impl Into<QueryVector<'q>>,
         k: usize,
         range: Range<u32>,
         allow: &Bitset,
         cancel: &dyn Fn() -> bool,
         out: &mut Vec<Neighbor>,
-    ) -> Result<Stats, Cancelled> {
-        self.inner.scan(query, k, range, allow, cancel, out)
+    ) -> Result<Stats, SearchError> {
+        let query = self.checked(query.into())?;
+        let stats = self.inner.scan(query, k, range, allow, cancel, out)?;
+        self.tell(out);
+        Ok(stats)
+    }
+
+    /// A query that is as long as a row.
+    fn checked<'q>(&self, query: QueryVector<'q>) -> Result<QueryVector<'q>, SearchError> {
+        let reals = self.params.element.reals();
+        let (expected, size) = (self.params.dimension * reals, self.params.element.bytes() / reals);
+        let found = query.reals(size);
+        if found == expected && query.is_whole(size) {
+            Ok(query)
+        } else {
+            Err(SearchError::Dimension { expected, found })
+        }
+    }
+
+    /// Whether distances are kept as `extremes` says.
+    fn is_wide(&self) -> bool {
+        self.params.element.is_wide()
+    }
+
+    /// Makes distances what a caller is told.
+    fn tell(&self, found: &mut [Neighbor]) {
+        if self.is_wide() {
+            found
+                .iter_mut()
+                .for_each(|neighbor| neighbor.distance = extremes::told(neighbor.distance));
+        }
     }
 
     /// How to search for `k` of the allowed slots so that on average `target` of them are found: from what
@@ -335,7 +411,7 @@ erased! {
     fn locality_order(&self) -> Vec<u32>;
     fn search(
         &self,
-        query: &[f32],
+        query: QueryVector<'_>,
         params: &SearchParams,
         allow: &Bitset,
         cancel: &dyn Fn() -> bool,
@@ -343,7 +419,7 @@ erased! {
     ) -> Result<Stats, Cancelled>;
     fn search_batch(
         &self,
-        queries: &[&[f32]],
+        queries: &dyn Queries,
         params: &SearchParams,
         allow: &Bitset,
         cancel: &dyn Fn() -> bool,
@@ -351,7 +427,7 @@ erased! {
     ) -> Result<(), Cancelled>;
     fn search_range(
         &self,
-        query: &[f32],
+        query: QueryVector<'_>,
         params: &RangeParams,
         allow: &Bitset,
         cancel: &dyn Fn() -> bool,
@@ -359,7 +435,7 @@ erased! {
     ) -> Result<(Stats, bool), Cancelled>;
     fn scan(
         &self,
-        query: &[f32],
+        query: QueryVector<'_>,
         k: usize,
         range: Range<u32>,
         allow: &Bitset,

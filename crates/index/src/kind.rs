@@ -6,12 +6,17 @@ use std::slice;
 
 use longbow_kernels::{Element, Metric, Number, Stored, bf16, f16, prefetch_lines, rows};
 
+use crate::{
+    extremes::{self, Unit},
+    query::QueryVector,
+};
+
 /// Rows whose kernels run together.
 pub(crate) const GROUP_ROWS: usize = 4;
 
 /// A query made ready for distances: widened, padded, and of unit length for the cosine metric.
 ///
-/// Its elements are all f32 or all f64, as the rows' type wants them.
+/// Its elements are all f32, all f64 or all pairs of f64, as the rows' type wants them.
 #[derive(Default)]
 pub(crate) struct Query {
     words: Vec<u64>,
@@ -20,7 +25,7 @@ pub(crate) struct Query {
 impl Query {
     fn elements<N: Number>(&self) -> &[N] {
         let len = self.words.len() * size_of::<u64>() / size_of::<N>();
-        // SAFETY: `N` is a float of at most 8 bytes (`Stored::Query`); any bits are one, and words are aligned for it.
+        // SAFETY: `N` is a float or a pair of them (`Stored::Query`); any bits are one, and words are aligned for it.
         unsafe { slice::from_raw_parts(self.words.as_ptr().cast(), len) }
     }
 
@@ -38,14 +43,20 @@ pub(crate) trait Kind: Send + Sync {
     /// Bytes of an element.
     fn size(&self) -> usize;
 
-    /// Appends a row's elements.
+    /// Appends a row's elements, wherever its bytes stand.
     fn values(&self, row: &[u8], out: &mut Vec<f64>);
 
-    /// Makes a caller's query ready: `padded` elements, those that are missing zero.
-    fn prepare(&self, query: &[f32], unit: bool, padded: usize, out: &mut Query);
+    /// Whether elements have more than 32 bits of precision or range, and queries too.
+    fn is_wide(&self) -> bool;
+
+    /// Makes a caller's query ready, of unit length if it is to be: `padded` elements, those that are missing zero.
+    fn prepare(&self, query: QueryVector<'_>, unit: bool, padded: usize, out: &mut Query);
 
     /// Makes a row ready as a query, multiplied by `scale`.
     fn prepare_row(&self, row: &[u8], scale: Option<f64>, padded: usize, out: &mut Query);
+
+    /// One distance in the metric, whatever the size of the numbers: see [`extremes`].
+    fn distance(&self, metric: Metric, query: &Query, row: &[u8]) -> f32;
 
     /// Squared Euclidean distances for L2, inner products otherwise. Meanwhile asks for `lines` cache lines of each row
     /// of `next`, little by little.
@@ -93,10 +104,27 @@ impl<T: Stored> Of<T> {
         Box::new(Self { kernels: rows::<T>() })
     }
 
+    /// An element wherever it stands.
+    fn read(bytes: &[u8]) -> T {
+        assert_eq!(bytes.len(), size_of::<T>());
+        // SAFETY: as many bytes, and any bits are an element.
+        unsafe { bytes.as_ptr().cast::<T>().read_unaligned() }
+    }
+
     fn elements(row: &[u8]) -> &[T] {
         assert!(row.as_ptr().cast::<T>().is_aligned());
         // SAFETY: any bits are an element, and they are aligned.
         unsafe { slice::from_raw_parts(row.as_ptr().cast(), row.len() / size_of::<T>()) }
+    }
+}
+
+/// Makes the numbers of a query ready.
+fn fill<T: Stored>(query: impl Iterator<Item = f64> + Clone, unit: bool, padded: usize, out: &mut Query) {
+    let elements = out.resized::<T::Query>(padded);
+    elements.fill(T::Query::default());
+    let unit = unit.then(|| Unit::of(query.clone()));
+    for (element, x) in elements.iter_mut().zip(query) {
+        *element = T::query_from_f64(unit.as_ref().map_or(x, |unit| unit.times(x)));
     }
 }
 
@@ -106,19 +134,29 @@ impl<T: Stored> Kind for Of<T> {
     }
 
     fn values(&self, row: &[u8], out: &mut Vec<f64>) {
-        out.extend(Self::elements(row).iter().map(|x| x.to_query().wide()));
+        let elements = row.chunks_exact(size_of::<T>()).map(Self::read);
+        out.extend(elements.map(|x| x.to_query().wide()));
     }
 
-    fn prepare(&self, query: &[f32], unit: bool, padded: usize, out: &mut Query) {
-        let widened = query.iter().map(|&x| T::query_from_f32(x));
-        let scale = unit.then(|| {
-            let norm = widened.clone().map(|x| x.wide().powi(2)).sum::<f64>().sqrt();
-            if norm > 0.0 { 1.0 / norm } else { 0.0 }
-        });
-        let elements = out.resized::<T::Query>(padded);
-        elements.fill(T::Query::default());
-        for (element, x) in elements.iter_mut().zip(widened) {
-            *element = scale.map_or(x, |scale| T::scale_query(x, scale));
+    fn is_wide(&self) -> bool {
+        size_of::<T::Query>() > size_of::<f32>()
+    }
+
+    fn prepare(&self, query: QueryVector<'_>, unit: bool, padded: usize, out: &mut Query) {
+        match query {
+            QueryVector::F32(query) => fill::<T>(query.iter().map(|&x| x.into()), unit, padded, out),
+            QueryVector::F64(query) => fill::<T>(query.iter().copied(), unit, padded, out),
+            QueryVector::Row(row) if unit => {
+                let row = row.chunks_exact(size_of::<T>()).map(Self::read);
+                fill::<T>(row.map(|x| x.to_query().wide()), unit, padded, out);
+            }
+            QueryVector::Row(row) => {
+                let elements = out.resized::<T::Query>(padded);
+                elements.fill(T::Query::default());
+                for (element, x) in elements.iter_mut().zip(row.chunks_exact(size_of::<T>())) {
+                    *element = Self::read(x).to_query();
+                }
+            }
         }
     }
 
@@ -129,6 +167,16 @@ impl<T: Stored> Kind for Of<T> {
         rest.fill(T::Query::default());
         if let Some(scale) = scale {
             elements.iter_mut().for_each(|x| *x = T::scale_query(*x, scale));
+        }
+    }
+
+    fn distance(&self, metric: Metric, query: &Query, row: &[u8]) -> f32 {
+        let row = Self::elements(row).iter().map(|x| x.to_query());
+        let pairs = query.elements::<T::Query>().iter().copied().zip(row);
+        match metric {
+            Metric::L2 => extremes::l2(pairs),
+            Metric::Dot => -extremes::dot(pairs),
+            Metric::Cosine => extremes::cosine(pairs),
         }
     }
 
@@ -214,10 +262,14 @@ mod tests {
             let (mut of_row, mut of_query) = (Query::default(), Query::default());
             kind.prepare_row(bytes, None, 64, &mut of_row);
             let query: Vec<f32> = values.iter().map(|&x| x as f32).collect();
-            kind.prepare(&query, false, 64, &mut of_query);
+            kind.prepare(QueryVector::F32(&query), false, 64, &mut of_query);
             if values.iter().zip(&query).all(|(&x, &y)| x == f64::from(y)) {
-                assert_eq!(of_row.words, of_query.words, "{element:?}");
+                // Pairs of floats may hold the same number in two ways.
+                let pairs = matches!(element, Element::I64 | Element::U64);
+                assert!(pairs || of_row.words == of_query.words, "{element:?}");
             }
+            kind.prepare(QueryVector::Row(bytes), false, 64, &mut of_query);
+            assert_eq!(of_row.words, of_query.words, "{element:?}");
         }
     }
 }

@@ -4,6 +4,21 @@
 //! searches over everything appended, linked or not. Slices in, slots and distances out: no I/O, no async, no
 //! Arrow, no clock, no random source of its own (levels come from the seed).
 //!
+//! # Precision and range
+//! Distances are computed at the precision that elements have: in sums of 32 bits for types up to 32-bit floats, of 64
+//! for wider ones ([`QueryVector`] says how to ask at that precision).
+//!
+//! - Types of more than 32 bits (f64, complex128, integers of 32 and 64 bits) are ordered by the distance itself, whatever
+//!   its size; only what differs by less than a 30,000th may be taken as equal where distances are below 2⁻¹⁰⁰ or above
+//!   2¹⁰⁰, and by less than a 32-bit float's rounding elsewhere.
+//! - Other types are ordered by the distance as a 32-bit float. For L2 and dot that ends where squares do: vectors below
+//!   about 10⁻¹⁹ vanish in it, and those above 10¹⁹ overflow, and what vanishes or overflows is equally near. Keep such
+//!   data as 64-bit floats, or scale it.
+//! - Cosine distances are right whatever the vectors' lengths; lengths outside 2⁻¹⁰⁰…2¹⁰⁰ are right but slower.
+//! - Estimates on codes are sums of 32 bits whatever the element type, and codes tell apart what differs by a share of
+//!   the vectors' lengths (around their mean). Where all distances are far smaller than that, or out of range, use
+//!   [`Quantization::None`] or [`Mode::FullPrecision`].
+//!
 //! Invariants:
 //! - memory handed to a reader never moves and is never freed before the index is dropped (`arena`);
 //! - a slot is written again only after it was removed, no list leads to it, and every search that could have met it
@@ -20,6 +35,7 @@ mod coded;
 mod context;
 mod distinct;
 mod error;
+mod extremes;
 mod graph;
 mod hnsw;
 mod image;
@@ -36,6 +52,7 @@ mod plan;
 mod plane;
 mod planes;
 mod progress;
+mod query;
 mod queue;
 mod range;
 mod reach;
@@ -57,10 +74,12 @@ mod vacuum;
 mod visited;
 mod waiting;
 
-pub use error::{Cancelled, Error, InvalidTarget};
+pub use error::{Cancelled, Error, InvalidTarget, SearchError};
 pub use image::{ImageError, ImageMemory, ImageSummary, verify_image};
 pub use index::VectorIndex;
 pub use longbow_kernels::{Bitset, Element, Metric};
 pub use params::{
-    Answer, Mode, Neighbor, Params, Quantization, RangeParams, RecallTarget, SearchParams, Stats, Way,
+    Answer, Mode, Neighbor, Params, Quantization, REALS_MAX, RangeParams, RecallTarget, SearchParams, Stats,
+    Way,
 };
+pub use query::QueryVector;

@@ -21,6 +21,7 @@ use crate::{
     image::{Image, ImageError, Saver},
     key::slot_of,
     params::{Params, Stats},
+    query::QueryVector,
     queue::Beam,
     slack::Stop,
     space::{Points, Space},
@@ -76,8 +77,11 @@ impl Line {
 impl Space for Line {
     type Query = f32;
 
-    fn prepare(&self, query: &[f32], out: &mut f32) {
-        *out = query[0];
+    fn prepare(&self, query: QueryVector<'_>, out: &mut f32) {
+        *out = match query {
+            QueryVector::F32(query) => query[0],
+            _ => unreachable!("models ask with floats"),
+        };
     }
 
     fn prepare_slot(&self, slot: u32, out: &mut f32) {

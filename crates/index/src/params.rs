@@ -4,6 +4,9 @@ use longbow_kernels::{Element, Metric, ROW_ALIGN};
 
 use crate::error::InvalidTarget;
 
+/// Most real numbers of a vector; a complex number is two.
+pub const REALS_MAX: usize = 1 << 20;
+
 /// What an index is made with; fixed for its life.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Params {
@@ -11,7 +14,7 @@ pub struct Params {
     pub element: Element,
     /// Distance between vectors.
     pub metric: Metric,
-    /// Elements of a vector.
+    /// Elements of a vector; at most [`REALS_MAX`] real numbers.
     pub dimension: usize,
     /// Links of a node on upper levels; the base level has twice as many. 2 to 128.
     pub m: usize,
@@ -105,7 +108,8 @@ pub struct SearchParams {
 /// What a range search asks for.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct RangeParams {
-    /// Slots at most this far away are wanted, in the index's metric.
+    /// Slots at most this far away are wanted, in the index's metric. With element types of more than 32 bits it is
+    /// compared with the distance itself, not with what is told of it.
     pub radius: f32,
     /// Most slots wanted; the nearest are taken.
     pub limit: usize,
@@ -140,7 +144,11 @@ impl RecallTarget {
 pub struct Neighbor {
     /// The slot.
     pub slot: u32,
-    /// The distance in the index's metric; smaller is nearer.
+    /// The distance in the index's metric, as the nearest 32-bit float; smaller is nearer.
+    ///
+    /// Of element types with more than 32 bits neighbours are ordered by the distance itself, so that those told apart may
+    /// have equal numbers here: 0 for what is less than 2⁻¹⁵⁰, infinity for what is more than a 32-bit float holds. Of
+    /// the other types what has equal numbers is equally near, and only its slots order it.
     pub distance: f32,
 }
 

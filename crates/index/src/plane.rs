@@ -21,6 +21,7 @@ use crate::{
     arena::Arena,
     code::Code,
     error::Error,
+    extremes::Unit,
     image::{Image, ImageError, Saver, Tag},
     rotation::Rotation,
 };
@@ -108,7 +109,8 @@ impl<C: Code> Plane<C> {
         wide: &mut Wide,
     ) {
         let scale = match self.metric {
-            Metric::Cosine if norm > 0.0 => 1.0 / norm,
+            // Of the smallest numbers the reciprocal is none.
+            Metric::Cosine if norm > 0.0 => (1.0 / norm).min(f64::MAX),
             Metric::Cosine => 0.0,
             _ => 1.0,
         };
@@ -220,6 +222,28 @@ impl<C: Code> Plane<C> {
             Metric::Cosine => 1.0 - along,
         };
         (base as f32, t as f32)
+    }
+
+    /// As [`Plane::centre_query`], of numbers that 32 bits do not hold, into `query`.
+    pub(crate) fn centre_wide(
+        &self,
+        values: impl Iterator<Item = f64> + Clone,
+        query: &mut Wide,
+    ) -> (f32, f32) {
+        query.clear();
+        match self.metric {
+            Metric::Cosine => {
+                let unit = Unit::of(values.clone());
+                query.extend(values.map(|x| unit.times(x) as f32));
+            }
+            Metric::L2 if !self.centre.is_empty() => {
+                // What is left may be far smaller than what is rounded away if the number is rounded first.
+                query.extend(values.zip(&self.centre).map(|(x, &c)| (x - f64::from(c)) as f32));
+                return (norm_of(query).powi(2) as f32, 1.0);
+            }
+            Metric::L2 | Metric::Dot => query.extend(values.map(|x| x as f32)),
+        }
+        self.centre_query(query)
     }
 
     /// What a slot adds as a query: (base, t, length of its code's unit).

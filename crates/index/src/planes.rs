@@ -20,10 +20,11 @@ use longbow_kernels::Metric;
 use crate::{
     code::Code,
     error::Error,
+    extremes::length,
     image::{Image, ImageError, Saver, Tag},
     plane::{Plane, Wide},
     rotation::Rotation,
-    store::{Store, length},
+    store::Store,
     sync::AtomicBool,
     training::{EARLY, Moments},
     vacuum::{deferred, is_set},

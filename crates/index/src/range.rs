@@ -12,6 +12,7 @@ use crate::{
     kind::Query,
     params::{Mode, Neighbor, RangeParams, SearchParams, Stats},
     plan::{Plan, range_hops},
+    query::QueryVector,
     queue::Beam,
     scan::{compare, scan},
     scope::Scope,
@@ -28,7 +29,7 @@ impl<S: Points> Hnsw<S> {
     /// Runs on the vectors themselves: an estimate does not say which side of the radius a slot lies on.
     pub(crate) fn search_range(
         &self,
-        query: &[f32],
+        query: QueryVector<'_>,
         params: &RangeParams,
         allow: &Bitset,
         cancel: &dyn Fn() -> bool,

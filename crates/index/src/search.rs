@@ -14,6 +14,7 @@ use crate::{
     kind::Query,
     params::{Mode, Neighbor, SearchParams, Stats, Way},
     plan::{Plan, Task, default_ef, far, filtered, plan},
+    query::QueryVector,
     queue::Beam,
     scan::{Allowed, compare, scan},
     scope::{Ask, Scope, codes_are_idle},
@@ -50,7 +51,7 @@ const SEEDS: usize = 32;
 impl<S: Points> Hnsw<S> {
     pub(crate) fn search(
         &self,
-        query: &[f32],
+        query: QueryVector<'_>,
         params: &SearchParams,
         allow: &Bitset,
         cancel: &dyn Fn() -> bool,
@@ -63,7 +64,7 @@ impl<S: Points> Hnsw<S> {
     pub(crate) fn search_by(
         &self,
         plan: fn(&Task) -> Plan,
-        query: &[f32],
+        query: QueryVector<'_>,
         params: &SearchParams,
         allow: &Bitset,
         cancel: &dyn Fn() -> bool,
@@ -136,16 +137,8 @@ impl<S: Points> Hnsw<S> {
         context.top.reset(scope.k);
         stats.exact = true;
         (stats.way, stats.ef) = (Way::Scan, 0);
-        let (rows, top) = (self.points.rows(), &mut context.top);
-        scan(
-            rows,
-            exact,
-            0..scope.len,
-            scope.allowed(),
-            scope.cancel,
-            top,
-            stats,
-        )
+        let (rows, range, allowed) = (self.points.rows(), 0..scope.len, scope.allowed());
+        scan(rows, exact, range, allowed, scope.cancel, &mut context.top, stats)
     }
 
     /// As [`Hnsw::nearest`], where nothing around the query is allowed: what is lies far away and about equally far, so
@@ -171,7 +164,7 @@ impl<S: Points> Hnsw<S> {
     /// The exact nearest among the allowed slots of a range.
     pub(crate) fn scan(
         &self,
-        query: &[f32],
+        query: QueryVector<'_>,
         k: usize,
         range: Range<u32>,
         allow: &Bitset,

@@ -6,6 +6,7 @@ use crate::{
     error::Error,
     image::{Image, ImageError, Saver},
     params::Params,
+    query::QueryVector,
     store::Store,
 };
 
@@ -25,8 +26,8 @@ pub(crate) trait Space: Send + Sync {
     /// far from the query; 0: none.
     const MIXED_SHARE: usize = 0;
 
-    /// Makes a caller's query ready; missing elements are zero, excess is cut.
-    fn prepare(&self, query: &[f32], out: &mut Self::Query);
+    /// Makes a caller's query ready, which has as many elements as a row.
+    fn prepare(&self, query: QueryVector<'_>, out: &mut Self::Query);
 
     /// Makes a stored point ready as a query.
     fn prepare_slot(&self, slot: u32, out: &mut Self::Query);

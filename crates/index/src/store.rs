@@ -7,18 +7,21 @@ use longbow_kernels::{Metric, ROW_ALIGN, prefetch_lines};
 use crate::{
     arena::Arena,
     error::Error,
+    extremes::{NEAR, is_told, is_usual, length},
     image::{Image, ImageError, Saver, Tag},
     key::SLOTS_MAX,
     kind::{GROUP_ROWS, Kind, Query, kind_of},
     params::Params,
+    query::QueryVector,
     space::{GROUP, Points, Space},
-    sync::{AtomicU32, Mutex, Ordering},
+    sync::{AtomicBool, AtomicU32, Mutex, Ordering},
 };
 
 /// Rows of one element type.
 ///
 /// Rows are padded with zeros to whole cache lines, so kernels have no tails. For the cosine metric each slot also
-/// has the reciprocal of its norm (0 for a zero vector, whose distance to everything is 1).
+/// has the reciprocal of its norm (0 for a zero vector, whose distance to everything is 1; [`UNUSUAL`] for a norm whose
+/// reciprocal is no factor).
 pub(crate) struct Store {
     rows: Arena,
     scales: Arena,
@@ -26,6 +29,10 @@ pub(crate) struct Store {
     metric: Metric,
     dimension: usize,
     padded: usize,
+    /// Whether rows have more than 32 bits: then the kernels' answers are looked at, and some are done again.
+    wide: bool,
+    /// Whether there may be rows of an unusual norm.
+    unusual: AtomicBool,
     /// Rows whose memory is asked for ahead of their use.
     ahead: usize,
     len: AtomicU32,
@@ -40,10 +47,8 @@ const LINES_MAX: usize = 12;
 /// Memory of the rows that a scan takes together.
 const TILE_BYTES: usize = 16 << 10;
 
-/// Length of a row.
-pub(crate) fn length(row: &[f64]) -> f64 {
-    row.iter().map(|x| x * x).sum::<f64>().sqrt()
-}
+/// Stands for the reciprocal of a norm with which kernels' products overflow or vanish: such rows are compared one by one.
+const UNUSUAL: f32 = f32::INFINITY;
 
 impl Store {
     /// Slots appended.
@@ -72,7 +77,12 @@ impl Store {
 
     /// Appends the elements of a slot that was written.
     pub(crate) fn values(&self, slot: u32, out: &mut Vec<f64>) {
-        self.kind.values(self.row(slot), out);
+        self.values_of(self.row(slot), out);
+    }
+
+    /// Appends the elements of a row's bytes.
+    pub(crate) fn values_of(&self, row: &[u8], out: &mut Vec<f64>) {
+        self.kind.values(row, out);
     }
 
     /// Bytes a slot is appended with.
@@ -92,7 +102,15 @@ impl Store {
             wide.clear();
             self.values(slot, wide);
             let norm = length(wide);
-            let scale = if norm > 0.0 { (1.0 / norm) as f32 } else { 0.0 };
+            let scale = if is_usual(norm) {
+                (1.0 / norm) as f32
+            } else if norm > 0.0 {
+                // Published with the slot.
+                self.unusual.store(true, Ordering::Relaxed);
+                UNUSUAL
+            } else {
+                0.0
+            };
             // SAFETY: as above; a scale is one aligned f32.
             unsafe { self.scales.row(slot).cast::<f32>().write(scale) };
         }
@@ -127,6 +145,30 @@ impl Store {
                 }
             }
         }
+        if self.wide || self.unusual.load(Ordering::Relaxed) {
+            self.compare_again(query, slots, out);
+        }
+    }
+
+    /// Does distances again that the kernels could not tell.
+    #[inline(never)]
+    fn compare_again(&self, query: &Query, slots: &[u32], out: &mut [f32]) {
+        for (d, &slot) in out.iter_mut().zip(slots) {
+            let told = match self.metric {
+                Metric::Cosine => self.is_usual(slot) && !(self.wide && *d < NEAR),
+                Metric::L2 | Metric::Dot => is_told(*d),
+            };
+            if !told {
+                *d = self.kind.distance(self.metric, query, self.row(slot));
+            }
+        }
+    }
+
+    /// Whether a slot's scale is a factor.
+    #[inline(always)]
+    fn is_usual(&self, slot: u32) -> bool {
+        let scale = self.scale(slot);
+        is_told(scale) || scale == 0.0
     }
 
     #[inline(always)]
@@ -147,14 +189,18 @@ impl Store {
 impl Space for Store {
     type Query = Query;
 
-    fn prepare(&self, query: &[f32], out: &mut Query) {
-        let query = &query[..query.len().min(self.dimension)];
+    fn prepare(&self, query: QueryVector<'_>, out: &mut Query) {
         let unit = self.metric == Metric::Cosine;
         self.kind.prepare(query, unit, self.padded, out);
     }
 
     fn prepare_slot(&self, slot: u32, out: &mut Query) {
-        let scale = (self.metric == Metric::Cosine).then(|| f64::from(self.scale(slot)));
+        let unit = self.metric == Metric::Cosine;
+        if unit && (self.wide || !self.is_usual(slot)) {
+            // Their scale has not the precision that the row has.
+            return self.prepare(QueryVector::Row(self.row(slot)), out);
+        }
+        let scale = unit.then(|| f64::from(self.scale(slot)));
         self.kind.prepare_row(self.row(slot), scale, self.padded, out);
     }
 
@@ -194,6 +240,8 @@ impl Points for Store {
         Self {
             rows: Arena::new(stride),
             scales: Arena::new(size_of::<f32>()),
+            wide: kind.is_wide(),
+            unusual: AtomicBool::new(false),
             kind,
             metric: params.metric,
             dimension: params.dimension,
@@ -257,6 +305,8 @@ impl Points for Store {
         self.rows = image.plane(Tag::VECTORS, self.rows.stride())?;
         if self.metric == Metric::Cosine {
             self.scales = image.plane(Tag::SCALES, self.scales.stride())?;
+            let unusual = (0..image.slots()).any(|slot| !self.is_usual(slot));
+            self.unusual.store(unusual, Ordering::Relaxed);
         }
         self.len.store(image.slots(), Ordering::Relaxed);
         Ok(())

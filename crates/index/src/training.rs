@@ -87,8 +87,8 @@ impl Moments {
     }
 
     fn change(&mut self, row: &[f64], norm: f64, sign: f64) {
-        // Squares of larger ones would not leave room for others.
-        if !(norm > 0.0 && norm < 1e100) {
+        // Squares of larger ones would not leave room for others; smaller ones have no reciprocal.
+        if !(norm > 1e-300 && norm < 1e100) {
             return;
         }
         let scale = if self.metric == Metric::Cosine {

@@ -77,6 +77,14 @@ impl Element {
         }
     }
 
+    /// Whether elements have more range or precision than a 32-bit float, so that they are compared in sums of 64 bits.
+    pub const fn is_wide(self) -> bool {
+        matches!(
+            self,
+            Element::F64 | Element::I32 | Element::I64 | Element::U32 | Element::U64 | Element::Complex128
+        )
+    }
+
     /// Real numbers in one element: what a query has for each.
     pub const fn reals(self) -> usize {
         match self {

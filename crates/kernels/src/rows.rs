@@ -2,7 +2,7 @@
 
 use half::{bf16, f16, slice::HalfFloatSliceExt};
 
-use crate::{Number, Simd};
+use crate::{Number, Simd, Split};
 
 /// Rows start at multiples of this many bytes and are padded with zeros to a multiple of it.
 pub const ROW_ALIGN: usize = 64;
@@ -19,6 +19,8 @@ pub trait Stored: Number {
     fn widen(row: &[Self], out: &mut [Self::Query]);
     /// Takes an element of a caller's query.
     fn query_from_f32(x: f32) -> Self::Query;
+    /// Takes an element of a caller's query, rounded to what queries are made of.
+    fn query_from_f64(x: f64) -> Self::Query;
     /// Multiplies an element of a query.
     fn scale_query(x: Self::Query, by: f64) -> Self::Query;
     /// Kernels of an instruction set.
@@ -77,7 +79,7 @@ unsafe fn scalar_l2<T: Stored>(query: &[T::Query], rows: &[*const T], out: &mut 
         let sum: f64 = query
             .iter()
             .zip(row)
-            .map(|(q, x)| (q.wide() - x.wide()).powi(2))
+            .map(|(q, x)| q.minus(x.to_query()).powi(2))
             .sum();
         *out = sum as f32;
     }
@@ -94,17 +96,29 @@ unsafe fn scalar_dot<T: Stored>(query: &[T::Query], rows: &[*const T], out: &mut
     }
 }
 
+/// A 64-bit float as an element of a query.
+macro_rules! narrowed {
+    ($x:expr => Split) => {
+        Split::from($x)
+    };
+    ($x:expr => $query:ident) => {
+        $x as $query
+    };
+}
+
 macro_rules! stored {
-    ($($t:ident, $query:ty, |$x:ident| $widen:expr, |$row:ident, $out:ident| $slice:expr;)*) => {
+    ($($t:ident, $query:ident, |$x:ident| $widen:expr, |$row:ident, $out:ident| $slice:expr;)*) => {
         $(impl Stored for $t {
             type Query = $query;
             #[inline(always)]
             fn to_query(self) -> $query { let $x = self; $widen }
             fn widen($row: &[Self], $out: &mut [$query]) { $slice }
             #[inline(always)]
-            fn query_from_f32(x: f32) -> $query { x.into() }
+            fn query_from_f32(x: f32) -> $query { <$t>::query_from_f64(x.into()) }
             #[inline(always)]
-            fn scale_query(x: $query, by: f64) -> $query { (f64::from(x) * by) as $query }
+            fn query_from_f64(x: f64) -> $query { narrowed!(x => $query) }
+            #[inline(always)]
+            fn scale_query(x: $query, by: f64) -> $query { narrowed!(x.wide() * by => $query) }
             unsafe fn rows_unchecked(simd: Simd) -> Rows<Self> {
                 match simd {
                     #[cfg(target_arch = "x86_64")]
@@ -124,16 +138,16 @@ macro_rules! stored {
 }
 
 macro_rules! stored_integers {
-    ($($t:ident, $query:ty;)*) => {
-        stored! { $($t, $query, |x| x as $query, |row, out| {
+    ($($t:ident, $query:ident;)*) => {
+        stored! { $($t, $query, |x| $query::from(x), |row, out| {
             for (out, &x) in out.iter_mut().zip(row) {
-                *out = x as $query;
+                *out = $query::from(x);
             }
         };)* }
     };
 }
 
-// Up to 16 bits fit a 32-bit float; 64-bit integers above 2^53 are rounded to the nearest 64-bit float.
+// Up to 16 bits fit a 32-bit float, up to 32 bits one of 64.
 stored_integers! {
     i8, f32;
     i16, f32;
@@ -141,8 +155,8 @@ stored_integers! {
     u16, f32;
     i32, f64;
     u32, f64;
-    i64, f64;
-    u64, f64;
+    i64, Split;
+    u64, Split;
 }
 
 stored! {

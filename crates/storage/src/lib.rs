@@ -22,6 +22,8 @@ mod replica;
 pub mod snapshot;
 mod view;
 
+pub use longbow_index::QueryVector;
+
 pub use ipc::{batch_from_ipc, batch_to_ipc};
 pub use layout::Layout;
 pub use projection::Projection;

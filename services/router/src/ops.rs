@@ -44,7 +44,7 @@ pub use create_dataset::{Created, NewDataset};
 pub use dataset::Open;
 pub use fetch::{Fetch, Rows as FetchedRows};
 pub use get_dataset::{Counts, Described};
-pub use near::Near;
+pub use near::{Near, Vector};
 pub use scan::{Scan, ScanStream};
 pub use search::{Found, Search};
 pub use upsert::{Input, Written, check};

@@ -182,7 +182,7 @@ mod tests {
             let view = partition.reader.view();
             let projection = Projection::new(view.layout(), &[], false).unwrap();
             let query = Query {
-                vector: &[500.25, 0.0],
+                vector: (&[500.25f32, 0.0]).into(),
                 k: 10,
                 ef: 0,
                 recall_target: Some(0.9),

@@ -5,7 +5,7 @@ use longbow_kernels::{Element, Metric};
 use crate::{
     error::Error,
     key::SLOTS_MAX,
-    params::{Params, Quantization},
+    params::{Params, Quantization, REALS_MAX},
 };
 
 /// Why bytes are not an index.
@@ -52,8 +52,6 @@ const TRAILER_BYTES_MIN: usize = 24;
 const ENTRY_BYTES: usize = 24;
 /// Bytes of a section with a checksum of their own.
 pub(crate) const BLOCK_BYTES: usize = 1 << 20;
-/// Most real numbers of a vector.
-pub(crate) const REALS_MAX: usize = 1 << 20;
 /// Multiple on which sections begin: lines for small ones, pages where the gap does not matter.
 const LINE: u64 = 64;
 const PAGE: u64 = 4096;

@@ -19,7 +19,9 @@ fn search(index: &Index, allow: &Bitset) -> Vec<(u32, f32)> {
         mode: Mode::Auto,
     };
     let mut out = Vec::new();
-    index.search(&[0.0], &params, allow, &|| false, &mut out).unwrap();
+    index
+        .search((&[0.0f32]).into(), &params, allow, &|| false, &mut out)
+        .unwrap();
     out.iter().map(|found| (found.slot, found.distance)).collect()
 }
 

@@ -29,7 +29,9 @@ fn search(hnsw: &Hnsw<Store>, query: [f32; 2], allow: &Bitset) -> (Vec<Neighbor>
         mode: Mode::Auto,
     };
     let mut out = Vec::new();
-    let stats = hnsw.search(&query, &params, allow, &|| false, &mut out).unwrap();
+    let stats = hnsw
+        .search((&query).into(), &params, allow, &|| false, &mut out)
+        .unwrap();
     (out, stats)
 }
 

@@ -214,7 +214,7 @@ fn removed_rows_are_not_found_by_whoever_allows_them() {
     let all = Bitset::full(ROWS as usize);
     let mut out = Vec::new();
     let stats = hnsw
-        .scan(&[1.0, 0.0], 10, 0..ROWS, &all, &|| false, &mut out)
+        .scan((&[1.0f32, 0.0]).into(), 10, 0..ROWS, &all, &|| false, &mut out)
         .unwrap();
     assert!(stats.exact && out.len() == 10);
     assert!(out.iter().all(|found| found.slot % 2 == 1), "{out:?}");

@@ -2,7 +2,7 @@
 
 use std::cell::Cell;
 
-use longbow_index::{Bitset, Cancelled, Element, Metric, Mode, Params, Quantization, SearchParams, Way};
+use longbow_index::{Bitset, Element, Metric, Mode, Params, Quantization, SearchError, SearchParams, Way};
 
 use crate::support::{Linked, clustered};
 
@@ -83,7 +83,10 @@ fn a_batch_of_nothing_and_one_that_is_cancelled_end() {
         // Told to stop at the third question.
         let questions = Cell::new(0);
         let cancel = || questions.replace(questions.get() + 1) >= 2;
-        assert_eq!(search(&asked, &all, &cancel, &mut answers), Err(Cancelled));
+        assert_eq!(
+            search(&asked, &all, &cancel, &mut answers),
+            Err(SearchError::Cancelled)
+        );
         // Whatever was under way is as new.
         search(&asked, &all, &|| false, &mut answers).unwrap();
         for (query, answer) in queries.iter().zip(&answers) {

@@ -1,6 +1,9 @@
 //! Exact search returns the true neighbours, for every element type and metric.
 
-use longbow_index::{Bitset, Cancelled, Element, Error, Metric, Mode, Params, SearchParams, VectorIndex};
+use longbow_index::{
+    Bitset, Element, Error, Metric, Mode, Params, Quantization, QueryVector, REALS_MAX, RangeParams,
+    SearchError, SearchParams, VectorIndex,
+};
 
 use crate::support::{assert_exact, bytes, clustered, plain, search};
 
@@ -57,7 +60,7 @@ fn refuses_ragged_rows_and_stops_when_told() {
         mode: Mode::Exact,
     };
     let answer = index.search(&[0.0; 3], &params, &Bitset::full(2), &|| true);
-    assert_eq!(answer.unwrap_err(), Cancelled);
+    assert_eq!(answer.unwrap_err(), SearchError::Cancelled);
 }
 
 #[test]
@@ -77,4 +80,68 @@ fn zero_vectors_and_empty_sets_have_answers() {
         search(&index, &[0.0, 0.0], 1, Mode::Exact, &Bitset::full(2))[0].distance,
         1.0
     );
+}
+
+#[test]
+fn a_query_is_as_long_as_a_row() {
+    let index = VectorIndex::new(Params::new(Element::Complex64, Metric::L2, 2));
+    index.append(&[0; 32]).unwrap();
+    let params = SearchParams {
+        k: 1,
+        ef: 0,
+        mode: Mode::Auto,
+    };
+    let range = RangeParams {
+        radius: 1.0,
+        limit: 1,
+        ef: 0,
+        mode: Mode::Auto,
+    };
+    let (all, go_on) = (Bitset::full(2), || false);
+    for wrong in [&[][..], &[1.0; 3], &[1.0; 5]] {
+        let error = SearchError::Dimension {
+            expected: 4,
+            found: wrong.len(),
+        };
+        assert_eq!(index.search(wrong, &params, &all, &go_on).unwrap_err(), error);
+        let mut out = vec![];
+        assert_eq!(
+            index.search_range(wrong, &range, &all, &go_on, &mut out),
+            Err(error)
+        );
+        assert_eq!(index.scan(wrong, 1, 0..2, &all, &go_on, &mut out), Err(error));
+        let (right, mut answers) = (&[0.0f32; 4][..], vec![]);
+        let asked = index.search_batch(&[right, wrong], &params, &all, &go_on, &mut answers);
+        assert_eq!(asked, Err(error));
+    }
+    assert_eq!(
+        index.search(&[0.0f32; 4], &params, &all, &go_on).unwrap().0.len(),
+        1
+    );
+    assert_eq!(
+        index.search(&[0.0f64; 4], &params, &all, &go_on).unwrap().0.len(),
+        1
+    );
+    for (bytes, found) in [(0, 0), (12, 3), (15, 4), (17, 5)] {
+        let asked = index.search(QueryVector::Row(&vec![0; bytes]), &params, &all, &go_on);
+        assert_eq!(asked.unwrap_err(), SearchError::Dimension { expected: 4, found });
+    }
+}
+
+#[test]
+fn vectors_longer_than_any_are_refused_before_memory_is_asked_for() {
+    for (element, dimension) in [
+        (Element::F32, REALS_MAX + 1),
+        (Element::Complex64, REALS_MAX / 2 + 1),
+        (Element::F32, 1 << 40),
+        (Element::Complex128, 1 << 61),
+        (Element::Complex128, usize::MAX),
+    ] {
+        let params = Params::new(element, Metric::L2, dimension);
+        for codes in [Quantization::None, Quantization::Sq8, Quantization::Bit1] {
+            let error = VectorIndex::try_new(params, codes).err();
+            let limit = REALS_MAX;
+            assert_eq!(error, Some(Error::TooLong { dimension, limit }));
+        }
+    }
 }

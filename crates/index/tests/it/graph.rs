@@ -2,7 +2,7 @@
 
 use std::cell::Cell;
 
-use longbow_index::{Bitset, Cancelled, Element, Metric, Mode, Params, SearchParams, VectorIndex};
+use longbow_index::{Bitset, Element, Metric, Mode, Params, SearchError, SearchParams, VectorIndex};
 
 use crate::support::{Linked, SCALE, bytes, clustered, search};
 
@@ -214,7 +214,7 @@ fn a_search_stops_soon_after_it_is_told() {
         let answer = linked
             .index
             .search(&[0.0; 24], &params, &Bitset::full(ROWS), &cancel);
-        assert_eq!((answer.unwrap_err(), asked.get()), (Cancelled, 2));
+        assert_eq!((answer.unwrap_err(), asked.get()), (SearchError::Cancelled, 2));
     }
 }
 

@@ -22,3 +22,4 @@ mod stress;
 mod support;
 mod targets;
 mod tight;
+mod wide;

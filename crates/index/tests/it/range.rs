@@ -1,7 +1,7 @@
 //! Range searches: what lies within a radius, and no more than a limit of it.
 
 use longbow_index::{
-    Bitset, Cancelled, Element, Metric, Mode, Neighbor, Params, Quantization, RangeParams, Stats,
+    Bitset, Element, Metric, Mode, Neighbor, Params, Quantization, RangeParams, SearchError, Stats,
 };
 
 use crate::support::{Linked, check, clustered, plain};
@@ -121,7 +121,7 @@ fn a_limit_keeps_the_nearest_and_says_that_there_are_more() {
     let answer = linked
         .index
         .search_range(&[0.0; 8], &params, &all, &|| true, &mut Vec::new());
-    assert_eq!(answer, Err(Cancelled));
+    assert_eq!(answer, Err(SearchError::Cancelled));
 }
 
 #[test]

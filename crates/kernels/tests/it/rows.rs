@@ -48,8 +48,12 @@ impl<T: Stored> Row<T> {
 fn twins<T: Stored>(query: &[T::Query], row: &[T]) -> [(f64, f64); 2] {
     let mut sums = [(0.0, 0.0); 2];
     for (q, x) in query.iter().zip(row) {
-        let (q, x) = (q.wide(), x.wide());
-        for (sum, term) in sums.iter_mut().zip([(q - x) * (q - x), q * x]) {
+        let x = x.to_query();
+        let difference = q.minus(x);
+        for (sum, term) in sums
+            .iter_mut()
+            .zip([difference * difference, q.wide() * x.wide()])
+        {
             *sum = (sum.0 + term, sum.1 + term.abs());
         }
     }

@@ -4,12 +4,12 @@ use std::sync::Arc;
 
 use arrow::array::{ArrayRef, Float32Array, RecordBatch};
 use arrow_schema::{DataType, Field};
-use longbow_index::{Bitset, Mode, RecallTarget, SearchParams, Stats};
+use longbow_index::{Bitset, Mode, QueryVector, RecallTarget, SearchError, SearchParams, Stats};
 use longbow_query::filter::Predicate;
 use longbow_query::rank::{DISTANCE_COLUMN, sort_batch};
 use longbow_types::limits::{EF_MAX, SHARD_K_MAX};
 use longbow_types::recall::check_recall_target;
-use longbow_types::{Error, ErrorCode, Metric, Result};
+use longbow_types::{Error, ErrorCode, Metric, Result, VectorElement};
 
 use super::{View, answer, cancelled};
 use crate::Projection;
@@ -18,8 +18,8 @@ use crate::columns::Picks;
 /// What is searched for.
 #[derive(Debug, Clone, Copy)]
 pub struct Query<'a> {
-    /// Near this vector.
-    pub vector: &'a [f32],
+    /// Near this vector. 64-bit floats are rounded to the column's width.
+    pub vector: QueryVector<'a>,
     /// Rows wanted.
     pub k: usize,
     /// Width of the graph search; 0: chosen from k, or from the recall target.
@@ -65,10 +65,13 @@ impl View {
             None => &self.live,
         };
         let params = self.params(query, allow);
-        let (neighbors, stats) = self
-            .index
-            .search(query.vector, &params, allow, cancel)
-            .map_err(|longbow_index::Cancelled| cancelled())?;
+        let (neighbors, stats) =
+            self.index
+                .search(query.vector, &params, allow, cancel)
+                .map_err(|error| match error {
+                    SearchError::Cancelled => cancelled(),
+                    SearchError::Dimension { expected, found } => mismatch(found, expected),
+                })?;
 
         let slots: Vec<u32> = neighbors.iter().map(|neighbor| neighbor.slot).collect();
         let distances = Float32Array::from_iter_values(neighbors.iter().map(|neighbor| neighbor.distance));
@@ -104,22 +107,11 @@ impl View {
     }
 
     fn check(&self, query: &Query<'_>) -> Result<()> {
-        let schema = self.layout.schema();
-        let dimension = schema.vector().dimension;
-        let refuse = |code, message: String| Error::new(code, message).field("vector");
-        if query.vector.len() != dimension {
-            let message = format!("a query vector of {} elements", query.vector.len());
-            return Err(refuse(ErrorCode::DimensionMismatch, message).limit(dimension));
-        }
-        if let Some(at) = query.vector.iter().position(|element| !element.is_finite()) {
-            let message = format!("element {at} of the query vector is not finite");
-            return Err(refuse(ErrorCode::InvalidVector, message));
-        }
-        if schema.vector().metric == Metric::Cosine && query.vector.iter().all(|&element| element == 0.0) {
-            return Err(refuse(
-                ErrorCode::InvalidVector,
-                "a zero vector has no direction".to_owned(),
-            ));
+        match query.vector {
+            QueryVector::F32(elements) => self.check_elements(elements.iter().map(|&x| x.into()))?,
+            QueryVector::F64(elements) => self.check_elements(elements.iter().copied())?,
+            // Rows were checked when they were written.
+            QueryVector::Row(_) => {}
         }
         if !(1..=SHARD_K_MAX).contains(&query.k) {
             let message = format!("k is {}", query.k);
@@ -138,4 +130,31 @@ impl View {
         }
         Ok(())
     }
+
+    fn check_elements(&self, elements: impl ExactSizeIterator<Item = f64> + Clone) -> Result<()> {
+        let vector = self.layout.schema().vector();
+        if elements.len() != vector.dimension {
+            return Err(mismatch(elements.len(), vector.dimension));
+        }
+        let refuse = |message: String| Error::new(ErrorCode::InvalidVector, message).field("vector");
+        // What is finite in 64 bits may not be in the column's width.
+        let is_finite = |x: f64| match vector.element {
+            VectorElement::F64 => x.is_finite(),
+            VectorElement::F32 | VectorElement::F16 => (x as f32).is_finite(),
+        };
+        if let Some(at) = elements.clone().position(|element| !is_finite(element)) {
+            return Err(refuse(format!("element {at} of the query vector is not finite")));
+        }
+        if vector.metric == Metric::Cosine && elements.clone().all(|element| element == 0.0) {
+            return Err(refuse("a zero vector has no direction".to_owned()));
+        }
+        Ok(())
+    }
+}
+
+fn mismatch(found: usize, dimension: usize) -> Error {
+    let message = format!("a query vector of {found} elements");
+    Error::new(ErrorCode::DimensionMismatch, message)
+        .field("vector")
+        .limit(dimension)
 }

@@ -171,7 +171,7 @@ proptest! {
         let rows: usize = found.map(|piece| piece.unwrap().num_rows()).sum();
         prop_assert_eq!(rows, view.rows());
         let query =
-            Query { vector: &[1.0; 3], k: 10, ef: 0, recall_target: None, full_precision: false, exact: true, predicate: None, projection: &projection };
+            Query { vector: (&[1.0f32; 3]).into(), k: 10, ef: 0, recall_target: None, full_precision: false, exact: true, predicate: None, projection: &projection };
         prop_assert_eq!(view.search(&query, &|| false).unwrap().batch.num_rows(), view.rows());
     }
 }
@@ -208,7 +208,7 @@ fn bad_questions_are_refused_by_name() {
     let projection = Projection::new(view.layout(), &[], false).unwrap();
     let ask = |vector: &[f32], k: usize, ef: usize| {
         let query = Query {
-            vector,
+            vector: vector.into(),
             k,
             ef,
             recall_target: None,

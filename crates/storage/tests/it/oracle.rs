@@ -144,7 +144,7 @@ fn check_search(
     let projection = all(view);
     for exact in [true, false] {
         let query = Query {
-            vector: &question.vector,
+            vector: (&question.vector).into(),
             k: question.k,
             // Wide enough that a graph of so few rows is searched whole.
             ef: 1_000,

@@ -91,7 +91,7 @@ fn queries(count: usize) -> Vec<Vec<f32>> {
 fn ask(view: &View, vector: &[f32], change: impl FnOnce(&mut Query<'_>)) -> Found {
     let projection = Projection::new(view.layout(), &[], false).unwrap();
     let mut query = Query {
-        vector,
+        vector: vector.into(),
         k: K,
         ef: 0,
         recall_target: None,
@@ -243,8 +243,9 @@ fn a_recall_target_that_is_none_is_refused() {
     let view = Replica::new(schema, &Options::default(), 1).reader().view();
     let projection = Projection::new(view.layout(), &[], false).unwrap();
     for (target, ef, exact) in [(0.0, 0, false), (1.0, 0, false), (0.9, 10, false), (0.9, 0, true)] {
+        let near = vector(1);
         let query = Query {
-            vector: &vector(1),
+            vector: (&near).into(),
             k: K,
             ef,
             recall_target: Some(target),

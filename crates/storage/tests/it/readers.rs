@@ -35,7 +35,7 @@ fn read(reader: &Reader, exact: bool, stop: &AtomicBool) -> usize {
         let view = reader.view();
         let projection = Projection::new(view.layout(), &["number".into()], false).unwrap();
         let query = Query {
-            vector: &[8.0, 8.0, 2.0],
+            vector: (&[8.0f32, 8.0, 2.0]).into(),
             k: ROWS as usize,
             ef: 0,
             recall_target: None,
@@ -119,7 +119,7 @@ fn a_cancelled_search_ends_with_a_typed_error() {
     let view = replica.reader().view();
     let projection = Projection::new(view.layout(), &[], false).unwrap();
     let query = Query {
-        vector: &[0.0; 3],
+        vector: (&[0.0f32; 3]).into(),
         k: 10,
         ef: 0,
         recall_target: None,
@@ -170,7 +170,7 @@ fn an_old_view_finds_its_rows_after_all_were_replaced_and_linked() {
         let vector = row(at, 0).vector;
         let ask = |exact: bool, ef: usize| {
             let query = Query {
-                vector: &vector,
+                vector: (&vector).into(),
                 k: 10,
                 ef,
                 recall_target: None,

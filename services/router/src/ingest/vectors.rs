@@ -27,7 +27,8 @@ pub const SQUARED_LENGTH_MAX: f64 = (f32::MAX / 4.0) as f64;
 pub const SQUARED_LENGTH_MIN: f64 = 1e-30;
 
 /// An element of a vector.
-trait Element: Copy {
+pub trait Element: Copy {
+    /// It at 64 bits.
     fn wide(self) -> f64;
 }
 
@@ -94,7 +95,7 @@ pub fn wrap(elements: ArrayRef, schema: &Schema) -> Result<ArrayRef> {
 ///
 /// # Errors
 /// `DIMENSION_MISMATCH` or `INVALID_VECTOR`, naming `field`.
-pub fn check_query(values: &[f32], vector: &VectorColumn, field: &str) -> Result<()> {
+pub fn check_query<T: Element>(values: &[T], vector: &VectorColumn, field: &str) -> Result<()> {
     if values.len() != vector.dimension {
         return Err(dimension(values.len(), vector.dimension).field(field.to_owned()));
     }
@@ -238,6 +239,13 @@ pub fn from_f32(values: Vec<f32>, element: VectorElement) -> ArrayRef {
         VectorElement::F32 => Arc::new(Float32Array::from(values)),
         VectorElement::F64 => Arc::new(Float64Array::from_iter_values(values.into_iter().map(f64::from))),
     }
+}
+
+/// One vector of a vector column of 64 bits; nothing of narrower ones.
+pub fn to_f64(list: &FixedSizeListArray, row: usize) -> Option<Vec<f64>> {
+    let values = list.value(row);
+    let values = values.as_primitive_opt::<Float64Type>()?;
+    Some(values.values().to_vec())
 }
 
 /// One vector of a vector column, in 32 bits.

@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use longbow_types::{Error, ErrorCode, Result, RowId};
+use longbow_types::{Error, ErrorCode, Result, RowId, VectorElement};
 use longbow_wire::v1;
 
 use super::{Core, Fetch, Open};
@@ -11,15 +11,35 @@ use crate::{
     rows::{Projection, id_from_proto},
 };
 
+/// A query vector, as wide as the column that is searched.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Vector {
+    /// Of 32-bit floats, for columns of those or narrower ones.
+    F32(Vec<f32>),
+    /// Of 64-bit floats.
+    F64(Vec<f64>),
+}
+
 /// What a search is near.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Near {
     /// The query vector.
-    pub vector: Vec<f32>,
+    pub vector: Vector,
     /// The row whose vector it is; left out of the answer.
     pub row: Option<RowId>,
     /// How fresh the vector is that was read of that row.
     pub freshness: v1::Freshness,
+}
+
+impl Near {
+    /// A vector of the caller's.
+    fn vector(vector: Vector) -> Self {
+        Self {
+            vector,
+            row: None,
+            freshness: v1::Freshness::default(),
+        }
+    }
 }
 
 impl Core {
@@ -38,11 +58,22 @@ impl Core {
         match query {
             Some(Query::Vector(vector)) => {
                 check_query(&vector.values, &open.schema.vector(), "vector")?;
-                Ok(Near {
-                    vector: vector.values.clone(),
-                    row: None,
-                    freshness: v1::Freshness::default(),
-                })
+                Ok(Near::vector(Vector::F32(vector.values.clone())))
+            }
+            Some(Query::Vector64(vector)) => {
+                let column = open.schema.vector();
+                let vector = match column.element {
+                    VectorElement::F64 => Vector::F64(vector.values.clone()),
+                    // Checked as what it becomes.
+                    VectorElement::F32 | VectorElement::F16 => {
+                        Vector::F32(vector.values.iter().map(|&x| x as f32).collect())
+                    }
+                };
+                match &vector {
+                    Vector::F32(values) => check_query(values, &column, "vector64")?,
+                    Vector::F64(values) => check_query(values, &column, "vector64")?,
+                }
+                Ok(Near::vector(vector))
             }
             Some(Query::Id(id)) => {
                 let id = id_from_proto(Some(id), open.schema.id_kind(), "id")?;
@@ -68,18 +99,22 @@ impl Core {
         id: &RowId,
         consistency: Option<&v1::Consistency>,
         at: Instant,
-    ) -> Result<(Vec<f32>, v1::Freshness)> {
+    ) -> Result<(Vector, v1::Freshness)> {
         let fetch = Fetch {
             ids: vec![id.clone()],
             projection: Projection::new(&open.schema, &[], true)?,
             consistency: consistency.cloned(),
         };
         let found = self.fetch_open(open, &fetch, at).await?;
-        let vector = found.spelt()?.into_iter().next().and_then(|row| row.vector);
+        let row = found.spelt()?.into_iter().next();
+        let vector = row.and_then(|row| match (row.vector64, row.vector) {
+            (Some(wide), _) => Some(Vector::F64(wide.values)),
+            (None, vector) => vector.map(|vector| Vector::F32(vector.values)),
+        });
         let vector = vector.ok_or_else(|| {
             let message = format!("there is no row {id} in {:?}", open.dataset.name);
             Error::new(ErrorCode::RowNotFound, message).field("id")
         })?;
-        Ok((vector.values, found.freshness))
+        Ok((vector, found.freshness))
     }
 }

@@ -19,7 +19,7 @@ use longbow_wire::{
 };
 
 use super::{
-    Core, Near, Open, bytes_of, check_filter,
+    Core, Near, Open, Vector, bytes_of, check_filter,
     fanout::{self, Answer},
     freshness::Level,
     off_thread,
@@ -152,12 +152,20 @@ fn check_bounds(search: &Search) -> Result<()> {
 
 /// What every shard is asked, but for the partitions.
 fn shard_request(search: &Search, projection: &Projection, near: &Near) -> SearchPartitionsRequest {
-    let vector: Vec<u8> = near.vector.iter().flat_map(|value| value.to_le_bytes()).collect();
+    let (vector, vector64): (Vec<u8>, Vec<u8>) = match &near.vector {
+        Vector::F32(values) => (values.iter().flat_map(|x| x.to_le_bytes()).collect(), Vec::new()),
+        Vector::F64(values) => (
+            // For shards that know of no other.
+            values.iter().flat_map(|&x| (x as f32).to_le_bytes()).collect(),
+            values.iter().flat_map(|x| x.to_le_bytes()).collect(),
+        ),
+    };
     // The row itself is asked for and dropped, which is cheaper than a filter.
     let k = search.k + u32::from(near.row.is_some());
     SearchPartitionsRequest {
         target: None,
         vector: Bytes::from(vector),
+        vector64: Bytes::from(vector64),
         k,
         ef: search.ef,
         filter: search.filter.clone(),

@@ -90,20 +90,25 @@ impl Projection {
             .collect()
     }
 
-    /// The vector of one row, if it is returned.
+    /// The vector of one row in 32 bits, and in 64 if it has as many, if it is returned.
     ///
     /// # Errors
     /// `MALFORMED_ARROW` if the batch lacks it.
-    pub fn vector(&self, batch: &RecordBatch, row: usize) -> Result<Option<v1::Vector>> {
+    pub fn vector(
+        &self,
+        batch: &RecordBatch,
+        row: usize,
+    ) -> Result<(Option<v1::Vector>, Option<v1::Vector64>)> {
         let Some(name) = &self.vector else {
-            return Ok(None);
+            return Ok((None, None));
         };
-        let values = batch
+        let list = batch
             .column_by_name(name)
             .and_then(|column| column.as_fixed_size_list_opt())
-            .and_then(|list| vectors::to_f32(list, row))
             .ok_or_else(|| lacking(name))?;
-        Ok(Some(v1::Vector { values }))
+        let values = vectors::to_f32(list, row).ok_or_else(|| lacking(name))?;
+        let wide = vectors::to_f64(list, row).map(|values| v1::Vector64 { values });
+        Ok((Some(v1::Vector { values }), wide))
     }
 }
 
@@ -122,12 +127,14 @@ pub fn hits(batch: &RecordBatch, schema: &Schema, projection: &Projection) -> Re
     let metric = schema.vector().metric;
     (0..batch.num_rows())
         .map(|row| {
+            let (vector, vector64) = projection.vector(batch, row)?;
             Ok(v1::Hit {
                 id: Some(id_to_proto(&ids.get(row))),
                 distance: distances[row],
                 score: metric.score(distances[row]),
                 columns: projection.columns(batch, row)?,
-                vector: projection.vector(batch, row)?,
+                vector,
+                vector64,
                 row_version: versions[row],
             })
         })
@@ -147,10 +154,12 @@ pub fn found_rows(
     let versions = versions(batch)?;
     (0..batch.num_rows())
         .map(|row| {
+            let (vector, vector64) = projection.vector(batch, row)?;
             Ok(v1::FoundRow {
                 id: Some(id_to_proto(&ids.get(row))),
                 columns: projection.columns(batch, row)?,
-                vector: projection.vector(batch, row)?,
+                vector,
+                vector64,
                 row_version: versions[row],
             })
         })
@@ -188,7 +197,9 @@ fn lacking(name: &str) -> Error {
 mod tests {
     use super::*;
     use crate::testing::{schema_of, schema_of_all_kinds};
+    use arrow::array::{ArrayRef, Float64Array};
     use longbow_types::{Metric, VectorElement};
+    use std::sync::Arc;
 
     #[test]
     fn columns_are_checked_and_spelt_out() {
@@ -218,5 +229,29 @@ mod tests {
             (error.code, error.field.as_deref(), error.limit.as_deref()),
             (ErrorCode::TooLarge, Some("columns"), Some("1024"))
         );
+    }
+
+    #[test]
+    fn vectors_of_64_bits_are_spelt_out_whole() {
+        let precise = [1_700_000_038_912.5, 0.1];
+        let of = |element| {
+            let schema = schema_of(element, 2, Metric::L2);
+            let elements: ArrayRef = match element {
+                VectorElement::F64 => Arc::new(Float64Array::from(precise.to_vec())),
+                _ => vectors::from_f32(precise.map(|x| x as f32).to_vec(), element),
+            };
+            let column = vectors::wrap(elements, &schema).unwrap();
+            let batch = RecordBatch::try_from_iter([("vector", column)]).unwrap();
+            Projection::new(&schema, &[], true)
+                .unwrap()
+                .vector(&batch, 0)
+                .unwrap()
+        };
+        let (rounded, whole) = of(VectorElement::F64);
+        assert_eq!(rounded.unwrap().values, precise.map(|x| x as f32));
+        assert_eq!(whole.unwrap().values, precise);
+        let (kept, none) = of(VectorElement::F32);
+        assert_eq!(kept.unwrap().values, precise.map(|x| x as f32));
+        assert_eq!(none, None);
     }
 }

@@ -167,7 +167,7 @@ mod tests {
         (0..batch.num_rows())
             .map(|row| v1::Row {
                 id: Some(id_to_proto(&ids.get(row))),
-                vector: projection.vector(batch, row).unwrap(),
+                vector: projection.vector(batch, row).unwrap().0,
                 columns: projection.columns(batch, row).unwrap(),
             })
             .collect()

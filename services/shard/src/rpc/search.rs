@@ -10,7 +10,7 @@ use futures::future::try_join_all;
 use longbow_node::rpc::MESSAGE_BYTES_MAX;
 use longbow_query::filter::Predicate;
 use longbow_query::rank::{least_recall, merge_batches};
-use longbow_storage::{Found, Projection, Query, View};
+use longbow_storage::{Found, Projection, Query, QueryVector, View};
 use longbow_types::{DatasetId, Error, ErrorCode, Result};
 use longbow_wire::internal::{SearchPartitionsRequest, SearchPartitionsResponse};
 
@@ -27,7 +27,7 @@ const FOUND_BYTES_MAX: usize = 4 * MESSAGE_BYTES_MAX;
 
 /// A search, checked once and run on each partition.
 struct Search {
-    vector: Vec<f32>,
+    vector: Vector,
     k: usize,
     ef: usize,
     recall_target: Option<f32>,
@@ -45,7 +45,7 @@ impl Search {
             .as_ref()
             .map(|filter| Predicate::compile(filter, schema));
         Ok(Self {
-            vector: floats(&request.vector)?,
+            vector: Vector::of(request)?,
             k: request.k as usize,
             ef: request.ef as usize,
             recall_target: request.recall_target,
@@ -58,7 +58,7 @@ impl Search {
 
     fn run(&self, view: &View, cancel: &Cancel) -> Result<Found> {
         let query = Query {
-            vector: &self.vector,
+            vector: self.vector.as_query(),
             k: self.k,
             ef: self.ef,
             recall_target: self.recall_target,
@@ -164,24 +164,65 @@ fn hold(held: &AtomicUsize, batch: &RecordBatch) -> Result<()> {
         .limit(format_args!("{FOUND_BYTES_MAX} bytes")))
 }
 
-fn floats(bytes: &[u8]) -> Result<Vec<f32>> {
-    let (elements, rest) = bytes.as_chunks::<4>();
+/// A query vector in the width that it came in.
+enum Vector {
+    F32(Vec<f32>),
+    F64(Vec<f64>),
+}
+
+impl Vector {
+    fn of(request: &SearchPartitionsRequest) -> Result<Self> {
+        Ok(if request.vector64.is_empty() {
+            Self::F32(elements(&request.vector, "vector", f32::from_le_bytes)?)
+        } else {
+            Self::F64(elements(&request.vector64, "vector64", f64::from_le_bytes)?)
+        })
+    }
+
+    fn as_query(&self) -> QueryVector<'_> {
+        match self {
+            Self::F32(elements) => elements.into(),
+            Self::F64(elements) => elements.into(),
+        }
+    }
+}
+
+fn elements<T, const N: usize>(bytes: &[u8], field: &'static str, of: fn([u8; N]) -> T) -> Result<Vec<T>> {
+    let (elements, rest) = bytes.as_chunks::<N>();
     if !rest.is_empty() {
         let message = format!("a query vector of {} bytes", bytes.len());
         return Err(Error::new(ErrorCode::InvalidVector, message)
-            .field("vector")
-            .limit("4 bytes for each element"));
+            .field(field)
+            .limit(format_args!("{N} bytes for each element")));
     }
-    Ok(elements
-        .iter()
-        .map(|element| f32::from_le_bytes(*element))
-        .collect())
+    Ok(elements.iter().map(|&element| of(element)).collect())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use arrow::array::{ArrayRef, UInt8Array};
+
+    #[test]
+    fn a_query_is_as_wide_as_it_was_sent() {
+        let narrow = SearchPartitionsRequest {
+            vector: Bytes::copy_from_slice(&1.5f32.to_le_bytes()),
+            ..Default::default()
+        };
+        assert!(matches!(Vector::of(&narrow).unwrap(), Vector::F32(elements) if elements == [1.5]));
+        let precise = 1_700_000_038_912.5f64;
+        let mut wide = SearchPartitionsRequest {
+            vector64: Bytes::copy_from_slice(&precise.to_le_bytes()),
+            ..narrow
+        };
+        assert!(matches!(Vector::of(&wide).unwrap(), Vector::F64(elements) if elements == [precise]));
+        wide.vector64.truncate(7);
+        let error = Vector::of(&wide).err().unwrap();
+        assert_eq!(
+            (error.code, error.field.as_deref()),
+            (ErrorCode::InvalidVector, Some("vector64"))
+        );
+    }
 
     #[test]
     fn partitions_share_one_budget() {

@@ -51,7 +51,7 @@ fn try_out(disk: &MemDisk) -> Result<(), Error> {
     let projection = Projection::new(view.layout(), &["*".into()], true).unwrap();
     for exact in [true, false] {
         let query = Query {
-            vector: &[5.0, 1.0, 0.4],
+            vector: (&[5.0f32, 1.0, 0.4]).into(),
             k: 12,
             ef: 1_000,
             recall_target: None,

@@ -100,7 +100,7 @@ pub fn shown(kind: Kind, view: &Arc<View>) -> (Vec<Row>, Vec<Vec<u64>>) {
     let rows = scan.flat_map(|piece| kind.rows(&piece.unwrap())).collect();
     let answers = [true, false].map(|exact| {
         let query = Query {
-            vector: &[5.0, 1.0, 0.4],
+            vector: (&[5.0f32, 1.0, 0.4]).into(),
             k: 12,
             ef: 1_000,
             recall_target: None,

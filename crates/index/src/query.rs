@@ -1,0 +1,86 @@
+//! What a caller asks with.
+
+use std::marker::PhantomData;
+
+/// A query vector: as many real numbers as a row has, two for each complex one.
+///
+/// 64-bit floats hold every element type exactly but the 64-bit integers, of which a stored row's own bytes do. Floats are
+/// rounded to 32 bits where rows have no more than that.
+#[derive(Debug, Clone, Copy)]
+pub enum QueryVector<'a> {
+    /// 32-bit floats.
+    F32(&'a [f32]),
+    /// 64-bit floats.
+    F64(&'a [f64]),
+    /// Native-endian bytes of the index's element type, as a row is appended.
+    Row(&'a [u8]),
+}
+
+impl<'a> From<&'a [f32]> for QueryVector<'a> {
+    fn from(query: &'a [f32]) -> Self {
+        Self::F32(query)
+    }
+}
+
+impl<'a> From<&'a Vec<f32>> for QueryVector<'a> {
+    fn from(query: &'a Vec<f32>) -> Self {
+        Self::F32(query)
+    }
+}
+
+impl<'a, const N: usize> From<&'a [f32; N]> for QueryVector<'a> {
+    fn from(query: &'a [f32; N]) -> Self {
+        Self::F32(query)
+    }
+}
+
+impl<'a> From<&'a [f64]> for QueryVector<'a> {
+    fn from(query: &'a [f64]) -> Self {
+        Self::F64(query)
+    }
+}
+
+impl<'a> From<&'a Vec<f64>> for QueryVector<'a> {
+    fn from(query: &'a Vec<f64>) -> Self {
+        Self::F64(query)
+    }
+}
+
+impl<'a, const N: usize> From<&'a [f64; N]> for QueryVector<'a> {
+    fn from(query: &'a [f64; N]) -> Self {
+        Self::F64(query)
+    }
+}
+
+/// The queries of a batch, whatever they are.
+pub(crate) trait Queries {
+    fn query(&self, at: usize) -> QueryVector<'_>;
+}
+
+/// A slice of what queries are made of.
+pub(crate) struct Asked<'s, 'q, Q> {
+    pub(crate) queries: &'s [Q],
+    pub(crate) of: PhantomData<&'q ()>,
+}
+
+impl<'q, Q: Copy + Into<QueryVector<'q>>> Queries for Asked<'_, 'q, Q> {
+    fn query(&self, at: usize) -> QueryVector<'_> {
+        self.queries[at].into()
+    }
+}
+
+impl QueryVector<'_> {
+    /// Real numbers in the query, of `size` bytes each in a row; those begun count.
+    pub(crate) fn reals(&self, size: usize) -> usize {
+        match self {
+            Self::F32(query) => query.len(),
+            Self::F64(query) => query.len(),
+            Self::Row(row) => row.len().div_ceil(size),
+        }
+    }
+
+    /// Whether it is a whole number of real numbers.
+    pub(crate) fn is_whole(&self, size: usize) -> bool {
+        !matches!(self, Self::Row(row) if !row.len().is_multiple_of(size))
+    }
+}
