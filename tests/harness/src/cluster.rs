@@ -13,7 +13,7 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 use crate::{
-    process::{Process, signal},
+    process::{Process, signal, wait_for_end},
     wait,
 };
 
@@ -161,11 +161,16 @@ impl Cluster {
             .collect()
     }
 
-    /// Kills one process with SIGKILL.
+    /// Kills one process with SIGKILL and waits for the end.
     pub fn kill(&mut self, id: &str) -> Result<()> {
         match self.restarted.remove(id) {
             Some(mut process) => process.kill(),
-            None => signal(self.node(id)?.pid, Signal::KILL),
+            None => {
+                // A child of `longbow up`, which is told of its end: what it had locked is free then.
+                let pid = self.node(id)?.pid;
+                signal(pid, Signal::KILL)?;
+                wait_for_end(pid)
+            }
         }
     }
 
