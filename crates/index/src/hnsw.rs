@@ -131,6 +131,10 @@ impl<S: Points> Hnsw<S> {
         self.progress.done()
     }
 
+    pub(crate) fn waiting(&self) -> usize {
+        self.waiting.count()
+    }
+
     pub(crate) fn vector(&self, slot: u32, out: &mut Vec<u8>) -> bool {
         // What is not removed now is not written again before this is unpinned.
         let _pin = epoch::pin();

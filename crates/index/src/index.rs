@@ -144,6 +144,12 @@ impl VectorIndex {
         self.inner.linked()
     }
 
+    /// Rows in slots below [`VectorIndex::linked`] that are not linked yet: those written by [`VectorIndex::insert`] to slots
+    /// that were used before, and those that had not been linked when the image that the index is of was written.
+    pub fn waiting(&self) -> usize {
+        self.inner.waiting()
+    }
+
     /// Says that no search will find this slot any more, nor anybody get its vector, until
     /// [`VectorIndex::insert`] hands it out again.
     pub fn remove(&self, slot: u32) {
@@ -398,6 +404,7 @@ erased! {
     fn len(&self) -> u32;
     fn link(&self, max: usize) -> usize;
     fn linked(&self) -> u32;
+    fn waiting(&self) -> usize;
     fn remove(&self, slot: u32);
     fn holds(&self, slot: u32) -> bool;
     fn vector(&self, slot: u32, out: &mut Vec<u8>) -> bool;

@@ -119,12 +119,16 @@ impl Reader {
 
     /// Rows applied but not yet linked into the graph.
     pub fn unlinked(&self) -> usize {
-        self.index.len().saturating_sub(self.index.linked()) as usize
+        let tail = self.index.len().saturating_sub(self.index.linked());
+        tail as usize + self.index.waiting()
     }
 
     /// Every slot below is linked.
     pub fn linked(&self) -> u32 {
-        self.index.linked()
+        // In this order: what waits was below before.
+        let linked = self.index.linked();
+        // Of an image, which are few and soon done: where they lie is not told.
+        if self.index.waiting() == 0 { linked } else { 0 }
     }
 }
 
