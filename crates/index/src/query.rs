@@ -16,41 +16,28 @@ pub enum QueryVector<'a> {
     Row(&'a [u8]),
 }
 
-impl<'a> From<&'a [f32]> for QueryVector<'a> {
-    fn from(query: &'a [f32]) -> Self {
-        Self::F32(query)
-    }
-}
+macro_rules! from_floats {
+    ($($float:ty => $variant:ident),*) => {$(
+        impl<'a> From<&'a [$float]> for QueryVector<'a> {
+            fn from(query: &'a [$float]) -> Self {
+                Self::$variant(query)
+            }
+        }
 
-impl<'a> From<&'a Vec<f32>> for QueryVector<'a> {
-    fn from(query: &'a Vec<f32>) -> Self {
-        Self::F32(query)
-    }
-}
+        impl<'a> From<&'a Vec<$float>> for QueryVector<'a> {
+            fn from(query: &'a Vec<$float>) -> Self {
+                Self::$variant(query)
+            }
+        }
 
-impl<'a, const N: usize> From<&'a [f32; N]> for QueryVector<'a> {
-    fn from(query: &'a [f32; N]) -> Self {
-        Self::F32(query)
-    }
+        impl<'a, const N: usize> From<&'a [$float; N]> for QueryVector<'a> {
+            fn from(query: &'a [$float; N]) -> Self {
+                Self::$variant(query)
+            }
+        }
+    )*};
 }
-
-impl<'a> From<&'a [f64]> for QueryVector<'a> {
-    fn from(query: &'a [f64]) -> Self {
-        Self::F64(query)
-    }
-}
-
-impl<'a> From<&'a Vec<f64>> for QueryVector<'a> {
-    fn from(query: &'a Vec<f64>) -> Self {
-        Self::F64(query)
-    }
-}
-
-impl<'a, const N: usize> From<&'a [f64; N]> for QueryVector<'a> {
-    fn from(query: &'a [f64; N]) -> Self {
-        Self::F64(query)
-    }
-}
+from_floats!(f32 => F32, f64 => F64);
 
 /// The queries of a batch, whatever they are.
 pub(crate) trait Queries {

@@ -74,18 +74,6 @@ pub struct Reader {
     index: Arc<VectorIndex>,
 }
 
-/// What a replica begins with: nothing, or what a snapshot holds.
-pub(crate) struct State {
-    pub(crate) layout: Arc<Layout>,
-    pub(crate) index: Arc<VectorIndex>,
-    pub(crate) ids: Arc<IdMap>,
-    pub(crate) chunks: Chunks,
-    pub(crate) live: Arc<Bitset>,
-    pub(crate) live_rows: usize,
-    pub(crate) applied_index: u64,
-    pub(crate) touched_index: u64,
-}
-
 impl Reader {
     /// The newest published view.
     pub fn view(&self) -> Arc<View> {
@@ -145,7 +133,7 @@ impl Replica {
         };
         let index = Arc::new(VectorIndex::with_quantization(params, layout.quantization()));
         let ids = Arc::new(IdMap::new(layout.schema().id_kind()));
-        Self::of(State {
+        Self::of(View {
             layout,
             index,
             ids,
@@ -157,30 +145,20 @@ impl Replica {
         })
     }
 
-    /// A replica in a state, which is published.
-    pub(crate) fn of(state: State) -> Self {
-        let view = View {
-            layout: state.layout,
-            index: Arc::clone(&state.index),
-            ids: Arc::clone(&state.ids),
-            chunks: state.chunks.clone(),
-            live: Arc::clone(&state.live),
-            live_rows: state.live_rows,
-            applied_index: state.applied_index,
-            touched_index: state.touched_index,
-        };
+    /// A replica that begins with what a view shows.
+    pub(crate) fn of(view: View) -> Self {
         Self {
-            reader: Reader {
-                view: Arc::new(ArcSwap::from_pointee(view)),
-                index: state.index,
-            },
-            ids: state.ids,
-            chunks: state.chunks,
-            live: state.live,
-            live_rows: state.live_rows,
-            applied_index: state.applied_index,
-            touched_index: state.touched_index,
+            ids: Arc::clone(&view.ids),
+            chunks: view.chunks.clone(),
+            live: Arc::clone(&view.live),
+            live_rows: view.live_rows,
+            applied_index: view.applied_index,
+            touched_index: view.touched_index,
             retired: Retired::default(),
+            reader: Reader {
+                index: Arc::clone(&view.index),
+                view: Arc::new(ArcSwap::from_pointee(view)),
+            },
         }
     }
 

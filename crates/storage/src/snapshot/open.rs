@@ -13,8 +13,7 @@ use super::manifest::{Listed, Manifest};
 use super::{Snapshots, store};
 use crate::columns::{Chunk, Chunks};
 use crate::ids::IdMap;
-use crate::replica::State;
-use crate::{Layout, Replica};
+use crate::{Layout, Replica, View};
 
 /// Most bytes of a file of columns: chunks are full long before.
 const COLUMNS_BYTES_MAX: u64 = 1 << 30;
@@ -116,7 +115,7 @@ impl Snapshots {
         let ids = ids(&layout, &chunks, &live, &manifest.columns)?;
         let index = self.index(&manifest.index, verify, &layout, &live, cancel)?;
         self.remember(&chunks, &manifest);
-        let replica = Replica::of(State {
+        let replica = Replica::of(View {
             layout,
             index: Arc::new(index),
             ids: Arc::new(ids),

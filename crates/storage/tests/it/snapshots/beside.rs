@@ -1,8 +1,8 @@
 //! Snapshots beside a writer, graph builders and a vacuum: each is the state of its index, and no other.
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::{Duration, Instant};
 
 use longbow_storage::snapshot::Snapshots;
 use longbow_storage::{Options, Replica};
@@ -34,7 +34,7 @@ fn a_snapshot_is_the_state_of_its_index() {
     let reader = replica.reader().clone();
     let disk = MemDisk::default();
     let mut snapshots = Snapshots::new(disk.clone(), 1_000);
-    let stop = AtomicBool::new(false);
+    let (stop, taken) = (AtomicBool::new(false), AtomicU64::new(0));
     std::thread::scope(|scope| {
         for _ in 0..2 {
             scope.spawn(|| {
@@ -48,8 +48,10 @@ fn a_snapshot_is_the_state_of_its_index() {
         scope.spawn(|| {
             while !stop.load(Ordering::Relaxed) {
                 snapshots.write(&reader.view(), owner(), &never).unwrap();
+                taken.fetch_add(1, Ordering::Relaxed);
             }
         });
+        let until = Instant::now() + Duration::from_secs(60);
         for index in 2..ENTRIES {
             match deleted(index) {
                 Some(ids) => delete(&mut replica, index, &ids),
@@ -57,7 +59,15 @@ fn a_snapshot_is_the_state_of_its_index() {
             }
             replica.publish();
             // So that several are taken on the way.
-            std::thread::sleep(Duration::from_millis(2));
+            let wanted = index / 20;
+            while taken.load(Ordering::Relaxed) < wanted {
+                if Instant::now() >= until {
+                    // Or the others would go on for ever, and the panic wait for them.
+                    stop.store(true, Ordering::Relaxed);
+                    panic!("no snapshot is taken at {index}");
+                }
+                std::thread::yield_now();
+            }
         }
         stop.store(true, Ordering::Relaxed);
     });

@@ -1,7 +1,7 @@
 //! Files that lie under right sums: whatever is made of them, nothing panics and no memory is asked for without end.
 
+use longbow_storage::Projection;
 use longbow_storage::snapshot::{Error, Snapshots};
-use longbow_storage::{Projection, Query};
 
 use super::disk::MemDisk;
 use super::support::*;
@@ -50,16 +50,7 @@ fn try_out(disk: &MemDisk) -> Result<(), Error> {
     let view = opened.replica.reader().view();
     let projection = Projection::new(view.layout(), &["*".into()], true).unwrap();
     for exact in [true, false] {
-        let query = Query {
-            vector: (&[5.0f32, 1.0, 0.4]).into(),
-            k: 12,
-            ef: 1_000,
-            recall_target: None,
-            full_precision: false,
-            exact,
-            predicate: None,
-            projection: &projection,
-        };
+        let query = question(exact, &projection);
         // Rows may be anything, answers of any size.
         let _ = view.search(&query, &never);
     }

@@ -93,22 +93,27 @@ pub fn varied() -> Replica {
     replica
 }
 
+/// What is asked of a view.
+pub fn question(exact: bool, projection: &Projection) -> Query<'_> {
+    Query {
+        vector: (&[5.0f32, 1.0, 0.4]).into(),
+        k: 12,
+        ef: 1_000,
+        recall_target: None,
+        full_precision: false,
+        exact,
+        predicate: None,
+        projection,
+    }
+}
+
 /// Everything a view shows: rows in order, and the exact and the graph's answers to a question.
 pub fn shown(kind: Kind, view: &Arc<View>) -> (Vec<Row>, Vec<Vec<u64>>) {
     let projection = Projection::new(view.layout(), &["*".into()], true).unwrap();
     let scan = view.scan(None, projection.clone(), 0, &never).unwrap();
     let rows = scan.flat_map(|piece| kind.rows(&piece.unwrap())).collect();
     let answers = [true, false].map(|exact| {
-        let query = Query {
-            vector: (&[5.0f32, 1.0, 0.4]).into(),
-            k: 12,
-            ef: 1_000,
-            recall_target: None,
-            full_precision: false,
-            exact,
-            predicate: None,
-            projection: &projection,
-        };
+        let query = question(exact, &projection);
         let found = view.search(&query, &never).unwrap().batch;
         kind.numbers(found.column(0))
     });
