@@ -1,6 +1,7 @@
 //! AVX2 registers, with FMA and F16C.
 
 mod bits;
+mod codes;
 mod words;
 
 use std::arch::x86_64::*;
@@ -14,6 +15,7 @@ use crate::{
 };
 
 pub(crate) use bits::bits_dot;
+pub(crate) use codes::{code_dot, nibble_dot};
 pub(crate) use words::words;
 
 /// 8 floats of 32 bits.
@@ -85,8 +87,31 @@ macro_rules! ps_lanes {
                     f64::from(_mm_cvtss_f32(_mm_add_ss(two, _mm_movehdup_ps(two))))
                 }
             }
+            #[inline(always)]
+            unsafe fn sums(v: [__m256; 4]) -> [f32; 4] {
+                // SAFETY: the caller has the features; the array has four elements.
+                unsafe {
+                    let mut out = [0.0; 4];
+                    _mm_storeu_ps(out.as_mut_ptr(), sum_of_four(v));
+                    out
+                }
+            }
+            #[inline(always)]
+            unsafe fn three_sums([a, b, c]: [__m256; 3]) -> [f64; 3] {
+                // SAFETY: the caller has the features.
+                let [a, b, c, _] = unsafe { Self::sums([a, b, c, c]) };
+                [f64::from(a), f64::from(b), f64::from(c)]
+            }
         }
     };
+}
+
+/// The sums of four registers.
+#[inline]
+#[target_feature(enable = "avx2")]
+fn sum_of_four([a, b, c, d]: [__m256; 4]) -> __m128 {
+    let abcd = _mm256_hadd_ps(_mm256_hadd_ps(a, b), _mm256_hadd_ps(c, d));
+    _mm_add_ps(_mm256_castps256_ps128(abcd), _mm256_extractf128_ps::<1>(abcd))
 }
 
 ps_lanes!(F32, f32, false, |from| _mm256_loadu_ps(from));
@@ -242,62 +267,6 @@ kernels! {
     bytes: i8 => (I8, WideI8), u8 => (U8, WideU8);
     small: i16, i32, u16, u32;
     plain: i64, u64
-}
-
-/// See [`crate::CodeFn`]. Widens to 16 bits, because the byte multiply saturates and codes must mean the same everywhere.
-///
-/// # Safety
-/// As [`crate::CodeFn`], on a machine with AVX2.
-#[target_feature(enable = "avx2")]
-pub(crate) unsafe fn code_dot(query: &[i8], rows: &[*const u8], out: &mut [i32]) {
-    let len = query.len();
-    let query = query.as_ptr();
-    for (row, out) in rows.iter().zip(out) {
-        let mut sums = [_mm256_setzero_si256(); 2];
-        let mut at = 0;
-        while at < len {
-            for (half, sum) in sums.iter_mut().enumerate() {
-                // SAFETY: `at + 32 <= len`, because `len` is a multiple of 64; query and rows have `len` bytes.
-                unsafe {
-                    let q = _mm_loadu_si128(query.add(at + half * 16).cast());
-                    let x = _mm_loadu_si128(row.add(at + half * 16).cast());
-                    let product = _mm256_madd_epi16(_mm256_cvtepu8_epi16(x), _mm256_cvtepi8_epi16(q));
-                    *sum = _mm256_add_epi32(*sum, product);
-                }
-            }
-            at += 32;
-        }
-        *out = sum_of_one(_mm256_add_epi32(sums[0], sums[1]));
-    }
-}
-
-/// See [`crate::NibbleFn`].
-///
-/// # Safety
-/// As [`crate::NibbleFn`], on a machine with AVX2.
-#[target_feature(enable = "avx2")]
-pub(crate) unsafe fn nibble_dot(query: &[i8], rows: &[*const u8], out: &mut [i32]) {
-    let (low, high) = query.split_at(query.len() / 2);
-    let mask = _mm256_set1_epi8(15);
-    let ones = _mm256_set1_epi16(1);
-    for (row, out) in rows.iter().zip(out) {
-        let mut sum = _mm256_setzero_si256();
-        for at in (0..low.len()).step_by(32) {
-            // SAFETY: `at + 32` is at most the length of either half, a multiple of 64; a row has as many bytes.
-            let (x, a, b) = unsafe {
-                (
-                    _mm256_loadu_si256(row.add(at).cast()),
-                    _mm256_loadu_si256(low.as_ptr().add(at).cast()),
-                    _mm256_loadu_si256(high.as_ptr().add(at).cast()),
-                )
-            };
-            // Products of 4 by 7 bits: pairs of them cannot saturate 16 bits.
-            let a = _mm256_maddubs_epi16(_mm256_and_si256(x, mask), a);
-            let b = _mm256_maddubs_epi16(_mm256_and_si256(_mm256_srli_epi16::<4>(x), mask), b);
-            sum = _mm256_add_epi32(sum, _mm256_madd_epi16(_mm256_add_epi16(a, b), ones));
-        }
-        *out = sum_of_one(sum);
-    }
 }
 
 #[inline]

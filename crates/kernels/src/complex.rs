@@ -18,7 +18,7 @@ pub type Complex64 = Complex<f32>;
 pub type Complex128 = Complex<f64>;
 
 /// The reals of complex numbers, real and imaginary parts alternating.
-pub(crate) fn reals<T>(numbers: &[Complex<T>]) -> &[T] {
+pub fn reals<T>(numbers: &[Complex<T>]) -> &[T] {
     // SAFETY: `Complex` is `repr(C)` with two fields of one type, so n of them are 2n of that type without padding.
     unsafe { std::slice::from_raw_parts(numbers.as_ptr().cast(), numbers.len() * 2) }
 }

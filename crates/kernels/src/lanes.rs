@@ -34,17 +34,19 @@ pub(crate) trait Lanes {
     /// `a * b + c`.
     unsafe fn fma(a: Self::V, b: Self::V, c: Self::V) -> Self::V;
     unsafe fn sum(v: Self::V) -> f64;
+    // A closure given to `map` would be called from a function without the target features, and so never inlined.
     /// Four sums at once.
     #[inline(always)]
-    unsafe fn sums(v: [Self::V; GROUP]) -> [f32; GROUP] {
+    unsafe fn sums([a, b, c, d]: [Self::V; GROUP]) -> [f32; GROUP] {
         // SAFETY: the caller has the target features.
-        v.map(|v| unsafe { Self::sum(v) } as f32)
+        let sums = unsafe { [Self::sum(a), Self::sum(b), Self::sum(c), Self::sum(d)] };
+        [sums[0] as f32, sums[1] as f32, sums[2] as f32, sums[3] as f32]
     }
     /// Three sums at once.
     #[inline(always)]
-    unsafe fn three_sums(v: [Self::V; 3]) -> [f64; 3] {
+    unsafe fn three_sums([a, b, c]: [Self::V; 3]) -> [f64; 3] {
         // SAFETY: the caller has the target features.
-        v.map(|v| unsafe { Self::sum(v) })
+        unsafe { [Self::sum(a), Self::sum(b), Self::sum(c)] }
     }
 }
 

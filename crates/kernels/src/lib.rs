@@ -2,8 +2,8 @@
 //!
 //! Slices in, numbers out: no I/O, no threads, no Arrow. Which instruction set runs is decided once per process by
 //! [`Simd::active`]. Tests hold every instruction set against a plain twin, which also runs where no vector unit is known:
-//! twins of pairs are in [`mod@scalar`], those of rows, codes and bits beside their tables. Rotations and bitsets have none;
-//! they are one loop compiled for every instruction set.
+//! twins of pairs are in [`mod@scalar`], those of rows, codes, bits and words beside their tables; a rotation's is the same
+//! loop compiled for no instruction set in particular, which gives the same bits.
 //!
 //! Conventions: `l2` is the *squared* Euclidean distance, `dot` the plain inner product (larger is nearer), `cosine`
 //! is `1 - cosine similarity`, and 1 when either vector is zero. For complex types `dot` is the real part of the
@@ -43,7 +43,7 @@ mod neon;
 pub use bits::{Bits, BitsFn, bits, bits_at};
 pub use bitset::Bitset;
 pub use codes::{CODE_LANE, CodeFn, Codes, NibbleFn, codes, codes_at};
-pub use complex::{Complex, Complex64, Complex128, Hermitian, HermitianFn, hermitian, hermitian_at};
+pub use complex::{Complex, Complex64, Complex128, Hermitian, HermitianFn, hermitian, hermitian_at, reals};
 pub use dispatch::{SIMD_ENV, Simd, UnknownSimd};
 pub use element::{Element, Metric, Number};
 pub use half::{bf16, f16};

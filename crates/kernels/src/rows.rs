@@ -40,6 +40,9 @@ pub type RowFn<T> = unsafe fn(query: &[<T as Stored>::Query], rows: &[*const T],
 
 /// Kernels that compare one query with many rows.
 ///
+/// Rows of complex numbers are rows of their [`reals`](crate::reals): squared distances and cosines are the same, and the
+/// inner product is the real part of the Hermitian one.
+///
 /// # Error
 /// Against sums of 64 bits, as long as those stay finite: `(n/4 + 8) · u · Σ|term|` for a sum of `n` terms, where the unit
 /// `u` is 2⁻²⁴ for queries of 32 bits and 2⁻⁵³ for those of 64; and what rounding to 32 bits takes away, which is all that
@@ -49,6 +52,25 @@ pub struct Rows<T: Stored> {
     pub l2: RowFn<T>,
     /// Inner products.
     pub dot: RowFn<T>,
+}
+
+impl<T: Stored> Rows<T> {
+    /// `1 - cosine similarity` of a query of length 1 with each row, given the reciprocals of the rows' norms, which whoever
+    /// stores rows has once for all queries. A row of no length has 0 for it, and distance 1.
+    ///
+    /// # Error
+    /// That of the inner product times the row's scale, and two roundings to 32 bits.
+    ///
+    /// # Safety
+    /// As [`RowFn`].
+    #[inline(always)]
+    pub unsafe fn cosine(&self, query: &[T::Query], rows: &[*const T], scales: &[f32], out: &mut [f32]) {
+        // SAFETY: passed on to the caller.
+        unsafe { (self.dot)(query, rows, out) };
+        for (out, scale) in out.iter_mut().zip(scales) {
+            *out = 1.0 - *out * scale;
+        }
+    }
 }
 
 impl<T: Stored> Clone for Rows<T> {

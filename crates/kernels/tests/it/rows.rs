@@ -2,7 +2,7 @@
 
 use std::any::TypeId;
 
-use longbow_kernels::{Number, ROW_ALIGN, Simd, Stored, bf16, f16, rows_at};
+use longbow_kernels::{Complex, Number, ROW_ALIGN, Simd, Stored, bf16, f16, reals, rows_at, scalar};
 use rand::{Rng, SeedableRng, rngs::SmallRng};
 
 use crate::twin::{DOUBLE, SINGLE, agrees_narrow, all_finite};
@@ -127,6 +127,106 @@ fn rows_agree_with_the_twin() {
     check_random::<u32>(|x| (x.abs() * 4e9) as u32);
     check_random::<i64>(|x| (x * 9e18) as i64);
     check_random::<u64>(|x| (x.abs() * 18e18) as u64);
+}
+
+/// A row of whole lanes, the rest zeros.
+fn padded<T: Stored>(elements: &[T]) -> Row<T> {
+    let mut elements = elements.to_vec();
+    elements.resize(elements.len().next_multiple_of(T::LANE), T::default());
+    Row::new(&elements)
+}
+
+#[test]
+fn cosines_of_rows_agree_with_the_twin() {
+    fn check<T: Stored>(make: fn(f64) -> T) {
+        let mut rng = SmallRng::seed_from_u64(10);
+        for len in [1, 5, 96, 384] {
+            let mut vector = || -> Vec<T> { (0..len).map(|_| make(rng.random_range(-1.0..1.0))).collect() };
+            let (query, mut rows) = (vector(), (0..9).map(|_| vector()).collect::<Vec<_>>());
+            rows.push(vec![T::default(); len]);
+            let norm = |row: &[T]| row.iter().map(|x| x.wide().powi(2)).sum::<f64>().sqrt();
+            let scale = |row: &[T]| {
+                Some(1.0 / norm(row))
+                    .filter(|scale| scale.is_finite())
+                    .unwrap_or(0.0)
+            };
+            let scales: Vec<f32> = rows.iter().map(|row| scale(row) as f32).collect();
+            let unit = query.iter().map(|x| T::query_from_f64(x.wide() * scale(&query)));
+            let mut unit: Vec<T::Query> = unit.collect();
+            unit.resize(len.next_multiple_of(T::LANE), T::Query::default());
+            let stored: Vec<Row<T>> = rows.iter().map(|row| padded(row)).collect();
+            let addresses: Vec<*const T> = stored.iter().map(Row::as_ptr).collect();
+            for simd in Simd::ALL {
+                let Some(kernels) = rows_at::<T>(simd) else {
+                    continue;
+                };
+                let mut out = vec![f32::NAN; rows.len()];
+                // SAFETY: as above.
+                unsafe { kernels.cosine(&unit, &addresses, &scales, &mut out) };
+                for (row, got) in rows.iter().zip(out) {
+                    let twin = scalar::cosine(&query, row);
+                    let bound = (len as f64 / 4.0 + 16.0) * SINGLE;
+                    assert!(
+                        (f64::from(got) - twin).abs() <= bound,
+                        "{simd:?} {len} {got} {twin}"
+                    );
+                }
+            }
+        }
+    }
+    check::<f16>(f16::from_f64);
+    check::<bf16>(bf16::from_f64);
+    check::<f32>(|x| x as f32);
+    check::<f64>(|x| x);
+    check::<i8>(|x| (x * 127.0) as i8);
+    check::<u8>(|x| (x.abs() * 255.0) as u8);
+    check::<i16>(|x| (x * 32767.0) as i16);
+    check::<u16>(|x| (x.abs() * 65535.0) as u16);
+    check::<i32>(|x| (x * 2e9) as i32);
+    check::<u32>(|x| (x.abs() * 4e9) as u32);
+    check::<i64>(|x| (x * 9e18) as i64);
+    check::<u64>(|x| (x.abs() * 18e18) as u64);
+}
+
+#[test]
+fn rows_of_complex_numbers_are_rows_of_their_reals() {
+    fn check<T: Stored + Number>(make: fn(f64) -> T, unit: f64) {
+        let mut rng = SmallRng::seed_from_u64(11);
+        for len in [1, 7, 96] {
+            let mut vector = || -> Vec<Complex<T>> {
+                let mut part = || make(rng.random_range(-1.0..1.0));
+                (0..len)
+                    .map(|_| Complex {
+                        re: part(),
+                        im: part(),
+                    })
+                    .collect()
+            };
+            let (query, rows) = (vector(), (0..6).map(|_| vector()).collect::<Vec<_>>());
+            let stored: Vec<Row<T>> = rows.iter().map(|row| padded(reals(row))).collect();
+            let addresses: Vec<*const T> = stored.iter().map(Row::as_ptr).collect();
+            let wide = padded(reals(&query));
+            let wide: Vec<T::Query> = wide.elements().iter().map(|x| x.to_query()).collect();
+            for simd in Simd::ALL {
+                let Some(kernels) = rows_at::<T>(simd) else {
+                    continue;
+                };
+                let (mut l2, mut dot) = ([f32::NAN; 6], [f32::NAN; 6]);
+                // SAFETY: as above.
+                unsafe {
+                    (kernels.l2)(&wide, &addresses, &mut l2);
+                    (kernels.dot)(&wide, &addresses, &mut dot);
+                }
+                for (i, row) in rows.iter().enumerate() {
+                    let bound = (len as f64 + 16.0) * unit * 8.0 * len as f64 + SINGLE * 8.0 * len as f64;
+                    assert!((f64::from(l2[i]) - scalar::l2_complex(&query, row)).abs() <= bound);
+                    assert!((f64::from(dot[i]) - scalar::hermitian(&query, row).re).abs() <= bound);
+                }
+            }
+        }
+    }
+    check::<f32>(|x| x as f32, SINGLE);
+    check::<f64>(|x| x, DOUBLE);
 }
 
 #[test]
