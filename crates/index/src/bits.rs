@@ -40,6 +40,12 @@ impl Bits {
         unsafe { &*self.words.row(at).cast::<AtomicU64>() }
     }
 
+    /// The bits of slots `64 * at..64 * (at + 1)`, one of which was made available.
+    #[inline(always)]
+    pub(crate) fn word_of(&self, at: u32) -> u64 {
+        self.word(at).load(Ordering::Acquire)
+    }
+
     /// Sets a bit; whether it was clear. What this thread did before is seen by whoever finds it set.
     pub(crate) fn set(&self, slot: u32) -> bool {
         let bit = 1 << (slot % 64);
@@ -54,13 +60,13 @@ impl Bits {
 
     #[inline(always)]
     pub(crate) fn get(&self, slot: u32) -> bool {
-        self.word(slot / 64).load(Ordering::Acquire) >> (slot % 64) & 1 == 1
+        self.word_of(slot / 64) >> (slot % 64) & 1 == 1
     }
 
     /// Calls `visit` with the slots below `end` whose bit is set, in order.
     pub(crate) fn for_each(&self, end: u32, mut visit: impl FnMut(u32)) {
         for at in 0..end.div_ceil(64) {
-            let mut word = self.word(at).load(Ordering::Acquire);
+            let mut word = self.word_of(at);
             while word != 0 {
                 let slot = at * 64 + word.trailing_zeros();
                 if slot < end {

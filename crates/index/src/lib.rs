@@ -38,6 +38,7 @@ mod error;
 mod extremes;
 mod graph;
 mod hnsw;
+mod hole;
 mod image;
 mod index;
 mod key;

@@ -40,7 +40,10 @@ pub(crate) enum Plan {
         width: usize,
     },
     /// Traverse allowed nodes only, reaching over the others.
-    TwoHop,
+    TwoHop {
+        /// Whether it is known that none of them is near the query.
+        far: bool,
+    },
 }
 
 /// Distances that a traversal computes per place in its beam, about.
@@ -100,7 +103,7 @@ fn walk(task: &Task) -> (Plan, f64) {
     } else if share >= TWO_HOP_SHARE_MAX {
         (filtered(task), 1.0 / share)
     } else {
-        (Plan::TwoHop, TWO_HOP_COST)
+        (Plan::TwoHop { far: false }, TWO_HOP_COST)
     };
     (way, distances * times)
 }
@@ -119,7 +122,7 @@ impl From<Plan> for Way {
             Plan::Scan => Self::Scan,
             Plan::Beam { .. } => Self::Beam,
             Plan::Filtered { .. } => Self::Filtered,
-            Plan::TwoHop => Self::TwoHop,
+            Plan::TwoHop { .. } => Self::TwoHop,
         }
     }
 }
@@ -172,7 +175,7 @@ mod tests {
     fn few_survivors_are_scanned_and_many_traversed() {
         assert_eq!(of(5), Plan::Scan);
         assert_eq!(of(2_000), Plan::Scan);
-        assert_eq!(of(50_000), Plan::TwoHop);
+        assert_eq!(of(50_000), Plan::TwoHop { far: false });
         assert!(matches!(of(500_000), Plan::Filtered { .. }));
         assert_eq!(of(1_000_000), Plan::Beam { width: 96 });
         assert_eq!(of(999_999), Plan::Beam { width: 97 });
@@ -189,7 +192,7 @@ mod tests {
             bytes,
         };
         assert_eq!(plan(&task(64)), Plan::Scan);
-        assert_eq!(plan(&task(6144)), Plan::TwoHop);
+        assert_eq!(plan(&task(6144)), Plan::TwoHop { far: false });
     }
 
     #[test]

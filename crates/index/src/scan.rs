@@ -42,13 +42,53 @@ impl<'a> Allowed<'a> {
         self.allow.get(slot as usize) && !self.removed.get(slot)
     }
 
-    /// Those in a range.
-    pub(crate) fn within(self, range: Range<u32>) -> impl Iterator<Item = u32> + 'a {
-        self.allow
-            .iter_from(range.start as usize)
-            .map(|slot| slot as u32)
-            .take_while(move |&slot| slot < range.end)
-            .filter(move |&slot| !self.removed.get(slot))
+    /// Those in a range of slots that were appended, in order.
+    pub(crate) fn within(self, range: Range<u32>) -> Within<'a> {
+        let mut within = Within {
+            allowed: self,
+            at: range.start / u64::BITS,
+            word: 0,
+            end: range.end,
+        };
+        if range.start < range.end {
+            within.word = self.word(within.at) & (u64::MAX << (range.start % u64::BITS));
+        }
+        within
+    }
+
+    /// Which of slots `64 * at..64 * (at + 1)`, one of them appended.
+    fn word(self, at: u32) -> u64 {
+        let allow = self.allow.words().get(at as usize).copied().unwrap_or(0);
+        if allow == 0 {
+            return 0;
+        }
+        allow & !self.removed.word_of(at)
+    }
+}
+
+/// Allowed slots of a range, looked at 64 at a time.
+pub(crate) struct Within<'a> {
+    allowed: Allowed<'a>,
+    at: u32,
+    word: u64,
+    end: u32,
+}
+
+impl Iterator for Within<'_> {
+    type Item = u32;
+
+    #[inline]
+    fn next(&mut self) -> Option<u32> {
+        while self.word == 0 {
+            self.at += 1;
+            if u64::from(self.at) * u64::from(u64::BITS) >= self.end.into() {
+                return None;
+            }
+            self.word = self.allowed.word(self.at);
+        }
+        let slot = self.at * u64::BITS + self.word.trailing_zeros();
+        self.word &= self.word - 1;
+        (slot < self.end).then_some(slot)
     }
 }
 
@@ -89,10 +129,11 @@ pub(crate) fn tiles<E>(
         }
         count
     };
-    let (mut now, mut next) = ([0; GROUP], [0; GROUP]);
-    let mut count = fill(&mut now);
+    let (mut one, mut other) = ([0; GROUP], [0; GROUP]);
+    let (mut now, mut next) = (&mut one, &mut other);
+    let mut count = fill(now);
     while count > 0 {
-        let ahead = fill(&mut next);
+        let ahead = fill(next);
         each(&now[..count], &next[..ahead])?;
         std::mem::swap(&mut now, &mut next);
         count = ahead;
@@ -120,6 +161,21 @@ mod tests {
     use proptest::prelude::*;
 
     proptest! {
+        #[test]
+        fn allowed_slots_of_a_range_are_those_that_are_not_removed(
+            allow in prop::collection::btree_set(0usize..400, 0..200),
+            removed in prop::collection::btree_set(0u32..300, 0..200),
+            start in 0u32..300, end in 0u32..=300,
+        ) {
+            // More slots may be allowed than were appended.
+            let (set, bits): (Bitset, _) = (allow.iter().copied().collect(), Bits::new());
+            bits.ensure(300).unwrap();
+            removed.iter().for_each(|&slot| { bits.set(slot); });
+            let allowed = Allowed { allow: &set, removed: &bits };
+            let expected: Vec<u32> = (start..end).filter(|&slot| allowed.has(slot)).collect();
+            prop_assert_eq!(allowed.within(start..end).collect::<Vec<_>>(), expected);
+        }
+
         #[test]
         fn tiles_are_all_of_it_in_order(count in 0u32..1000, tile in 1usize..200) {
             let (mut seen, mut expected) = (Vec::new(), Vec::new());

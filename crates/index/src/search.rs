@@ -10,6 +10,7 @@ use crate::{
     error::Cancelled,
     graph::Entry,
     hnsw::Hnsw,
+    hole::{is_hole, is_in_hole},
     key::{Key, distance_of, slot_of},
     kind::Query,
     params::{Mode, Neighbor, SearchParams, Stats, Way},
@@ -33,8 +34,6 @@ const REFINE_DEVIATIONS: f32 = 3.5;
 const REFINE_STEP: usize = 4;
 /// Vectors compared between two questions whether to go on with refining.
 const CANCEL_REFINED: u64 = 1024;
-/// Where less than so much of what is usual matches, nothing is found but by chance.
-const HOLE_SHARE: f64 = 0.125;
 
 /// What came of looking for the nearest.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -154,7 +153,7 @@ impl<S: Points> Hnsw<S> {
         if let Some(task) = far(&scope.task, Space::bytes(rows)) {
             let scope = Scope { task, ..*scope };
             let ask = scope.ask(rows, exact, false);
-            if self.nearest(Plan::TwoHop, &ask, context, stats)? == Nearest::Found {
+            if self.nearest(Plan::TwoHop { far: true }, &ask, context, stats)? == Nearest::Found {
                 return Ok(());
             }
         }
@@ -345,15 +344,15 @@ impl<S: Points> Hnsw<S> {
         if way != Plan::Scan
             && let Some(entry) = self.graph.entry()
         {
-            let mut is_hole = self.walk(way, ask, entry, context, stats)?;
+            let mut in_hole = self.walk(way, ask, entry, context, stats)?;
             let found = context.found.len();
             ask.keep_allowed(context);
             if matches!(way, Plan::Beam { .. }) && context.found.len() < task.k.max(found / 2) {
                 // The few that are not allowed lie just here.
-                is_hole = self.walk(filtered(task), ask, entry, context, stats)?;
+                in_hole = self.walk(filtered(task), ask, entry, context, stats)?;
                 ask.keep_allowed(context);
             }
-            let enough = !is_hole && context.found.len() + context.waiting.len() >= task.k;
+            let enough = !in_hole && context.found.len() + context.waiting.len() >= task.k;
             // Slots that are not certainly linked are the scan's business.
             context.found.retain(|&key| slot_of(key) < linked);
             return Ok(if enough {
@@ -407,7 +406,7 @@ impl<S: Points> Hnsw<S> {
         walk.visited.insert(slot_of(start));
         let width = match way {
             Plan::Filtered { width } | Plan::Beam { width } => width,
-            Plan::TwoHop | Plan::Scan => ask.scope.task.ef,
+            Plan::TwoHop { .. } | Plan::Scan => ask.scope.task.ef,
         };
         walk.stats.ef = width;
         walk.stats.way = way.into();
@@ -421,7 +420,7 @@ impl<S: Points> Hnsw<S> {
             _ => Stop::at(width),
         };
         if stop.width <= SORTED_MAX {
-            let is_hole = run(way, &mut walk, start, stop, ask, sorted, top, found)?;
+            let in_hole = run(way, &mut walk, start, stop, ask, sorted, top, found)?;
             if matches!(way, Plan::Beam { .. }) && is_crowded(found) {
                 let distinct = Distinct {
                     beam: sorted,
@@ -429,7 +428,7 @@ impl<S: Points> Hnsw<S> {
                 };
                 past_crowd(&mut walk, start, &stop, ask.scope.len, distinct, met, found)?;
             }
-            Ok(is_hole)
+            Ok(in_hole)
         } else {
             run(way, &mut walk, start, stop, ask, heaps, top, found)
         }
@@ -461,9 +460,14 @@ fn run<P: Space, B: Beam>(
             let matching = walk.filtered(beam, top, allow)?;
             found.clear();
             found.extend_from_slice(top.sorted());
-            return Ok(matching < HOLE_SHARE * ask.scope.task.share());
+            return Ok(is_hole(matching, &ask.scope.task));
         }
-        Plan::TwoHop => {
+        Plan::TwoHop { far } => {
+            if !far && is_in_hole(walk, start, beam, found, (allow, &ask.scope.task))? {
+                return Ok(true);
+            }
+            walk.begin(ask.scope.len, beam, &stop, &mut []);
+            walk.visited.insert(slot_of(start));
             if start_allowed {
                 beam.push(&mut [start]);
             }

@@ -1,6 +1,6 @@
 //! The vectors themselves: appended rows, their norms, and distances from a prepared query to them.
 
-use std::{io, ops::Range, ptr};
+use std::{io, mem::MaybeUninit, ops::Range, ptr};
 
 use longbow_kernels::{Metric, ROW_ALIGN, prefetch_lines};
 
@@ -127,7 +127,7 @@ impl Store {
     #[inline(always)]
     fn compare(&self, query: &Query, slots: &[u32], next: &[u32], out: &mut [f32]) {
         debug_assert!(slots.len() <= GROUP && slots.len() == out.len());
-        let (mut rows, mut ahead) = ([ptr::null(); GROUP], [ptr::null(); GROUP]);
+        let (mut rows, mut ahead) = ([MaybeUninit::uninit(); GROUP], [MaybeUninit::uninit(); GROUP]);
         let rows = self.addresses(slots, &mut rows);
         let ahead = self.addresses(next, &mut ahead);
         // SAFETY: the query was made ready by this kind, and like every row is `padded` elements long; rows start on
@@ -172,11 +172,12 @@ impl Store {
     }
 
     #[inline(always)]
-    fn addresses<'a>(&self, slots: &[u32], out: &'a mut [*const u8; GROUP]) -> &'a [*const u8] {
+    fn addresses<'a>(&self, slots: &[u32], out: &'a mut [MaybeUninit<*const u8>; GROUP]) -> &'a [*const u8] {
         for (address, &slot) in out.iter_mut().zip(slots) {
-            *address = self.rows.row(slot);
+            address.write(self.rows.row(slot));
         }
-        &out[..slots.len().min(GROUP)]
+        // SAFETY: as many were written just now.
+        unsafe { std::slice::from_raw_parts(out.as_ptr().cast(), slots.len().min(GROUP)) }
     }
 
     /// Cache lines of a row that are asked for.

@@ -81,3 +81,25 @@ fn a_batch_that_is_stopped_has_no_answers() {
         );
     }
 }
+
+/// With a beam so narrow that it is not a scan which finds them.
+#[test]
+fn few_allowed_rows_all_far_from_the_query_are_found() {
+    const ROWS: usize = 30_000;
+    let rows = tight(ROWS, 94);
+    let queries: Vec<Vec<f32>> = rows.iter().step_by(CLUSTERS * 50).cloned().collect();
+    for quantization in [Quantization::None, Quantization::Sq4] {
+        let params = Params::new(Element::F16, Metric::Cosine, DIMENSION);
+        let linked = Linked::quantized(params, quantization, rows.clone());
+        // Two, four halves and nineteen tenths of the clusters.
+        for (least, one_in) in [(CLUSTERS - 3, 1), (CLUSTERS - 6, 2), (1, 7)] {
+            let matches = |row: &usize| row % CLUSTERS >= least && (row / CLUSTERS).is_multiple_of(one_in);
+            let allow: Bitset = (0..ROWS).filter(matches).collect();
+            let recall = linked.recall(&queries, 10, 10, &allow);
+            assert!(
+                recall >= 0.95,
+                "{quantization:?}, one in {one_in} of clusters from {least} on: {recall}"
+            );
+        }
+    }
+}
