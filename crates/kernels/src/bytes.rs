@@ -36,27 +36,51 @@ unsafe fn walk<B: Bytes, const SUMS: usize>(
     step: impl Fn([B::Sum; SUMS], B::V, B::V) -> [B::Sum; SUMS],
 ) -> [f64; SUMS] {
     let len = a.len().min(b.len());
-    let mut totals = [0i64; SUMS];
-    for (a, b) in a[..len].chunks(BLOCK).zip(b[..len].chunks(BLOCK)) {
-        // SAFETY: loads are of `N` elements below the length, or of a copy; the caller has the features.
-        unsafe {
-            let mut sums = [B::zero(); SUMS];
-            let whole = a.len() / B::N * B::N;
-            for at in (0..whole).step_by(B::N) {
-                sums = step(sums, B::load(a.as_ptr().add(at)), B::load(b.as_ptr().add(at)));
-            }
-            if whole < a.len() {
-                let mut rest = [[B::T::default(); 64]; 2];
-                rest[0][..a.len() - whole].copy_from_slice(&a[whole..]);
-                rest[1][..a.len() - whole].copy_from_slice(&b[whole..]);
-                sums = step(sums, B::load(rest[0].as_ptr()), B::load(rest[1].as_ptr()));
-            }
-            for (total, sum) in totals.iter_mut().zip(sums) {
-                *total += B::total(sum);
+    let (a, b) = (&a[..len], &b[..len]);
+    // SAFETY: the caller has the features.
+    unsafe {
+        if len <= BLOCK {
+            return block::<B, SUMS>(a, b, &step).map(|total| total as f64);
+        }
+        let mut totals = [0; SUMS];
+        for (a, b) in a.chunks(BLOCK).zip(b.chunks(BLOCK)) {
+            for (total, sum) in totals.iter_mut().zip(block::<B, SUMS>(a, b, &step)) {
+                *total += sum;
             }
         }
+        totals.map(|total| total as f64)
     }
-    totals.map(|total| total as f64)
+}
+
+/// The sums of at most [`BLOCK`] elements, as many of either vector.
+///
+/// # Safety
+/// The target features of `B`.
+#[inline(always)]
+unsafe fn block<B: Bytes, const SUMS: usize>(
+    a: &[B::T],
+    b: &[B::T],
+    step: &impl Fn([B::Sum; SUMS], B::V, B::V) -> [B::Sum; SUMS],
+) -> [i64; SUMS] {
+    // SAFETY: loads are of `N` elements below the length, or of a copy; the caller has the features.
+    unsafe {
+        let mut sums = [B::zero(); SUMS];
+        let whole = a.len() / B::N * B::N;
+        for at in (0..whole).step_by(B::N) {
+            sums = step(sums, B::load(a.as_ptr().add(at)), B::load(b.as_ptr().add(at)));
+        }
+        if whole < a.len() {
+            let mut rest = [[B::T::default(); 64]; 2];
+            rest[0][..a.len() - whole].copy_from_slice(&a[whole..]);
+            rest[1][..a.len() - whole].copy_from_slice(&b[whole..]);
+            sums = step(sums, B::load(rest[0].as_ptr()), B::load(rest[1].as_ptr()));
+        }
+        let mut totals = [0; SUMS];
+        for (total, sum) in totals.iter_mut().zip(sums) {
+            *total = B::total(sum);
+        }
+        totals
+    }
 }
 
 /// The kernels of bytes of one instruction set.
