@@ -16,3 +16,4 @@ mod quantization;
 mod restart;
 mod shared;
 mod slaughter;
+mod wide;
