@@ -1,7 +1,8 @@
-//! When may the index forget a slot? When no view can show it any more.
+//! When may the index forget a slot, and the map of ids a row? When no view can show them any more.
 //!
 //! A view that was taken before a row was replaced still shows the old version, and must find it. So a retired slot is
-//! taken out of the index only after the view that was replaced, and every view before it, is gone.
+//! taken out of the index, and its row out of the map, only after the view that was replaced, and every view before it,
+//! is gone.
 
 use std::collections::VecDeque;
 use std::sync::atomic::{Ordering, fence};
@@ -10,28 +11,48 @@ use std::sync::{Arc, Weak};
 use longbow_index::VectorIndex;
 
 use crate::View;
+use crate::ids::{IdMap, Trace};
 
-/// Slots that wait for views to go.
+/// What waits for views to go.
 #[derive(Default)]
 pub(super) struct Retired {
     /// Retired since the last view was published.
-    fresh: Vec<u32>,
-    /// In order of age: the view that still shows the slots.
-    waiting: VecDeque<(Weak<View>, Vec<u32>)>,
+    fresh: Rows,
+    /// In order of age: the view that still shows the rows.
+    waiting: VecDeque<(Weak<View>, Rows)>,
     /// Length after the last sweep: the views that were alive then.
     swept: usize,
+}
+
+/// Rows that are to be forgotten.
+#[derive(Default)]
+struct Rows {
+    slots: Vec<u32>,
+    traces: Vec<Trace>,
+}
+
+impl Rows {
+    fn extend(&mut self, others: Rows) {
+        self.slots.extend(others.slots);
+        self.traces.extend(others.traces);
+    }
 }
 
 /// A queue this long is swept, or one twice as long as it was after the last sweep.
 const SWEEP_LEN_MIN: usize = 64;
 
 impl Retired {
-    /// A slot was retired by an entry that is not published yet.
+    /// Slots were retired by an entry that is not published yet.
     pub(super) fn add(&mut self, slots: &[u32]) {
-        self.fresh.extend_from_slice(slots);
+        self.fresh.slots.extend_from_slice(slots);
     }
 
-    /// A view was replaced by one that does not show the retired slots.
+    /// Rows lost their ids by an entry that is not published yet.
+    pub(super) fn lose(&mut self, traces: Vec<Trace>) {
+        self.fresh.traces.extend(traces);
+    }
+
+    /// A view was replaced by one that does not show the retired rows.
     pub(super) fn replaced(&mut self, before: &Arc<View>) {
         // What a view that is gone holds up waits for the one before it. Most go soon, while they are the last.
         while self.waiting.len() > 1
@@ -40,12 +61,8 @@ impl Retired {
                 .back()
                 .is_some_and(|(view, _)| view.strong_count() == 0)
         {
-            let (_, slots) = self.waiting.pop_back().expect("there are two");
-            self.waiting
-                .back_mut()
-                .expect("there is one left")
-                .1
-                .extend(slots);
+            let (_, rows) = self.waiting.pop_back().expect("there are two");
+            self.waiting.back_mut().expect("there is one left").1.extend(rows);
         }
         // Also when nothing was retired: this view shows what is retired later.
         self.waiting
@@ -58,27 +75,28 @@ impl Retired {
     /// Merges all views that are gone, wherever they stand, into those before them: the queue stays as long as views
     /// are many, whichever readers hold.
     fn sweep(&mut self) {
-        let mut kept: VecDeque<(Weak<View>, Vec<u32>)> = VecDeque::new();
-        for (view, slots) in self.waiting.drain(..) {
+        let mut kept: VecDeque<(Weak<View>, Rows)> = VecDeque::new();
+        for (view, rows) in self.waiting.drain(..) {
             match kept.back_mut() {
-                Some((_, before)) if view.strong_count() == 0 => before.extend(slots),
-                _ => kept.push_back((view, slots)),
+                Some((_, before)) if view.strong_count() == 0 => before.extend(rows),
+                _ => kept.push_back((view, rows)),
             }
         }
         self.swept = kept.len();
         self.waiting = kept;
     }
 
-    /// Takes out of the index what no view shows any more.
-    pub(super) fn release(&mut self, index: &VectorIndex) {
-        while let Some((view, slots)) = self.waiting.front() {
+    /// Takes out of the index and of the map what no view shows any more.
+    pub(super) fn release(&mut self, index: &VectorIndex, ids: &IdMap) {
+        while let Some((view, rows)) = self.waiting.front() {
             if view.strong_count() > 0 {
                 break;
             }
             // The count is read Relaxed. Pairs with the release of the last reader's drop: what readers of the view
             // read of a slot, they read before it is written again.
             fence(Ordering::Acquire);
-            slots.iter().for_each(|&slot| index.remove(slot));
+            rows.slots.iter().for_each(|&slot| index.remove(slot));
+            rows.traces.iter().for_each(|trace| ids.forget(trace));
             self.waiting.pop_front();
         }
     }
@@ -114,7 +132,12 @@ mod tests {
             let waiting = replica.retired.waiting.len();
             assert!(waiting <= SWEEP_LEN_MIN, "{waiting} wait for 4 views at {index}");
         }
-        let held: usize = replica.retired.waiting.iter().map(|(_, slots)| slots.len()).sum();
+        let held: usize = replica
+            .retired
+            .waiting
+            .iter()
+            .map(|(_, rows)| rows.slots.len())
+            .sum();
         assert_eq!(held, 1_998, "the first view holds all of them up");
         drop((first, short));
         replica.advance(2_000);
