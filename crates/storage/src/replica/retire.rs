@@ -105,19 +105,77 @@ impl Retired {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Options, Replica};
+    use crate::{Options, Projection, Replica, WriteKind, batch_to_ipc};
+    use arrow::array::{ArrayRef, FixedSizeListArray, Float32Array, RecordBatch, UInt64Array};
     use arrow_schema::{DataType, Field};
     use longbow_types::schema::vector_type;
     use longbow_types::{Metric, Schema, VectorElement};
 
-    #[test]
-    fn the_queue_is_as_long_as_views_are_many() {
+    fn schema() -> Schema {
         let fields = vec![
             Field::new("id", DataType::UInt64, false),
             Field::new("vector", vector_type(VectorElement::F32, 2), false),
         ];
-        let schema = Schema::new(fields, "id", Metric::L2).unwrap();
-        let mut replica = Replica::new(schema, &Options::default(), 1);
+        Schema::new(fields, "id", Metric::L2).unwrap()
+    }
+
+    fn upsert(replica: &mut Replica, index: u64, ids: &[u64]) {
+        let DataType::FixedSizeList(item, size) = vector_type(VectorElement::F32, 2) else {
+            unreachable!()
+        };
+        let elements = Float32Array::from_iter_values(ids.iter().flat_map(|&id| [id as f32, index as f32]));
+        let columns: Vec<ArrayRef> = vec![
+            Arc::new(UInt64Array::from(ids.to_vec())),
+            Arc::new(FixedSizeListArray::new(item, size, Arc::new(elements), None)),
+        ];
+        let batch = RecordBatch::try_new(schema().arrow().clone(), columns).unwrap();
+        let body = batch_to_ipc(&batch).unwrap();
+        replica
+            .apply(index, WriteKind::Upsert, &body, ids.len() as u32)
+            .unwrap();
+        replica.publish();
+    }
+
+    fn delete(replica: &mut Replica, index: u64, ids: &[u64]) {
+        let ids: ArrayRef = Arc::new(UInt64Array::from(ids.to_vec()));
+        let batch = RecordBatch::try_from_iter_with_nullable([("id", Arc::clone(&ids), false)]).unwrap();
+        let body = batch_to_ipc(&batch).unwrap();
+        replica
+            .apply(index, WriteKind::Delete, &body, ids.len() as u32)
+            .unwrap();
+        replica.publish();
+    }
+
+    #[test]
+    fn the_map_of_ids_is_as_large_as_rows_are_many() {
+        let mut replica = Replica::new(schema(), &Options::default(), 1);
+        let all: Vec<u64> = (0..10).collect();
+        upsert(&mut replica, 2, &all);
+        let old = replica.reader().view();
+        for round in 0..50 {
+            // Replaced, deleted, deleted once more, and written again.
+            upsert(&mut replica, 3 + 4 * round, &[1, 2, 2, 3]);
+            delete(&mut replica, 4 + 4 * round, &[3, 4]);
+            delete(&mut replica, 5 + 4 * round, &[4, 77]);
+            upsert(&mut replica, 6 + 4 * round, &[4]);
+        }
+        assert!(replica.ids.known() > 200, "the first view still finds its rows");
+        let column: ArrayRef = Arc::new(UInt64Array::from(all));
+        let projection = Projection::new(old.layout(), &[], false).unwrap();
+        assert_eq!(old.fetch(column.as_ref(), &projection).unwrap().num_rows(), 10);
+        drop(old);
+        // One publication to replace the newest view, and one that finds it gone.
+        for index in [900, 901] {
+            replica.advance(index);
+            replica.publish();
+        }
+        assert_eq!(replica.reader().view().rows(), 9);
+        assert_eq!(replica.ids.known(), 9);
+    }
+
+    #[test]
+    fn the_queue_is_as_long_as_views_are_many() {
+        let mut replica = Replica::new(schema(), &Options::default(), 1);
         // A reader that never ends, and short ones that each outlive the next publication.
         let first = replica.reader().view();
         let mut short = VecDeque::new();
