@@ -100,9 +100,10 @@ impl Plan {
             bytes: 0,
             rows_dropped: (stored - keys.len()) as u64,
         };
-        let width = chunks[0].batch.num_columns();
+        let batches: Vec<RecordBatch> = chunks.iter().map(|chunk| chunk.batch.clone()).collect();
+        let width = batches[0].num_columns();
         let bytes_of = |column: usize| -> usize {
-            let columns = chunks.iter().map(|chunk| chunk.batch.column(column));
+            let columns = batches.iter().map(|batch| batch.column(column));
             columns.map(|column| column.get_array_memory_size()).sum()
         };
         // The largest first, so that threads end together.
@@ -113,6 +114,7 @@ impl Plan {
             next: AtomicUsize::new(0),
             copied: Mutex::new(vec![None; width]),
             failure: Mutex::new(None),
+            batches,
             view,
             range,
             runs,
@@ -137,6 +139,8 @@ impl Plan {
 pub struct Merge {
     view: Arc<View>,
     range: Range<usize>,
+    /// Of each chunk.
+    batches: Vec<RecordBatch>,
     runs: Vec<Run>,
     keys: Vec<Key>,
     slots: Vec<u32>,
@@ -152,7 +156,10 @@ pub struct Merge {
 impl Merge {
     /// Of so many threads, how many are worth it.
     pub fn threads(&self, most: NonZero<usize>) -> usize {
-        let bytes: usize = self.chunks().iter().map(|chunk| chunk.bytes).sum();
+        let bytes: usize = self.view.chunks[self.range.clone()]
+            .iter()
+            .map(|chunk| chunk.bytes)
+            .sum();
         if bytes < PARALLEL_BYTES_MIN {
             1
         } else {
@@ -166,8 +173,8 @@ impl Merge {
             return;
         }
         while let Some(&column) = self.order.get(self.next.fetch_add(1, Ordering::Relaxed)) {
-            let chunks = self.chunks().iter();
-            let columns: Vec<&dyn Array> = chunks.map(|chunk| chunk.batch.column(column).as_ref()).collect();
+            let batches = self.batches.iter();
+            let columns: Vec<&dyn Array> = batches.map(|batch| batch.column(column).as_ref()).collect();
             match blocks::copy(&columns, &self.runs, cancel) {
                 Ok(copy) => self.copied.lock()[column] = Some(copy),
                 Err(error) => {
@@ -199,8 +206,7 @@ impl Merge {
                 .collect::<Option<Vec<ArrayRef>>>();
             let columns =
                 columns.ok_or_else(|| Error::new(ErrorCode::Internal, "a column was not copied"))?;
-            let schema = self.view.chunks[self.range.start].batch.schema();
-            let batch = RecordBatch::try_new(schema, columns).map_err(blocks::failed)?;
+            let batch = RecordBatch::try_new(self.batches[0].schema(), columns).map_err(blocks::failed)?;
             let merged = Chunk::of(Numbers::of(self.keys), Numbers::of(self.slots), batch);
             moved.bytes = merged.bytes as u64;
             chunk = Some(Arc::new(merged));
@@ -211,9 +217,5 @@ impl Merge {
             chunk,
             moved,
         })
-    }
-
-    fn chunks(&self) -> &[Arc<Chunk>] {
-        &self.view.chunks[self.range.clone()]
     }
 }
