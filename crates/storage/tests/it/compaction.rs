@@ -251,16 +251,14 @@ fn slots_chunks_and_what_ids_need_stay_bounded_however_often_rows_are_replaced()
         seed: 3,
     };
     let mut replica = Replica::new(KIND.schema(), &options, 1);
-    let mut index = 2;
     let mut largest = 0;
     // Every tenth of the rows in turn; nobody reads.
-    for round in 0..100 {
+    for round in 0..100_u64 {
         let rows: Vec<Row> = (0..4_000)
             .filter(|id| round == 0 || id % 10 == round % 10)
             .map(|id| row(id, round))
             .collect();
-        upsert(&mut replica, index, &rows);
-        index += 1;
+        upsert(&mut replica, 2 + round, &rows);
         while replica.reader().link(1_000) > 0 {}
         while replica.reader().vacuum(100_000) > 0 {}
         settle(

@@ -1,3 +1,5 @@
+//! Does the policy keep its promises, whatever rows come and go? It is asked again and again, and its plans are carried out.
+
 use proptest::prelude::*;
 
 use super::*;
