@@ -4,14 +4,19 @@
 //! offsets of texts and lists are moved by a constant for each run and their values copied as they lie, and the children
 //! of lists and structs are copied by the same rules. Nothing is looked at row by row, and memory is asked for once.
 
+mod bits;
+
 use std::sync::Arc;
 
 use arrow::array::{
-    Array, ArrayData, ArrayRef, AsArray, Capacities, ListArray, MutableArrayData, make_array,
+    Array, ArrayData, ArrayRef, AsArray, BooleanArray, Capacities, ListArray, MutableArrayData, make_array,
 };
+use arrow::buffer::{BooleanBuffer, NullBuffer};
 use arrow::compute::concat;
 use arrow_schema::{ArrowError, DataType};
 use longbow_types::{Error, ErrorCode, Result};
+
+use bits::Bits;
 
 /// Consecutive rows of one of several columns.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -56,8 +61,45 @@ pub fn copy(columns: &[&dyn Array], runs: &[Run], cancel: &dyn Fn() -> bool) -> 
         // Views are copied, not what they show: that is gathered here.
         DataType::Utf8View => Ok(Arc::new(blocks(columns, runs, cancel)?.as_string_view().gc())),
         DataType::BinaryView => Ok(Arc::new(blocks(columns, runs, cancel)?.as_binary_view().gc())),
+        DataType::Boolean => booleans(columns, runs, cancel),
         _ => blocks(columns, runs, cancel),
     }
+}
+
+/// Booleans are nothing but bits, so that it shows whether these are written once.
+fn booleans(columns: &[&dyn Array], runs: &[Run], cancel: &dyn Fn() -> bool) -> Result<ArrayRef> {
+    let columns: Vec<&BooleanArray> = columns.iter().map(|column| column.as_boolean()).collect();
+    let rows = runs.iter().map(|run| run.len).sum();
+    let mut values = Bits::with_capacity(rows);
+    let has_nulls = columns.iter().any(|column| column.null_count() > 0);
+    let mut valid = has_nulls.then(|| Bits::with_capacity(rows));
+    for piece in pieces(runs) {
+        if cancel() {
+            return Err(given_up());
+        }
+        let column = columns[piece.source];
+        values.append(&column.values().slice(piece.start, piece.len));
+        if let Some(valid) = &mut valid {
+            match column.nulls() {
+                Some(nulls) => valid.append(&nulls.inner().slice(piece.start, piece.len)),
+                None => valid.append(&BooleanBuffer::new_set(piece.len)),
+            }
+        }
+    }
+    let nulls = valid.map(|valid| NullBuffer::new(valid.finish()));
+    Ok(Arc::new(BooleanArray::new(values.finish(), nulls)))
+}
+
+/// Runs, none of them longer than what is copied between two looks at whether to go on.
+fn pieces(runs: &[Run]) -> impl Iterator<Item = Run> + '_ {
+    runs.iter().flat_map(|run| {
+        let end = run.start + run.len;
+        (run.start..end).step_by(PIECE_ROWS).map(move |start| Run {
+            start,
+            len: (end - start).min(PIECE_ROWS),
+            ..*run
+        })
+    })
 }
 
 fn blocks(columns: &[&dyn Array], runs: &[Run], cancel: &dyn Fn() -> bool) -> Result<ArrayRef> {
@@ -65,18 +107,18 @@ fn blocks(columns: &[&dyn Array], runs: &[Run], cancel: &dyn Fn() -> bool) -> Re
     let mut copy =
         MutableArrayData::try_with_capacities(data.iter().collect(), false, capacities(columns, runs))
             .map_err(failed)?;
-    for run in runs {
-        let (mut start, end) = (run.start, run.start + run.len);
-        while start < end {
-            if cancel() {
-                return Err(Error::new(ErrorCode::Cancelled, "the copy was given up"));
-            }
-            let stop = end.min(start + PIECE_ROWS);
-            copy.try_extend(run.source, start, stop).map_err(failed)?;
-            start = stop;
+    for piece in pieces(runs) {
+        if cancel() {
+            return Err(given_up());
         }
+        let end = piece.start + piece.len;
+        copy.try_extend(piece.source, piece.start, end).map_err(failed)?;
     }
     Ok(make_array(copy.freeze()))
+}
+
+fn given_up() -> Error {
+    Error::new(ErrorCode::Cancelled, "the copy was given up")
 }
 
 pub(super) fn failed(error: ArrowError) -> Error {
