@@ -135,6 +135,14 @@ impl<S: Points> Hnsw<S> {
         self.waiting.count()
     }
 
+    pub(crate) fn queued(&self) -> u64 {
+        self.waiting.added()
+    }
+
+    pub(crate) fn unqueued(&self) -> u64 {
+        self.waiting.done_before()
+    }
+
     pub(crate) fn vector(&self, slot: u32, out: &mut Vec<u8>) -> bool {
         // What is not removed now is not written again before this is unpinned.
         let _pin = epoch::pin();

@@ -42,7 +42,7 @@ mod tests;
 pub use format::ImageError;
 pub use load::verify_image;
 pub use memory::ImageMemory;
-pub use save::ImageSummary;
+pub use save::{HOLE, ImageSummary};
 
 pub(crate) use format::{Header, Tag};
 pub(crate) use load::Image;

@@ -14,7 +14,7 @@ use crate::{
     error::{Cancelled, Error, SearchError},
     extremes,
     hnsw::Hnsw,
-    image::{Header, Image, ImageError, ImageMemory, ImageSummary},
+    image::{HOLE, Header, Image, ImageError, ImageMemory, ImageSummary},
     params::{
         Answer, Neighbor, Params, Quantization, REALS_MAX, RangeParams, RecallTarget, SearchParams, Stats,
     },
@@ -23,6 +23,15 @@ use crate::{
     space::Points,
     store::Store,
 };
+
+/// A point in the sequence of rows that an index was given; see [`VectorIndex::mark`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Mark {
+    /// Slots below were appended before.
+    appended: u32,
+    /// So many rows were inserted into slots that were used before.
+    queued: u64,
+}
 
 /// An index over the vectors of one dataset partition; see the [crate docs](crate).
 pub struct VectorIndex {
@@ -150,6 +159,20 @@ impl VectorIndex {
         self.inner.waiting()
     }
 
+    /// A mark behind every row appended or inserted so far.
+    pub fn mark(&self) -> Mark {
+        // In this order, as rows are counted: a row that this finds was written before.
+        Mark {
+            queued: self.inner.queued(),
+            appended: self.inner.len(),
+        }
+    }
+
+    /// Whether every row before a mark is linked, or was removed before its turn came.
+    pub fn passed(&self, mark: Mark) -> bool {
+        self.inner.linked() >= mark.appended && self.inner.unqueued() >= mark.queued
+    }
+
     /// Says that no search will find this slot any more, nor anybody get its vector, until
     /// [`VectorIndex::insert`] hands it out again.
     pub fn remove(&self, slot: u32) {
@@ -211,14 +234,14 @@ impl VectorIndex {
 
     /// As [`VectorIndex::write_image`], with slot `order[new]` of this index as slot `new` of the image, and without
     /// those that are not in `order`. Links to these are left out too: take them out by [`VectorIndex::vacuum`] first,
-    /// or leave them in and removed.
+    /// or leave them in and removed. Where `order` has a [`HOLE`] the image has a free slot.
     ///
     /// # Errors
     /// As [`VectorIndex::write_image`], and [`io::ErrorKind::InvalidInput`] if `order` names a slot twice or one that was
     /// never appended.
     pub fn write_image_in_order(&self, order: &[u32], out: &mut dyn Write) -> io::Result<ImageSummary> {
         let mut seen = Bitset::new(self.len() as usize);
-        for &slot in order {
+        for &slot in order.iter().filter(|&&slot| slot != HOLE) {
             if slot as usize >= seen.len() || seen.get(slot as usize) {
                 let reason = format!("the order has slot {slot} twice, or it was never appended");
                 return Err(io::Error::new(io::ErrorKind::InvalidInput, reason));
@@ -405,6 +428,8 @@ erased! {
     fn link(&self, max: usize) -> usize;
     fn linked(&self) -> u32;
     fn waiting(&self) -> usize;
+    fn queued(&self) -> u64;
+    fn unqueued(&self) -> u64;
     fn remove(&self, slot: u32);
     fn holds(&self, slot: u32) -> bool;
     fn vector(&self, slot: u32, out: &mut Vec<u8>) -> bool;

@@ -76,8 +76,8 @@ mod visited;
 mod waiting;
 
 pub use error::{Cancelled, Error, InvalidTarget, SearchError};
-pub use image::{ImageError, ImageMemory, ImageSummary, verify_image};
-pub use index::VectorIndex;
+pub use image::{HOLE, ImageError, ImageMemory, ImageSummary, verify_image};
+pub use index::{Mark, VectorIndex};
 pub use longbow_kernels::{Bitset, Element, Metric};
 pub use params::{
     Answer, Mode, Neighbor, Params, Quantization, REALS_MAX, RangeParams, RecallTarget, SearchParams, Stats,

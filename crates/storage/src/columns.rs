@@ -1,68 +1,146 @@
-//! Where does the row of a slot stand, and how are small batches kept from piling up?
+//! Where does a row stand, and how are small batches kept from piling up?
 //!
-//! Columns are a list of chunks, each an Arrow batch whose first row is slot `base`. A new batch becomes a chunk of
-//! its own and is then merged with its predecessor while it is at least half as large, as a binary counter carries:
-//! each row is copied O(log n) times in all, and a view holds O(log n) small chunks beside the full ones. Chunks are
-//! immutable, so a view is a list of references.
+//! Columns are a list of chunks, each an Arrow batch whose rows have ascending keys. Chunks are immutable, so a view is a
+//! list of references. A new batch becomes a chunk of its own; very small ones are merged with their predecessors at
+//! once, as a binary counter carries, and everything else is left to [compaction](crate::compact), which also leaves
+//! out rows that are dead. If that is far behind, chunks of any size are merged here, so that their number stays small
+//! whatever happens: each row is then copied O(log n) times in all.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
 use arrow::array::{Array, ArrayRef, AsArray, MutableArrayData, RecordBatch, make_array};
 use arrow::compute::{concat_batches, interleave};
 use arrow_schema::{ArrowError, DataType};
 use longbow_types::{Error, ErrorCode, Result};
 
-/// A chunk of this many rows is full.
-const CHUNK_ROWS_MAX: usize = 65_536;
-/// A chunk of this many bytes is full. Also keeps 32-bit offsets of text far from their end.
-const CHUNK_BYTES_MAX: usize = 64 << 20;
+use crate::numbers::Numbers;
+use crate::tenants::Key;
 
-/// Consecutive slots.
+/// A chunk of this many rows is full.
+pub(crate) const CHUNK_ROWS_MAX: usize = 65_536;
+/// A chunk of this many bytes is full. Also keeps 32-bit offsets of text far from their end.
+pub(crate) const CHUNK_BYTES_MAX: usize = 64 << 20;
+/// Chunks of at most so many rows may be merged with what is appended to them: some microseconds of work.
+pub(crate) const LOOSE_ROWS_MAX: usize = 2_048;
+/// If there are so many chunks, any may be.
+const CHUNKS_MAX: usize = 512;
+
+/// Consecutive rows, and what is known of them.
 #[derive(Debug)]
 pub(crate) struct Chunk {
-    /// Slot of the first row.
-    pub(crate) base: u32,
+    /// Keys of the rows, ascending.
+    pub(crate) keys: Numbers<Key>,
+    /// Slot of each row in the vector index; of a dead row, the one that it had.
+    pub(crate) slots: Numbers<u32>,
     /// The rows.
     pub(crate) batch: RecordBatch,
     /// Bytes of the rows.
     pub(crate) bytes: usize,
+    /// Rows that are dead in the writer's state.
+    dead: AtomicU32,
+    /// Whether the slot of a dead row was given to another.
+    outlived: AtomicBool,
 }
 
 impl Chunk {
-    /// A chunk, and the bytes it holds.
+    /// A chunk whose rows have keys and slots from `base` on.
     pub(crate) fn new(base: u32, batch: RecordBatch) -> Self {
+        let rows = batch.num_rows();
+        Self::of(Numbers::Run(base.into(), rows), Numbers::Run(base, rows), batch)
+    }
+
+    /// A chunk, and the bytes it holds.
+    pub(crate) fn of(keys: Numbers<Key>, slots: Numbers<u32>, batch: RecordBatch) -> Self {
         let bytes = (0..batch.num_columns())
             .map(|at| column_bytes(batch.column(at).as_ref(), 0, batch.num_rows()))
             .sum();
-        Self { base, batch, bytes }
+        debug_assert!(keys.len() == batch.num_rows() && slots.len() == batch.num_rows());
+        Self {
+            keys,
+            slots,
+            batch,
+            bytes,
+            dead: AtomicU32::new(0),
+            outlived: AtomicBool::new(false),
+        }
     }
 
-    fn rows(&self) -> usize {
+    pub(crate) fn rows(&self) -> usize {
         self.batch.num_rows()
+    }
+
+    /// The key of the first row.
+    pub(crate) fn first(&self) -> Key {
+        self.keys.at(0)
+    }
+
+    /// Rows that are dead in the writer's state.
+    pub(crate) fn dead(&self) -> u32 {
+        self.dead.load(Ordering::Relaxed)
+    }
+
+    /// So many rows more are dead. Only the writer says so.
+    pub(crate) fn died(&self, rows: u32) {
+        self.dead.fetch_add(rows, Ordering::Relaxed);
+    }
+
+    /// The slot of one of the rows, which is dead, was given to another. Only the writer says so, before it publishes
+    /// a view in which the slot is live again.
+    pub(crate) fn outlive(&self) {
+        self.outlived.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether a slot may be that of another row.
+    pub(crate) fn is_outlived(&self) -> bool {
+        self.outlived.load(Ordering::Relaxed)
+    }
+
+    /// The rows of both, this one's first.
+    fn and(&self, next: &Self) -> Result<Self> {
+        let batch = concat_batches(&next.batch.schema(), [&self.batch, &next.batch]).map_err(internal)?;
+        let keys = Numbers::of(self.keys.iter().chain(next.keys.iter()).collect());
+        let slots = Numbers::of(self.slots.iter().chain(next.slots.iter()).collect());
+        let both = Self::of(keys, slots, batch);
+        both.died(self.dead() + next.dead());
+        if self.is_outlived() || next.is_outlived() {
+            both.outlive();
+        }
+        Ok(both)
     }
 }
 
-/// All rows of a replica, in slot order. Invariant: chunks are not empty and follow each other without a gap.
+/// All rows of a replica, in the order of their keys. Invariant: no chunk is empty.
 pub(crate) type Chunks = Vec<Arc<Chunk>>;
 
-/// The list after a batch was appended, whose columns may share memory with more than themselves.
+/// Where a row stands: which chunk, and which row of it.
+pub(crate) type Place = (usize, usize);
+
+/// The place of a row; nothing if it was left out of its chunk because it is dead. O(log rows).
+pub(crate) fn find(chunks: &[Arc<Chunk>], key: Key) -> Option<Place> {
+    let at = chunks
+        .partition_point(|chunk| chunk.first() <= key)
+        .checked_sub(1)?;
+    Some((at, chunks[at].keys.find(key)?))
+}
+
+/// The list after rows were appended, whose columns may share memory with more than themselves.
 ///
 /// `chunks` is not changed, so that a failure leaves nothing behind.
-pub(crate) fn appended(chunks: &Chunks, base: u32, batch: RecordBatch) -> Result<Chunks> {
+pub(crate) fn appended(chunks: &Chunks, rows: Chunk) -> Result<Chunks> {
     let mut next = chunks.clone();
-    if batch.num_rows() == 0 {
-        return Ok(next);
-    }
-    let mut last = Chunk::new(base, batch);
+    let mut last = rows;
     let mut owned = false;
     while let Some(previous) = next.last() {
-        let full =
-            previous.rows() + last.rows() > CHUNK_ROWS_MAX || previous.bytes + last.bytes > CHUNK_BYTES_MAX;
-        if full || last.rows() * 2 < previous.rows() {
+        let is_loose =
+            previous.rows() <= LOOSE_ROWS_MAX && previous.rows() + last.rows() <= 2 * LOOSE_ROWS_MAX;
+        let fits =
+            previous.rows() + last.rows() <= CHUNK_ROWS_MAX && previous.bytes + last.bytes <= CHUNK_BYTES_MAX;
+        let may_grow = fits && (is_loose || next.len() >= CHUNKS_MAX);
+        if !may_grow || last.rows() * 2 < previous.rows() {
             break;
         }
-        let batch = concat_batches(&last.batch.schema(), [&previous.batch, &last.batch]).map_err(internal)?;
-        last = Chunk::new(previous.base, batch);
+        last = previous.and(&last)?;
         owned = true;
         next.pop();
     }
@@ -84,29 +162,28 @@ fn copied(batch: &RecordBatch) -> Result<RecordBatch> {
     RecordBatch::try_new(batch.schema(), columns.collect::<Result<Vec<_>>>()?).map_err(internal)
 }
 
-/// Rows picked by slot, found once and gathered column by column.
+/// Rows picked by their places, gathered column by column.
 pub(crate) struct Picks<'a> {
     chunks: Vec<&'a Chunk>,
     /// (position in `chunks`, row) of each pick.
-    rows: Vec<(usize, usize)>,
+    rows: Vec<Place>,
 }
 
 impl<'a> Picks<'a> {
-    /// Finds slots. O(slots · log chunks).
-    pub(crate) fn new(chunks: &'a Chunks, slots: &[u32]) -> Self {
-        // From position in `chunks` to position among those used.
+    /// Picks rows. O(rows + chunks).
+    pub(crate) fn new(chunks: &'a Chunks, places: &[Place]) -> Self {
+        // From position in the list to position among those used.
         let mut used = vec![usize::MAX; chunks.len()];
         let mut picks = Picks {
             chunks: Vec::new(),
-            rows: Vec::with_capacity(slots.len()),
+            rows: Vec::with_capacity(places.len()),
         };
-        for &slot in slots {
-            let at = chunks.partition_point(|chunk| chunk.base <= slot) - 1;
+        for &(at, row) in places {
             if used[at] == usize::MAX {
                 used[at] = picks.chunks.len();
                 picks.chunks.push(&chunks[at]);
             }
-            picks.rows.push((used[at], (slot - chunks[at].base) as usize));
+            picks.rows.push((used[at], row));
         }
         picks
     }
@@ -162,32 +239,79 @@ mod tests {
         RecordBatch::try_from_iter([("id", ids)]).unwrap()
     }
 
+    fn append(chunks: &Chunks, base: u32, batch: RecordBatch) -> Chunks {
+        appended(chunks, Chunk::new(base, batch)).unwrap()
+    }
+
+    fn ids(chunks: &Chunks, keys: impl Iterator<Item = u64>) -> Vec<u64> {
+        let places: Vec<Place> = keys.map(|key| find(chunks, key).unwrap()).collect();
+        let gathered = Picks::new(chunks, &places).gather(0, &DataType::UInt64).unwrap();
+        gathered.as_primitive::<UInt64Type>().values().to_vec()
+    }
+
     #[test]
     fn single_rows_are_merged_like_a_binary_counter() {
         let mut chunks = Chunks::new();
         for slot in 0..1_000_u32 {
-            chunks = appended(&chunks, slot, batch(slot.into(), 1)).unwrap();
+            chunks = append(&chunks, slot, batch(slot.into(), 1));
             assert!(chunks.len() <= 11, "{} chunks after {slot} rows", chunks.len());
         }
-        let slots: Vec<u32> = (0..1_000).rev().collect();
-        let gathered = Picks::new(&chunks, &slots).gather(0, &DataType::UInt64).unwrap();
-        let want: Vec<u64> = (0..1_000).rev().collect();
-        assert_eq!(gathered.as_primitive::<UInt64Type>().values(), &want[..]);
+        assert_eq!(
+            ids(&chunks, (0..1_000).rev()),
+            (0..1_000).rev().collect::<Vec<u64>>()
+        );
+        assert_eq!(find(&chunks, 1_000), None);
     }
 
     #[test]
-    fn full_chunks_are_left_alone() {
+    fn chunks_of_some_size_are_left_alone() {
         let mut chunks = Chunks::new();
         for at in 0..4 {
-            chunks = appended(&chunks, at * 40_000, batch(u64::from(at) * 40_000, 40_000)).unwrap();
+            chunks = append(&chunks, at * 4_000, batch(u64::from(at) * 4_000, 4_000));
         }
         assert_eq!(chunks.len(), 4);
+    }
+
+    /// As many batches again as there may be chunks.
+    #[test]
+    fn many_chunks_of_any_size_are_merged_until_they_are_full() {
+        let rows = LOOSE_ROWS_MAX as u32 + 1;
+        let mut chunks = Chunks::new();
+        for at in 0..2 * CHUNKS_MAX as u32 {
+            chunks = append(&chunks, at * rows, batch((at * rows).into(), rows.into()));
+            // Full ones stay, and before the last there are a few on their way.
+            let full = 2 * (at * rows) as usize / CHUNK_ROWS_MAX;
+            assert!(chunks.len() <= CHUNKS_MAX + full + 6, "{} chunks", chunks.len());
+            assert!(chunks.iter().all(|chunk| chunk.rows() <= CHUNK_ROWS_MAX));
+        }
+        let keys = || (0..2 * CHUNKS_MAX as u64 * u64::from(rows)).step_by(997);
+        assert_eq!(ids(&chunks, keys()), keys().collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn what_is_known_of_rows_is_kept_when_they_are_merged() {
+        let chunk = |keys: Vec<u64>, slots: Vec<u32>| {
+            let rows = keys.len() as u64;
+            Chunk::of(Numbers::of(keys), Numbers::of(slots), batch(0, rows))
+        };
+        let chunks = appended(&Chunks::new(), chunk(vec![3, 5], vec![0, 9])).unwrap();
+        chunks[0].died(1);
+        chunks[0].outlive();
+        let chunks = appended(&chunks, chunk(vec![6], vec![2])).unwrap();
+        let both = &chunks[0];
+        assert_eq!((chunks.len(), both.dead(), both.is_outlived()), (1, 1, true));
+        assert_eq!(both.keys.iter().collect::<Vec<_>>(), [3, 5, 6]);
+        assert_eq!(both.slots.iter().collect::<Vec<_>>(), [0, 9, 2]);
+        assert_eq!(
+            [2, 3, 4, 5, 6, 7].map(|key| find(&chunks, key)),
+            [None, Some((0, 0)), None, Some((0, 1)), Some((0, 2)), None]
+        );
     }
 
     #[test]
     fn a_chunk_does_not_pin_the_memory_it_came_from() {
         let large = batch(0, 10_000);
-        let chunks = appended(&Chunks::new(), 0, large.slice(0, 10)).unwrap();
+        let chunks = append(&Chunks::new(), 0, large.slice(0, 10));
         assert!(chunks[0].batch.get_array_memory_size() < 2_000);
     }
 

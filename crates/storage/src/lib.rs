@@ -1,12 +1,14 @@
 //! One replica of one partition, without a network: columns, vectors, tombstones and the views that readers see.
 //!
 //! A [`Replica`] has one writer, which applies entries of the log in order, and any number of readers, which take an
-//! immutable [`View`] and never wait for the writer. Every row lives in a *slot*: slots are numbered from 0 in the
-//! order of the log and never move; a row that is replaced or deleted leaves its slot behind as a tombstone.
+//! immutable [`View`] and never wait for the writer. Every row has a *key*, its number in the order of writing. Its
+//! columns stand in one of a list of chunks, its vector in a *slot* of the index. A row that is replaced or deleted is
+//! dead from then on; its columns go when its chunk is [compacted](compact), its slot is used again, and neither is seen
+//! by anybody who reads.
 //!
 //! Invariants:
 //! - a view shows exactly the rows of the entries up to its `applied_index`, whatever the writer does meanwhile;
-//! - slot s of the vector index and row s of the columns are the same row;
+//! - a row that any view shows keeps its key, its columns and its slot, wherever chunks move and whatever is used again;
 //! - an entry that is refused, or whose application panics, changes nothing that a reader can see.
 //!
 //! Nothing here has a clock or starts a thread, and nothing does I/O but [`snapshot::FsDisk`], which is handed to those
@@ -14,15 +16,19 @@
 
 mod body;
 mod columns;
+pub mod compact;
 mod ids;
 mod ipc;
 mod layout;
+mod located;
+mod numbers;
 mod projection;
 mod replica;
 pub mod snapshot;
+mod tenants;
 mod view;
 
-pub use longbow_index::QueryVector;
+pub use longbow_index::{Mark, QueryVector};
 
 pub use ipc::{batch_from_ipc, batch_to_ipc};
 pub use layout::Layout;

@@ -1,16 +1,19 @@
 //! How does a replica follow the log? The one writer of a partition's state.
 
 mod apply;
+mod install;
 mod retire;
 
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
-use longbow_index::{Bitset, Params, VectorIndex};
+use longbow_index::{Bitset, Mark, Params, VectorIndex};
 use longbow_types::Schema;
 
 use crate::columns::Chunks;
 use crate::ids::IdMap;
+use crate::located::Located;
+use crate::tenants::{Key, Tenants};
 use crate::{Layout, View};
 use retire::Retired;
 
@@ -59,12 +62,17 @@ impl Default for Options {
 pub struct Replica {
     reader: Reader,
     ids: Arc<IdMap>,
+    tenants: Arc<Tenants>,
     chunks: Chunks,
     live: Arc<Bitset>,
     live_rows: usize,
+    /// Key of the next row.
+    next_key: Key,
     applied_index: u64,
     touched_index: u64,
     retired: Retired,
+    /// Whether chunks were installed that no view has.
+    is_rearranged: bool,
 }
 
 /// What readers and graph builders share with the writer. Cheap to clone.
@@ -111,12 +119,14 @@ impl Reader {
         tail as usize + self.index.waiting()
     }
 
-    /// Every slot below is linked.
-    pub fn linked(&self) -> u32 {
-        // In this order: what waits was below before.
-        let linked = self.index.linked();
-        // Of an image, which are few and soon done: where they lie is not told.
-        if self.index.waiting() == 0 { linked } else { 0 }
+    /// A mark behind all rows of the newest view, and perhaps some more.
+    pub fn mark(&self) -> Mark {
+        self.index.mark()
+    }
+
+    /// Whether all rows before a mark are linked into the graph.
+    pub fn passed(&self, mark: Mark) -> bool {
+        self.index.passed(mark)
     }
 }
 
@@ -137,9 +147,11 @@ impl Replica {
             layout,
             index,
             ids,
+            tenants: Arc::new(Tenants::in_order(0)),
             chunks: Chunks::new(),
             live: Arc::new(Bitset::new(0)),
             live_rows: 0,
+            next_key: 0,
             applied_index: created_at,
             touched_index: created_at,
         })
@@ -147,14 +159,20 @@ impl Replica {
 
     /// A replica that begins with what a view shows.
     pub(crate) fn of(view: View) -> Self {
+        for (chunk, dead) in view.located().dead() {
+            chunk.died(dead);
+        }
         Self {
             ids: Arc::clone(&view.ids),
+            tenants: Arc::clone(&view.tenants),
             chunks: view.chunks.clone(),
             live: Arc::clone(&view.live),
             live_rows: view.live_rows,
+            next_key: view.next_key,
             applied_index: view.applied_index,
             touched_index: view.touched_index,
             retired: Retired::default(),
+            is_rearranged: false,
             reader: Reader {
                 index: Arc::clone(&view.index),
                 view: Arc::new(ArcSwap::from_pointee(view)),
@@ -180,22 +198,34 @@ impl Replica {
     /// Shows readers the state reached.
     pub fn publish(&mut self) {
         let before = self.reader.view.load_full();
-        if before.applied_index == self.applied_index {
+        if before.applied_index == self.applied_index && !self.is_rearranged {
             return;
         }
+        self.is_rearranged = false;
         let view = View {
             layout: Arc::clone(&before.layout),
             index: Arc::clone(&before.index),
             ids: Arc::clone(&before.ids),
+            tenants: Arc::clone(&before.tenants),
             chunks: self.chunks.clone(),
             live: Arc::clone(&self.live),
             live_rows: self.live_rows,
+            next_key: self.next_key,
             applied_index: self.applied_index,
             touched_index: self.touched_index,
         };
         self.reader.view.store(Arc::new(view));
         self.retired.replaced(&before);
         drop(before);
-        self.retired.release(&self.reader.index);
+        self.retired.release(&self.reader.index, &self.ids);
+    }
+
+    /// Where the rows stand, published or not.
+    fn rows(&self) -> Located<'_> {
+        Located {
+            chunks: &self.chunks,
+            live: &self.live,
+            tenants: &self.tenants,
+        }
     }
 }

@@ -9,12 +9,14 @@
 //! <generation>.manifest                   what the snapshot is of, and its files
 //! <generation>-index.image                the vectors and their graph, an index image
 //! <generation>-live.arrow                 which rows are live: one Boolean column `_live`
-//! <generation>-columns-<slot>.arrow       consecutive rows from a slot on: the other columns of the dataset, and `_row_version`
+//! <generation>-columns-<slot>.arrow       consecutive rows, from a slot on when it was written: the other columns of the dataset, and `_row_version`
 //! <any of these>.tmp                      on its way
 //! ```
 //!
 //! with generations of 20 digits and slots of 10. Column files are Arrow IPC files of one batch each; those of a
-//! manifest, one after the other, hold a row per slot, as do the image and the live rows. A manifest is, all numbers
+//! manifest, one after the other, hold a row per slot, as do the image and the live rows: a snapshot numbers slots as
+//! rows stand in the columns, which is in the order of their versions. A dead row whose slot was given to another before
+//! the snapshot was written has a free one in the image. A manifest is, all numbers
 //! little-endian and sums CRC-32C of all bytes before or of a whole file,
 //!
 //! ```text
@@ -24,7 +26,9 @@
 //! index, live, column = generation:8 bytes:8 slot:4 rows:4 crc:4
 //! ```
 //!
-//! where the catalogue is the caller's, and slots are those of first rows. No list of ids is kept: ids stand in the
+//! where the catalogue is the caller's, and slots are those of first rows. In version 1 the slot of a file of columns is
+//! the number of rows in the files before it. In version 2 it is what that number was when the file was written: since
+//! then rows in front of it may have gone. Version 2 is written only where the two differ. No list of ids is kept: ids stand in the
 //! columns, and of those that came more than once one row is live.
 //!
 //! Invariants:
@@ -38,6 +42,7 @@ mod error;
 mod fs;
 mod manifest;
 mod names;
+mod numbered;
 mod open;
 mod retain;
 mod store;

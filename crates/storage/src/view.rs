@@ -14,6 +14,8 @@ use longbow_types::{Error, ErrorCode, Result};
 use crate::Layout;
 use crate::columns::Chunks;
 use crate::ids::IdMap;
+use crate::located::Located;
+use crate::tenants::{Key, Tenants};
 
 pub use scan::Scan;
 pub use search::{Found, Query};
@@ -23,10 +25,13 @@ pub struct View {
     pub(crate) layout: Arc<Layout>,
     pub(crate) index: Arc<VectorIndex>,
     pub(crate) ids: Arc<IdMap>,
+    pub(crate) tenants: Arc<Tenants>,
     pub(crate) chunks: Chunks,
-    /// One bit per visible slot: whether its row is live.
+    /// One bit per slot: whether a live row stands there.
     pub(crate) live: Arc<Bitset>,
     pub(crate) live_rows: usize,
+    /// Rows have keys below.
+    pub(crate) next_key: Key,
     pub(crate) applied_index: u64,
     pub(crate) touched_index: u64,
 }
@@ -52,7 +57,17 @@ impl View {
         self.live_rows
     }
 
-    /// Slots in use, tombstones included.
+    /// Rows stored, dead ones included that were not left out yet.
+    pub fn rows_stored(&self) -> usize {
+        self.chunks.iter().map(|chunk| chunk.rows()).sum()
+    }
+
+    /// Chunks that the rows stand in.
+    pub fn chunks(&self) -> usize {
+        self.chunks.len()
+    }
+
+    /// Slots of the vector index, those included that hold no row now.
     pub fn slots(&self) -> u32 {
         u32::try_from(self.live.len()).expect("the index refuses slots beyond 32 bits")
     }
@@ -60,19 +75,38 @@ impl View {
     /// Bytes of live rows: their vectors, and their share of the columns.
     pub fn bytes(&self) -> u64 {
         let columns: usize = self.chunks.iter().map(|chunk| chunk.bytes).sum();
-        let share = columns as f64 * self.live_rows as f64 / self.live.len().max(1) as f64;
+        let share = columns as f64 * self.live_rows as f64 / self.rows_stored().max(1) as f64;
         (self.live_rows * self.layout.vector_bytes()) as u64 + share as u64
     }
 
-    /// The live slots for which a predicate is true.
+    /// Where the rows stand.
+    pub(crate) fn located(&self) -> Located<'_> {
+        Located {
+            chunks: &self.chunks,
+            live: &self.live,
+            tenants: &self.tenants,
+        }
+    }
+
+    /// The live slots for whose rows a predicate is true.
     fn matching(&self, predicate: &Predicate, cancel: &dyn Fn() -> bool) -> Result<Bitset> {
         let mut words = vec![0_u64; self.live.words().len() + 1];
+        let located = self.located();
         for chunk in &self.chunks {
             if cancel() {
                 return Err(cancelled());
             }
             let bits = predicate.evaluate(&chunk.batch)?;
-            let (first, shift) = (chunk.base as usize / 64, chunk.base as usize % 64);
+            let Some(base) = chunk.slots.run().filter(|_| !chunk.is_outlived()) else {
+                for row in bits.set_indices() {
+                    let slot = chunk.slots.at(row);
+                    if located.is_tenant(chunk, row, slot) {
+                        words[slot as usize / 64] |= 1 << (slot % 64);
+                    }
+                }
+                continue;
+            };
+            let (first, shift) = (base as usize / 64, base as usize % 64);
             for (at, word) in bits.bit_chunks().iter_padded().enumerate() {
                 let at = first + at;
                 // Padding may reach past the last word; it is zero there.

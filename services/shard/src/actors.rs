@@ -7,6 +7,7 @@
 mod adopt;
 mod deliver;
 mod evict;
+mod install;
 mod node;
 mod place;
 mod replica;
@@ -17,6 +18,7 @@ use std::thread::{self, JoinHandle};
 
 use actix::{Actor, Addr, Arbiter, Message, System};
 use anyhow::Context as _;
+use longbow_storage::compact::{Merged, Moved};
 use longbow_storage::{Options, Replica};
 use longbow_types::{DatasetId, Error, ErrorCode, Result};
 
@@ -80,6 +82,12 @@ impl Actors {
     /// Applies entries. Returns when each replica has applied its own, or stopped.
     pub(crate) async fn deliver(&self, entries: BTreeMap<Key, Vec<Op>>) -> Result<()> {
         self.ask(deliver::Deliver(entries)).await
+    }
+
+    /// Puts a merged chunk into the place of those it was merged from, and shows it to readers. Returns what was done,
+    /// or nothing if the replica or one of the chunks is not there any more.
+    pub(crate) async fn install(&self, key: Key, merged: Merged) -> Result<Option<Moved>> {
+        self.ask(install::Install(key, merged)).await
     }
 
     async fn ask<M>(&self, message: M) -> Result<M::Result>

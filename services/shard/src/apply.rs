@@ -5,6 +5,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use bytes::Bytes;
+use longbow_storage::compact::{Merged, Moved};
 use longbow_storage::{Applied, Replica, WriteKind};
 use longbow_types::{Error, ErrorCode, Result};
 
@@ -41,6 +42,13 @@ impl Applier {
     /// Applies entries in order and publishes the state reached.
     pub(crate) fn apply(&mut self, ops: &[Op]) {
         self.apply_by(ops, apply);
+    }
+
+    /// Takes over a chunk that was merged beside this, and publishes it.
+    pub(crate) fn install(&mut self, merged: Merged) -> Option<Moved> {
+        let moved = self.replica.install(merged)?;
+        self.replica.publish();
+        Some(moved)
     }
 
     fn apply_by(&mut self, ops: &[Op], apply: impl Fn(&mut Replica, &Op) -> Result<Applied>) {

@@ -41,6 +41,11 @@ pub const SETTINGS: &[Setting] = &[
     )
     .default("0"),
     Setting::new(
+        "shard.compact_threads",
+        "Threads that copy columns when small chunks of rows are merged and dead rows are left out; 0: one for every four cores",
+    )
+    .default("0"),
+    Setting::new(
         "shard.snapshot_every",
         "Bytes of writes applied between two snapshots of this node's replicas, more if these are large; 0: none are written",
     )
@@ -67,6 +72,8 @@ pub struct Config {
     pub build_threads: usize,
     /// Threads that apply the log.
     pub apply_threads: usize,
+    /// Threads that merge chunks.
+    pub compact_threads: NonZero<usize>,
     /// Bytes of writes applied between two snapshots; 0: none are written.
     pub snapshot_every: usize,
     /// Snapshots kept of each replica.
@@ -93,6 +100,8 @@ impl Config {
             search_queue: settings.usize("shard.search_queue", 1..=1_000_000)?,
             build_threads: threads("shard.build_threads", cores.div_ceil(2))?,
             apply_threads: threads("shard.apply_threads", cores.min(4))?,
+            compact_threads: NonZero::new(threads("shard.compact_threads", cores.div_ceil(4))?)
+                .unwrap_or(NonZero::<usize>::MIN),
             snapshot_every: settings.usize("shard.snapshot_every", 0..=1 << 50)?,
             snapshots_kept: settings.usize("shard.snapshots_kept", 1..=1_000)?,
         })

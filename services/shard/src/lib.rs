@@ -3,14 +3,15 @@
 //! How an entry becomes an answer:
 //! [`tail`] takes entries from any live keeper and works out what each means for this node → [`actors`] apply them, one
 //! actor for each replica, and publish a view → [`builders`] link the new rows into the graph behind them → [`rpc`]
-//! answers from the newest view, on the threads of [`pool`], never on a mailbox. Now and then [`snapshots`] are written of all
-//! views, from which the next start goes on.
+//! answers from the newest view, on the threads of [`pool`], never on a mailbox. Now and then the [`compactor`] merges chunks
+//! of rows, and [`snapshots`] are written of all views, from which the next start goes on.
 //!
 //! A shard has no authority: what it holds is a function of the log, and it can be thrown away.
 
 mod actors;
 mod apply;
 mod builders;
+mod compactor;
 mod config;
 mod latch;
 mod partition;

@@ -16,6 +16,10 @@ use crate::state::State;
 const INDEX_SIZE: &str = "longbow_vector_index_size";
 /// Rows applied but not yet linked into a graph, by dataset.
 const QUEUE_DEPTH: &str = "longbow_index_queue_depth";
+/// Dead rows that still take room in the columns, by dataset.
+const TOMBSTONES: &str = "longbow_tombstones";
+/// Chunks that rows stand in, by dataset.
+const CHUNKS: &str = "longbow_chunks";
 /// Committed entries not yet applied.
 const APPLY_LAG: &str = "longbow_apply_lag_entries";
 /// Replicas that stopped applying.
@@ -53,11 +57,11 @@ fn measure(state: &State) -> BTreeMap<(&'static str, String), f64> {
     add(APPLY_LAG, "", lag as f64);
     add(STOPPED, "", 0.0);
     for partition in state.partitions().values() {
-        add(
-            INDEX_SIZE,
-            &partition.dataset,
-            partition.reader.view().rows() as f64,
-        );
+        let view = partition.reader.view();
+        add(INDEX_SIZE, &partition.dataset, view.rows() as f64);
+        let dead = view.rows_stored().saturating_sub(view.rows());
+        add(TOMBSTONES, &partition.dataset, dead as f64);
+        add(CHUNKS, &partition.dataset, view.chunks() as f64);
         add(
             QUEUE_DEPTH,
             &partition.dataset,

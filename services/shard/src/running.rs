@@ -18,6 +18,7 @@ use tonic::service::Routes;
 
 use crate::actors::Actors;
 use crate::builders::Builders;
+use crate::compactor;
 use crate::config::Config;
 use crate::latch::{self, Stored};
 use crate::pool::Pool;
@@ -114,6 +115,12 @@ pub async fn start(config: Config, shutdown: Shutdown) -> anyhow::Result<Running
     let tail = tokio::spawn(tail.follow());
     let tasks = vec![
         tokio::spawn(report::report(Arc::clone(&state), shutdown.clone())),
+        tokio::spawn(compactor::compact(
+            Arc::clone(&state),
+            Arc::clone(&actors),
+            config.compact_threads,
+            shutdown.clone(),
+        )),
         tokio::spawn(latch::keep(stored, latched, gossip.clone(), shutdown.clone())),
     ];
     let service = Service {

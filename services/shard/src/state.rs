@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU32, AtomicU64};
 use arc_swap::ArcSwap;
 use longbow_cluster::catalogue::Catalogue;
 use longbow_types::NodeId;
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 
 use crate::builders::Wake;
 use crate::partition::{Key, Partition};
@@ -35,6 +35,8 @@ pub(crate) struct State {
     pub(crate) incarnation: AtomicU32,
     /// Wakes graph builders.
     pub(crate) builders: Arc<Wake>,
+    /// Wakes the compactor.
+    pub(crate) compactor: Arc<Notify>,
 }
 
 impl State {
@@ -50,6 +52,7 @@ impl State {
             committed: AtomicU64::new(0),
             incarnation: AtomicU32::new(0),
             builders: Arc::default(),
+            compactor: Arc::default(),
         }
     }
 

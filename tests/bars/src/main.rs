@@ -11,6 +11,7 @@ mod log;
 mod npy;
 mod report;
 mod run;
+mod shard;
 mod slice;
 
 use std::path::PathBuf;
@@ -37,6 +38,16 @@ enum Slug {
     Log(LogArgs),
     /// The index: speed, build, memory and filters beside its peers, scale, churn, concurrency.
     Index(IndexArgs),
+    /// The shard: compaction, churn, apply.
+    Shard(ShardArgs),
+    /// Replaces rows of a replica and prints how good it is then; run by a bar.
+    #[command(hide = true)]
+    Churned {
+        /// Rows.
+        rows: usize,
+        /// Rounds in which a fifth of them is replaced; 0: builds it of the rows that there would be after the bar's.
+        rounds: usize,
+    },
     /// Maps the image of an index and prints what of it is in memory after searches; run by a bar.
     #[command(hide = true)]
     Resident {
@@ -82,6 +93,17 @@ pub struct IndexArgs {
     full: bool,
 }
 
+/// How the shard's bars are measured.
+#[derive(clap::Args)]
+pub struct ShardArgs {
+    /// Measure only bars whose name contains this.
+    #[arg(long, default_value = "")]
+    only: String,
+    /// More rows, more samples, and bars that build and run tests.
+    #[arg(long)]
+    full: bool,
+}
+
 /// How the slice's bars are measured.
 #[derive(clap::Args)]
 pub struct SliceArgs {
@@ -99,6 +121,11 @@ fn main() -> Result<std::process::ExitCode> {
         Slug::Slice(args) => slice::measure(&args)?,
         Slug::Log(args) => log::measure(&args)?,
         Slug::Index(args) => index::measure(&args)?,
+        Slug::Shard(args) => shard::measure(&args)?,
+        Slug::Churned { rows, rounds } => {
+            shard::print_churned(rows, rounds)?;
+            false
+        }
         Slug::Resident { image } => {
             index::print_resident(&image)?;
             false

@@ -48,7 +48,9 @@ impl<'a, S: Points> Links<'a, S> {
                 linked.set(slot as usize);
             }
         }
-        let mark = (0..slots.len).rev().find(|&slot| slots.of(slot) < done);
+        let mark = (0..slots.len)
+            .rev()
+            .find(|&slot| slots.of(slot).is_none_or(|of| of < done));
         let mut links = Self {
             hnsw,
             places,
@@ -59,7 +61,7 @@ impl<'a, S: Points> Links<'a, S> {
             upper_lists: 0,
             dropped: 0,
         };
-        let heights = (0..slots.len).map(|slot| links.level(slots.of(slot)));
+        let heights = (0..slots.len).map(|slot| links.level_of(slots, slot));
         links.upper_lists = heights.sum();
         links.entry = links.entry(slots);
         links
@@ -72,6 +74,11 @@ impl<'a, S: Points> Links<'a, S> {
         } else {
             0
         }
+    }
+
+    /// The level of a slot of the image.
+    fn level_of(&self, slots: &Slots<'_>, slot: u32) -> u32 {
+        slots.of(slot).map_or(0, |of| self.level(of))
     }
 
     /// Where the image has a slot of the index, if it is linked there.
@@ -93,10 +100,10 @@ impl<'a, S: Points> Links<'a, S> {
         });
         of_index.or_else(|| {
             let is_live = |slot: u32| self.linked.get(slot as usize) && !self.hnsw.removed.get(slot);
-            let live = (0..slots.len).filter(|&slot| is_live(slots.of(slot)));
+            let live = (0..slots.len).filter(|&slot| slots.of(slot).is_some_and(is_live));
             let entries = live.map(|slot| Entry {
                 slot,
-                level: self.level(slots.of(slot)),
+                level: self.level_of(slots, slot),
             });
             entries.max_by_key(|entry| (entry.level, std::cmp::Reverse(entry.slot)))
         })
@@ -120,7 +127,7 @@ impl<'a, S: Points> Links<'a, S> {
         saver.begin(Tag::NODES, u64::from(len) * 4)?;
         let mut first = 0;
         for slot in 0..len {
-            let level = self.level(saver.slots.of(slot));
+            let level = self.level_of(&saver.slots, slot);
             let node = if level > 0 {
                 level << LEVEL_SHIFT | first
             } else {
@@ -133,7 +140,7 @@ impl<'a, S: Points> Links<'a, S> {
         saver.begin(Tag::UPPER, u64::from(self.upper_lists) * upper as u64)?;
         for slot in 0..len {
             let of = saver.slots.of(slot);
-            for level in 1..=self.level(of) {
+            for level in 1..=self.level_of(&saver.slots, slot) {
                 self.save_list(level, of, upper, saver, context)?;
             }
         }
@@ -144,7 +151,7 @@ impl<'a, S: Points> Links<'a, S> {
     fn save_list(
         &mut self,
         level: u32,
-        slot: u32,
+        slot: Option<u32>,
         stride: usize,
         saver: &mut Saver<'_>,
         context: &mut Context<S>,
@@ -152,7 +159,7 @@ impl<'a, S: Points> Links<'a, S> {
         // As long as the longest list with its padding.
         let mut list = [0; 4 * 256];
         let mut dropped = 0;
-        if self.linked.get(slot as usize) {
+        if let Some(slot) = slot.filter(|&slot| self.linked.get(slot as usize)) {
             // What codes are compared by stays until this is unpinned.
             let _pin = epoch::pin();
             let graph = &self.hnsw.graph;
@@ -175,7 +182,7 @@ impl<'a, S: Points> Links<'a, S> {
     pub(crate) fn summary(&self, slots: &Slots<'_>) -> ImageSummary {
         let count = |is: &dyn Fn(u32) -> bool| (0..slots.len).filter(|&slot| is(slot)).count() as u32;
         let free = count(&|slot| slots.held(slot).is_none());
-        let linked = count(&|slot| self.linked.get(slots.of(slot) as usize));
+        let linked = count(&|slot| slots.of(slot).is_some_and(|of| self.linked.get(of as usize)));
         ImageSummary {
             slots: slots.len,
             linked,

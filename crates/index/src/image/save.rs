@@ -15,6 +15,9 @@ use crate::{
     space::Points,
 };
 
+/// In an order of slots: the image has a free slot here.
+pub const HOLE: u32 = u32::MAX;
+
 /// What an image holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct ImageSummary {
@@ -44,15 +47,15 @@ pub(crate) struct Slots<'a> {
 }
 
 impl Slots<'_> {
-    /// The slot of the index that is this one in the image.
-    pub(crate) fn of(&self, slot: u32) -> u32 {
-        self.order.map_or(slot, |order| order[slot as usize])
+    /// The slot of the index that is this one in the image; nothing for a hole.
+    pub(crate) fn of(&self, slot: u32) -> Option<u32> {
+        let of = self.order.map_or(slot, |order| order[slot as usize]);
+        (of != HOLE).then_some(of)
     }
 
     /// As `of`, unless there is no row.
     pub(crate) fn held(&self, slot: u32) -> Option<u32> {
-        let of = self.of(slot);
-        (!self.free.get(of as usize)).then_some(of)
+        self.of(slot).filter(|&of| !self.free.get(of as usize))
     }
 
     /// Whether a slot of the index has no row.
@@ -65,7 +68,7 @@ impl Slots<'_> {
     pub(crate) fn places(&self, slots: u32) -> Option<Vec<u32>> {
         self.order.map(|order| {
             let mut places = vec![0; slots as usize];
-            for (place, &slot) in (1..).zip(order) {
+            for (place, &slot) in (1..).zip(order).filter(|&(_, &slot)| slot != HOLE) {
                 places[slot as usize] = place;
             }
             places

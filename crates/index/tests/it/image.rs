@@ -1,7 +1,7 @@
 //! An index that was written and opened again is the index it was, and lives on.
 
 use longbow_index::{
-    Bitset, Element, Metric, Mode, Params, Quantization, SearchParams, VectorIndex, Way, verify_image,
+    Bitset, Element, HOLE, Metric, Mode, Params, Quantization, SearchParams, VectorIndex, Way, verify_image,
 };
 use rand::{SeedableRng, rngs::SmallRng, seq::SliceRandom};
 
@@ -318,6 +318,43 @@ fn slots_may_lie_in_another_order() {
                 .unwrap_err();
             assert_eq!(error.kind(), std::io::ErrorKind::InvalidInput);
         }
+    }
+}
+
+#[test]
+fn holes_of_an_order_are_free_slots() {
+    for quantization in QUANTIZATIONS {
+        let rows = clustered(1_000, 40, 87);
+        let mut table = Table::new(quantization, &rows);
+        table.insert(&clustered(30, 40, 88));
+        // Every third slot of the image is nobody's, also behind the last linked one.
+        let order: Vec<u32> = (0..1_030)
+            .flat_map(|slot| [Some(slot), (slot % 2 == 1).then_some(HOLE)])
+            .flatten()
+            .collect();
+        let mut out = Vec::new();
+        let summary = table.index.write_image_in_order(&order, &mut out).unwrap();
+        assert_eq!(
+            (summary.slots, summary.linked, summary.unlinked, summary.free),
+            (1_545, 1_000, 30, 515)
+        );
+        assert_eq!(verify_image(&out, &|| false), Ok(true));
+        let row_of = |&slot: &u32| table.rows.get(slot as usize).cloned().flatten();
+        let mut holed = Table {
+            index: opened(&out),
+            rows: order.iter().map(row_of).collect(),
+            removed: 515,
+        };
+        assert_eq!((holed.index.free(), holed.index.holds(2)), (515, false));
+        assert!(holed.lost() <= 2, "{} lost", holed.lost());
+        holed.link();
+        holed.insert(&clustered(515, 40, 89));
+        assert_eq!((holed.index.free(), holed.index.len()), (0, 1_545));
+        let mark = holed.index.mark();
+        assert!(!holed.index.passed(mark));
+        holed.link();
+        assert!(holed.index.passed(mark));
+        assert!(holed.lost() <= 2, "{} lost", holed.lost());
     }
 }
 

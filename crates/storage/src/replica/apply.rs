@@ -3,13 +3,14 @@
 use std::sync::Arc;
 
 use arrow::array::{ArrayRef, RecordBatch, UInt64Array};
-use longbow_index::Bitset;
 use longbow_query::ids::Ids;
 use longbow_types::{Error, ErrorCode, Result};
 
 use super::{Applied, Replica, WriteKind};
 use crate::body::{Rows, decode_ids};
-use crate::columns::{Chunks, appended};
+use crate::columns::{Chunk, Chunks, appended, find};
+use crate::ids::Trace;
+use crate::numbers::Numbers;
 
 impl Replica {
     /// Applies a write: this partition's range of the entry's body, with the rows its header tells of.
@@ -47,68 +48,81 @@ impl Replica {
         let batch = RecordBatch::try_new(Arc::clone(layout.stored()), columns)
             .map_err(|error| Error::new(ErrorCode::MalformedArrow, error.to_string()))?;
 
-        let base = slots(&self.live);
-        let chunks = appended(&self.chunks, base, batch)?;
-        let range = self
-            .reader
+        let mut slots = Vec::with_capacity(decoded.rows);
+        self.reader
             .index
-            .append(&decoded.vector_bytes())
+            .insert(&decoded.vector_bytes(), &mut slots)
             .map_err(index_error)?;
-        if range.start != base || range.len() != decoded.rows {
-            let message = format!(
-                "the index gave slots {range:?} to {} rows at {base}",
-                decoded.rows
-            );
+        if slots.len() != decoded.rows {
+            let message = format!("the index gave {} slots to {} rows", slots.len(), decoded.rows);
             return Err(Error::new(ErrorCode::Internal, message));
         }
-        // The map shows the new slots to no view before they are published.
-        let mut retired = Vec::new();
-        for (row, slot) in range.clone().enumerate() {
-            retired.extend(self.ids.insert(&ids, row, slot));
+        let first = self.next_key;
+        let keys = Numbers::Run(first, decoded.rows);
+        // No view shows these slots before they are published, nor do those of the rows that had them before.
+        let chunk = Chunk::of(keys, Numbers::of(slots.clone()), batch);
+        let chunks = appended(&self.chunks, chunk)?;
+        let mut lost = Vec::new();
+        for (row, key) in (first..).enumerate().take(decoded.rows) {
+            lost.extend(self.ids.insert(&ids, row, key));
         }
-        Ok(self.commit(chunks, range.end, retired, decoded.rows))
+        let retired = self.commit(chunks, &slots, &lost);
+        self.retired.lose(lost);
+        Ok(Applied {
+            rows: decoded.rows,
+            retired,
+        })
     }
 
     fn delete(&mut self, body: &[u8], rows: u32) -> Result<Applied> {
         let layout = Arc::clone(&self.reader.view.load().layout);
         let column = decode_ids(&layout, body, rows)?;
         let ids = Ids::new(column.as_ref())?;
-        let end = slots(&self.live);
-        let retired = (0..ids.len())
-            .filter_map(|row| self.ids.get(&ids, row, end))
+        let mut lost: Vec<Trace> = (0..ids.len())
+            .filter_map(|row| self.ids.trace(&ids, row, self.next_key))
             .collect();
-        Ok(self.commit(self.chunks.clone(), end, retired, ids.len()))
+        // What was deleted before is to be forgotten already.
+        lost.retain(|trace| self.rows().live(trace.key).is_some());
+        let retired = self.commit(self.chunks.clone(), &[], &lost);
+        self.retired.lose(lost);
+        Ok(Applied {
+            rows: ids.len(),
+            retired,
+        })
     }
 
-    /// Takes an entry's changes over. Nothing here can fail: a failure halfway would be a state of no entry.
-    fn commit(&mut self, chunks: Chunks, end: u32, mut retired: Vec<u32>, rows: usize) -> Applied {
-        let before = slots(&self.live);
+    /// Takes an entry's changes over: new rows in these slots, and rows that lost their ids. Returns how many of these
+    /// were live. Nothing here can fail: a failure halfway would be a state of no entry.
+    fn commit(&mut self, chunks: Chunks, slots: &[u32], lost: &[Trace]) -> usize {
+        let before = self.live.len();
+        self.chunks = chunks;
         // A copy if a view shows the bitmap, which is once per published state.
         let live = Arc::make_mut(&mut self.live);
-        live.resize(end as usize);
-        (before..end).for_each(|slot| live.set(slot as usize));
-        // Of an id that comes twice in one entry, the earlier slot is retired here, too.
-        retired.retain(|&slot| {
-            let was_live = live.get(slot as usize);
-            if was_live {
-                live.clear(slot as usize);
+        live.resize(before.max(self.reader.index.len() as usize));
+        for (key, &slot) in (self.next_key..).zip(slots) {
+            if (slot as usize) < before
+                && let Some((at, _)) = find(&self.chunks, self.tenants.get(slot))
+            {
+                self.chunks[at].outlive();
             }
-            was_live
-        });
-        self.live_rows += (end - before) as usize;
-        self.live_rows -= retired.len();
-        self.chunks = chunks;
-        self.retired.add(&retired);
-        Applied {
-            rows,
-            retired: retired.len(),
+            self.tenants.set(slot, key);
+            live.set(slot as usize);
         }
+        self.next_key += slots.len() as u64;
+        let mut retired = Vec::with_capacity(lost.len());
+        for trace in lost {
+            // Of an id that comes twice in one entry, the earlier row is retired here, too.
+            if let Some(((at, _), slot)) = self.rows().live(trace.key) {
+                Arc::make_mut(&mut self.live).clear(slot as usize);
+                self.chunks[at].died(1);
+                retired.push(slot);
+            }
+        }
+        self.live_rows += slots.len();
+        self.live_rows -= retired.len();
+        self.retired.add(&retired);
+        retired.len()
     }
-}
-
-/// Slots in use. The index numbers them with 32 bits, so their number fits.
-fn slots(live: &Bitset) -> u32 {
-    u32::try_from(live.len()).expect("the index refuses slots beyond 32 bits")
 }
 
 fn index_error(error: longbow_index::Error) -> Error {

@@ -77,6 +77,14 @@ pub enum Error {
         /// Most bytes.
         limit: usize,
     },
+    /// The view holds more rows, dead ones included, than files number; nothing was written.
+    #[error("{rows} rows, dead ones included; a snapshot numbers at most {limit}")]
+    TooManyRows {
+        /// Rows of the view.
+        rows: usize,
+        /// Most rows.
+        limit: u32,
+    },
     /// The caller's cancel function said to stop.
     #[error("the snapshot was given up")]
     Cancelled,
@@ -124,7 +132,7 @@ impl Error {
     pub fn code(&self) -> ErrorCode {
         match self {
             Error::Cancelled => ErrorCode::Cancelled,
-            Error::TooLarge { .. } => ErrorCode::TooLarge,
+            Error::TooLarge { .. } | Error::TooManyRows { .. } => ErrorCode::TooLarge,
             Error::Io { .. } => ErrorCode::StorageFailed,
             Error::Mismatch { .. } => ErrorCode::SchemaMismatch,
             Error::Schema { source, .. } => source.code,

@@ -1,5 +1,7 @@
 //! The manifest of a snapshot, to bytes and back. Its grammar stands in [the module above](super).
 
+use std::collections::BTreeSet;
+
 use longbow_types::DatasetId;
 
 use super::error::{Error, Result};
@@ -7,7 +9,10 @@ use super::names::{Name, Part};
 use super::store::Sum;
 
 const MAGIC: [u8; 8] = *b"LBWSNAPS";
-const VERSION: u32 = 1;
+/// Every file of columns is named by the number that its first row has.
+const VERSION_IN_ORDER: u32 = 1;
+/// Some are named by the number that it had when the file was written, before rows in front of it went.
+const VERSION: u32 = 2;
 const HEAD_BYTES: usize = 16;
 const CRC_BYTES: usize = 4;
 /// Most bytes of the caller's section.
@@ -77,7 +82,13 @@ impl Manifest {
         let owner = &self.owner;
         let mut bytes = Vec::new();
         bytes.extend_from_slice(&MAGIC);
-        bytes.extend_from_slice(&VERSION.to_le_bytes());
+        // As old a version as can be: builds that do not know the newer one open most snapshots.
+        let version = if self.is_in_order() {
+            VERSION_IN_ORDER
+        } else {
+            VERSION
+        };
+        bytes.extend_from_slice(&version.to_le_bytes());
         bytes.extend_from_slice(&[0; 4]);
         for number in [
             self.generation,
@@ -128,7 +139,7 @@ impl Manifest {
         }
         let mut numbers = Numbers(&body[8..]);
         let found = numbers.u32().unwrap_or(0);
-        if found != VERSION {
+        if !(VERSION_IN_ORDER..=VERSION).contains(&found) {
             let supported = VERSION;
             return Err(Error::Version {
                 file,
@@ -136,7 +147,11 @@ impl Manifest {
                 supported,
             });
         }
-        let manifest = Self::body(&mut numbers).ok_or(damaged("it contradicts itself"))?;
+        let contradiction = || damaged("it contradicts itself");
+        let manifest = Self::body(&mut numbers).ok_or_else(contradiction)?;
+        if found == VERSION_IN_ORDER && !manifest.is_in_order() {
+            return Err(contradiction());
+        }
         if manifest.generation != name.generation {
             return Err(damaged("it is the manifest of another snapshot"));
         }
@@ -178,17 +193,28 @@ impl Manifest {
     }
 
     fn is_consistent(&self) -> bool {
-        let mut rows = Some(0_u32);
-        for file in &self.columns {
-            let begins = rows.filter(|&slot| file.rows > 0 && file.name.part == Part::Columns(slot));
-            rows = begins.and_then(|slot| slot.checked_add(file.rows));
-        }
+        let rows = self.columns.iter().try_fold(0_u32, |rows, file| {
+            (file.rows > 0).then_some(())?;
+            rows.checked_add(file.rows)
+        });
+        let names: BTreeSet<Name> = self.columns.iter().map(|file| file.name).collect();
         rows == Some(self.slots)
+            && names.len() == self.columns.len()
             && self.index.rows == self.slots
             && self.live.rows == self.slots
             && self.live_rows <= self.slots
             && self.touched_index <= self.applied_index
             && self.files().all(|file| file.name.generation <= self.generation)
+    }
+
+    /// Whether every file of columns is named by the number of its first row.
+    fn is_in_order(&self) -> bool {
+        let mut rows = 0_u32;
+        self.columns.iter().all(|file| {
+            let first = rows;
+            rows = rows.saturating_add(file.rows);
+            file.name.part == Part::Columns(first)
+        })
     }
 }
 
@@ -304,12 +330,33 @@ mod tests {
     }
 
     #[test]
+    fn files_keep_the_names_they_were_written_under() {
+        let mut moved = manifest();
+        assert_eq!(moved.to_bytes()[8], 1);
+        // Ten rows in front of the second file went.
+        moved.columns[0] = listed(9, Part::Columns(0), 10);
+        moved.columns[1] = listed(4, Part::Columns(20), 20);
+        let bytes = moved.to_bytes();
+        assert_eq!(bytes[8], 2);
+        assert_eq!(Manifest::parse(Name::manifest(9), &bytes).unwrap(), moved);
+        let as_version = |bytes: &[u8], version| {
+            let mut bytes = bytes[..bytes.len() - CRC_BYTES].to_vec();
+            bytes[8] = version;
+            Manifest::parse(Name::manifest(9), &signed(bytes))
+        };
+        assert!(as_version(&bytes, 1).is_err(), "version 1 has no such names");
+        assert_eq!(as_version(&manifest().to_bytes(), 2).unwrap(), manifest());
+        moved.columns[1] = moved.columns[0];
+        assert!(Manifest::parse(Name::manifest(9), &moved.to_bytes()).is_err());
+    }
+
+    #[test]
     fn another_version_is_named() {
         let mut bytes = manifest().to_bytes();
         bytes.truncate(bytes.len() - CRC_BYTES);
-        bytes[8] = 2;
+        bytes[8] = 3;
         let error = Manifest::parse(Name::manifest(9), &signed(bytes)).unwrap_err();
-        assert!(matches!(error, Error::Version { found: 2, .. }), "{error}");
+        assert!(matches!(error, Error::Version { found: 3, .. }), "{error}");
         assert!(!error.is_damage());
     }
 }

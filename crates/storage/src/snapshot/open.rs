@@ -13,6 +13,7 @@ use super::manifest::{Listed, Manifest};
 use super::{Snapshots, store};
 use crate::columns::{Chunk, Chunks};
 use crate::ids::IdMap;
+use crate::tenants::Tenants;
 use crate::{Layout, Replica, View};
 
 /// Most bytes of a file of columns: chunks are full long before.
@@ -119,9 +120,11 @@ impl Snapshots {
             layout,
             index: Arc::new(index),
             ids: Arc::new(ids),
+            tenants: Arc::new(Tenants::in_order(manifest.slots)),
             chunks,
             live: Arc::new(live),
             live_rows: manifest.live_rows as usize,
+            next_key: manifest.slots.into(),
             applied_index: manifest.applied_index,
             touched_index: manifest.touched_index,
         });
@@ -212,12 +215,14 @@ impl Snapshots {
 /// The slot of each id that is live.
 fn ids(layout: &Layout, chunks: &Chunks, live: &Bitset, files: &[Listed]) -> Result<IdMap> {
     let map = IdMap::new(layout.schema().id_kind());
+    let mut keys = 0..;
     for (chunk, file) in chunks.iter().zip(files) {
         let damaged = |reason: &str| Error::damaged(&file.name.to_string(), reason);
         let ids = Ids::new(chunk.batch.column(layout.id()).as_ref())
             .map_err(|error| damaged(&error.to_string()))?;
-        for (row, slot) in (chunk.base..).enumerate().take(ids.len()) {
-            if live.get(slot as usize) && map.insert(&ids, row, slot).is_some() {
+        // Rows are numbered as they stand in the files.
+        for (row, key) in keys.by_ref().take(ids.len()).enumerate() {
+            if live.get(key as usize) && map.insert(&ids, row, key).is_some() {
                 return Err(damaged("an id is live twice"));
             }
         }

@@ -6,6 +6,7 @@ use super::columns::{batch_of_live, write_batch};
 use super::error::{Error, Result};
 use super::manifest::{CATALOGUE_BYTES_MAX, Listed, Manifest, Owner};
 use super::names::{Name, Part};
+use super::numbered::Numbered;
 use super::{Snapshots, store};
 use crate::View;
 use crate::columns::Chunk;
@@ -74,23 +75,29 @@ impl Snapshots {
             written += sum.bytes;
             Ok::<_, Error>(Listed { name, rows, sum })
         };
-        let slots = view.slots();
+        let numbered = Numbered::of(view)?;
+        let slots = numbered.rows;
         let index = list(Part::Index, slots, &mut |out| {
-            view.index.write_image(slots, out).map(drop)
+            let written = match &numbered.order {
+                None => view.index.write_image(slots, out),
+                Some(order) => view.index.write_image_in_order(order, out),
+            };
+            written.map(drop)
         })?;
         let live = list(Part::Live, slots, &mut |out| {
-            write_batch(&batch_of_live(&view.live), out)
+            write_batch(&batch_of_live(&numbered.live), out)
         })?;
         let mut columns = Vec::with_capacity(view.chunks.len());
+        let mut base = 0;
         for chunk in &view.chunks {
+            let rows = chunk.rows() as u32;
             columns.push(match self.file_of(chunk) {
                 Some(file) => file,
-                None => list(
-                    Part::Columns(chunk.base),
-                    chunk.batch.num_rows() as u32,
-                    &mut |out| write_batch(&chunk.batch, out),
-                )?,
+                None => list(Part::Columns(base), rows, &mut |out| {
+                    write_batch(&chunk.batch, out)
+                })?,
             });
+            base += rows;
         }
         self.sync_names()?;
         let manifest = Manifest {

@@ -6,7 +6,7 @@ use longbow_types::{Error, ErrorCode, Result};
 
 use super::{View, answer};
 use crate::Projection;
-use crate::columns::Picks;
+use crate::columns::{Picks, Place};
 
 impl View {
     /// The live rows of some ids, in no order, each once: the id, `_row_version`, then the columns asked for. Ids
@@ -37,15 +37,15 @@ impl View {
                 .field("ids")
                 .limit(kind));
         }
-        let end = self.slots();
-        let mut slots: Vec<u32> = (0..ids.len())
-            .filter_map(|row| self.ids.get(&ids, row, end))
-            .filter(|&slot| self.live.get(slot as usize))
+        let located = self.located();
+        let mut rows: Vec<(Place, u32)> = (0..ids.len())
+            .filter_map(|row| located.live(self.ids.get(&ids, row, self.next_key)?))
             .collect();
-        slots.sort_unstable();
-        slots.dedup();
+        rows.sort_unstable();
+        rows.dedup();
+        let (places, slots): (Vec<Place>, Vec<u32>) = rows.into_iter().unzip();
 
-        let picks = Picks::new(&self.chunks, &slots);
+        let picks = Picks::new(&self.chunks, &places);
         *taken += self.check_answer(&picks, slots.len(), projection, *taken)?;
         let mut parts = vec![
             self.stored(&picks, self.layout.id())?,

@@ -9,7 +9,8 @@ use longbow_types::Result;
 
 use super::{View, answer};
 use crate::Projection;
-use crate::columns::Picks;
+use crate::columns::{Picks, Place};
+use crate::located::Located;
 
 /// Most rows in one piece.
 const PIECE_ROWS_MAX: usize = 8_192;
@@ -20,9 +21,10 @@ const PIECE_BYTES: usize = 1 << 20;
 pub struct Scan {
     view: Arc<View>,
     projection: Projection,
-    /// The slots to return.
+    /// The slots whose rows are to be returned.
     slots: Arc<Bitset>,
-    next: usize,
+    /// Where the next row is looked for.
+    next: Place,
     left: u64,
 }
 
@@ -47,7 +49,7 @@ impl View {
             view: Arc::clone(self),
             projection,
             slots,
-            next: 0,
+            next: (0, 0),
             left: if limit == 0 { u64::MAX } else { limit },
         })
     }
@@ -56,14 +58,37 @@ impl View {
 impl Scan {
     /// A piece without rows, for an answer that has none.
     pub fn empty(&self) -> Result<RecordBatch> {
-        self.piece(&[])
+        self.piece(&[], &[])
     }
 
-    fn piece(&self, slots: &[u32]) -> Result<RecordBatch> {
-        let picks = Picks::new(&self.view.chunks, slots);
+    fn piece(&self, places: &[Place], slots: &[u32]) -> Result<RecordBatch> {
+        let picks = Picks::new(&self.view.chunks, places);
         let mut parts = vec![self.view.stored(&picks, self.view.layout.id())?];
         parts.extend(self.view.projected(&picks, slots, &self.projection)?);
         answer::batch(parts)
+    }
+
+    /// Up to `want` of the next rows and their slots.
+    fn rows(&self, want: usize) -> (Vec<Place>, Vec<u32>) {
+        let (mut places, mut slots) = (Vec::new(), Vec::new());
+        let rows = Located {
+            live: &self.slots,
+            ..self.view.located()
+        };
+        let (first, mut row) = self.next;
+        for (at, chunk) in self.view.chunks.iter().enumerate().skip(first) {
+            for row in row..chunk.rows() {
+                if places.len() == want {
+                    return (places, slots);
+                }
+                if let Some(slot) = rows.slot(chunk, row) {
+                    places.push((at, row));
+                    slots.push(slot);
+                }
+            }
+            row = 0;
+        }
+        (places, slots)
     }
 }
 
@@ -74,28 +99,24 @@ impl Iterator for Scan {
         let want = usize::try_from(self.left)
             .unwrap_or(usize::MAX)
             .min(PIECE_ROWS_MAX);
-        let mut slots: Vec<u32> = self
-            .slots
-            .iter_from(self.next)
-            .take(want)
-            .map(|slot| slot as u32)
-            .collect();
-        if slots.is_empty() {
-            return None;
-        }
-        let picks = Picks::new(&self.view.chunks, &slots);
+        let (mut places, mut slots) = self.rows(want);
+        let &(at, row) = places.last()?;
+        self.next = (at, row + 1);
+        let picks = Picks::new(&self.view.chunks, &places);
         let mut bytes = 0;
-        let fits = (0..slots.len())
+        let fits = (0..places.len())
             .take_while(|&pick| {
                 let before = bytes;
                 bytes += self.view.answer_bytes(&picks, pick, &self.projection);
                 before < PIECE_BYTES
             })
             .count();
-        slots.truncate(fits);
-        self.next = slots.last().map_or(self.next, |&slot| slot as usize + 1);
-        self.left -= slots.len() as u64;
-
-        Some(self.piece(&slots))
+        if fits < places.len() {
+            self.next = places[fits];
+            places.truncate(fits);
+            slots.truncate(fits);
+        }
+        self.left -= places.len() as u64;
+        Some(self.piece(&places, &slots))
     }
 }

@@ -13,7 +13,7 @@ use longbow_types::{Error, ErrorCode, Metric, Result, VectorElement};
 
 use super::{View, answer, cancelled};
 use crate::Projection;
-use crate::columns::Picks;
+use crate::columns::{Picks, Place};
 
 /// What is searched for.
 #[derive(Debug, Clone, Copy)]
@@ -49,7 +49,7 @@ pub struct Found {
 impl View {
     /// The `k` nearest rows; fewer only if fewer match. `cancel` is asked again and again, and ends the search.
     ///
-    /// Of rows equally near at the far end of the answer, those written earlier are taken.
+    /// Of rows equally near at the far end of the answer, any are taken.
     ///
     /// # Errors
     /// `DIMENSION_MISMATCH`, `INVALID_VECTOR` or `INVALID_VALUE` for a bad question, `CANCELLED`, `TOO_LARGE` for an
@@ -75,7 +75,14 @@ impl View {
 
         let slots: Vec<u32> = neighbors.iter().map(|neighbor| neighbor.slot).collect();
         let distances = Float32Array::from_iter_values(neighbors.iter().map(|neighbor| neighbor.distance));
-        let picks = Picks::new(&self.chunks, &slots);
+        let located = self.located();
+        let places = slots.iter().map(|&slot| {
+            let message = || format!("slot {slot} was found and holds no row");
+            located
+                .place(slot)
+                .ok_or_else(|| Error::new(ErrorCode::Internal, message()))
+        });
+        let picks = Picks::new(&self.chunks, &places.collect::<Result<Vec<Place>>>()?);
         self.check_answer(&picks, slots.len(), query.projection, 0)?;
         let field = Arc::new(Field::new(DISTANCE_COLUMN, DataType::Float32, false));
         let mut parts = vec![

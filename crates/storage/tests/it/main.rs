@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used)] // a test is its own proof
 
 mod bodies;
+mod compaction;
 mod model;
 mod oracle;
 mod quantized;

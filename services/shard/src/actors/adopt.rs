@@ -23,5 +23,6 @@ impl Handler<Adopt> for ShardNode {
         self.show();
         // Some may have rows that were not linked when their snapshots were taken.
         self.state.builders.wake();
+        self.state.compactor.notify_one();
     }
 }

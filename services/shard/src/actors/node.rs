@@ -41,9 +41,11 @@ impl ShardNode {
         let partition = Arc::new(Partition::new(key, dataset, replica.reader().clone()));
         let shared = Arc::clone(&partition);
         let builders = Arc::clone(&self.state.builders);
+        let compactor = Arc::clone(&self.state.compactor);
         let address = ShardActor::start_in_arbiter(&self.next_arbiter(), move |_| ShardActor {
             applier: Applier::new(replica, shared),
             builders,
+            compactor,
         });
         self.replicas.insert(key, (partition, address));
     }

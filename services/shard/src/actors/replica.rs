@@ -3,6 +3,8 @@
 use std::sync::Arc;
 
 use actix::{Actor, ActorContext, Context, Handler, Message};
+use longbow_storage::compact::{Merged, Moved};
+use tokio::sync::Notify;
 
 use crate::apply::{Applier, Op};
 use crate::builders::Wake;
@@ -14,6 +16,7 @@ const MAILBOX: usize = 8;
 pub(super) struct ShardActor {
     pub(super) applier: Applier,
     pub(super) builders: Arc<Wake>,
+    pub(super) compactor: Arc<Notify>,
 }
 
 impl Actor for ShardActor {
@@ -38,6 +41,22 @@ impl Handler<ApplyBatch> for ShardActor {
         // Catches what panics, entry by entry, so the actor lives as long as its node wants it.
         self.applier.apply(&batch.0);
         self.builders.wake();
+        self.compactor.notify_one();
+    }
+}
+
+/// Put a merged chunk into the place of those it was merged from. Says what it did, if these were still there.
+pub(super) struct InstallChunk(pub(super) Merged);
+
+impl Message for InstallChunk {
+    type Result = Option<Moved>;
+}
+
+impl Handler<InstallChunk> for ShardActor {
+    type Result = Option<Moved>;
+
+    fn handle(&mut self, InstallChunk(merged): InstallChunk, _: &mut Self::Context) -> Self::Result {
+        self.applier.install(merged)
     }
 }
 

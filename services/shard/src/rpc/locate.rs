@@ -121,22 +121,21 @@ impl Service {
     /// Waits until a partition has applied an index and, perhaps, linked what it then held.
     async fn reached(&self, partition: &Partition, index: u64, until: Until) -> Result<()> {
         let (mut routed, mut progress) = (self.state.watch_routed(), partition.progress());
-        // Slots that the caller waits for; known once the index is applied.
-        let (mut slots, mut want) = (None, None);
+        // Behind the rows that the caller waits for; known once the index is applied.
+        let (mut mark, mut want) = (None, None);
         loop {
             let now = *routed.borrow_and_update();
             progress.borrow_and_update();
             let read = partition.read(now);
-            if slots.is_none() && read.state.applied_index >= index {
-                slots = Some(read.view.slots());
+            if mark.is_none() && read.state.applied_index >= index {
+                mark = Some(partition.reader.mark());
                 want = None;
             }
             if partition.is_evicted() {
                 return Err(not_found(partition.key.dataset));
             }
-            let linked = partition.reader.linked();
-            match slots {
-                Some(slots) if until == Until::Applied || linked >= slots => return Ok(()),
+            match mark {
+                Some(mark) if until == Until::Applied || partition.reader.passed(mark) => return Ok(()),
                 Some(_) => {
                     if let Some(why) = partition.unbuildable() {
                         return Err(partition.unbuildable_error(why));
@@ -151,7 +150,7 @@ impl Service {
             }
             // Neither sender is dropped while `self` and the partition are held.
             tokio::select! {
-                _ = routed.changed(), if slots.is_none() => {}
+                _ = routed.changed(), if mark.is_none() => {}
                 _ = progress.changed() => {}
             }
         }

@@ -1,5 +1,6 @@
 //! Random histories with snapshots and restarts in them: the replica answers as the model does, which never restarts.
 
+use longbow_storage::compact::Cursor;
 use longbow_storage::snapshot::Snapshots;
 use longbow_storage::{Options, Replica, WriteKind};
 use proptest::prelude::*;
@@ -7,7 +8,7 @@ use proptest::prelude::*;
 use super::disk::MemDisk;
 use super::support::{FALL_BACK, never, open, owner};
 use crate::model::Model;
-use crate::oracle::{Question, Step, check, kind, question, step};
+use crate::oracle::{Question, Step, check, compact, kind, question, step};
 use crate::rows::Kind;
 
 #[derive(Debug, Clone)]
@@ -48,6 +49,14 @@ fn apply(kind: Kind, replica: &mut Replica, index: u64, step: &Step) {
             replica.reader().link(*max);
             return;
         }
+        Step::Vacuum => {
+            while replica.reader().vacuum(100) > 0 {}
+            return;
+        }
+        Step::Compact(threads) => {
+            compact(replica, &mut Cursor::default(), *threads);
+            return;
+        }
     };
     applied.unwrap();
 }
@@ -57,7 +66,7 @@ fn learn(model: &mut Model, index: u64, step: &Step) {
         Step::Upsert(rows) => model.upsert(index, rows),
         Step::Delete(ids) => model.delete(index, ids),
         Step::Advance => model.advance(index),
-        Step::Publish | Step::Link(_) => {}
+        Step::Publish | Step::Link(_) | Step::Vacuum | Step::Compact(_) => {}
     }
 }
 
@@ -142,7 +151,7 @@ proptest! {
     #[test]
     fn a_replica_that_was_restarted_answers_as_one_that_was_not(
         kind in kind(),
-        events in proptest::collection::vec(event(), 1..32),
+        events in proptest::collection::vec(event(), 1..48),
         question in question(),
     ) {
         run(kind, &events, &question);

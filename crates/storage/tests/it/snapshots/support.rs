@@ -2,10 +2,12 @@
 
 use std::sync::Arc;
 
+use longbow_storage::compact::Cursor;
 use longbow_storage::snapshot::{Error, Open, Opened, Owner, Snapshots, Verify, Written};
 use longbow_storage::{Options, Projection, Query, Replica, View, WriteKind};
 use longbow_types::{DatasetId, IdKind, Metric, VectorElement};
 
+use crate::oracle::compact;
 use crate::rows::{Kind, Row};
 
 pub const KIND: Kind = Kind {
@@ -93,10 +95,55 @@ pub fn varied() -> Replica {
     replica
 }
 
+/// What the threads behind a replica do: links, slots to be used again, chunks merged.
+pub fn tidy(replica: &mut Replica) {
+    while replica.reader().link(100) > 0 {}
+    while replica.reader().vacuum(100) > 0 {}
+    let mut cursor = Cursor::default();
+    while compact(replica, &mut cursor, 1).is_some() {
+        replica.publish();
+    }
+}
+
+/// Leaves a snapshot of which the first file of columns shrank and the second did not, with a row in the slot of another
+/// that is dead and still there; and the replica that it is of.
+pub fn shrunk(snapshots: &mut Snapshots) -> Replica {
+    let options = Options {
+        m: 4,
+        ef_construction: 20,
+        seed: 5,
+    };
+    let mut replica = Replica::new(KIND.schema(), &options, 1);
+    // Each less than half as large as the one before, so that they stay apart.
+    upsert(&mut replica, 2, &(0..20).map(|id| row(id, 0)).collect::<Vec<_>>());
+    upsert(
+        &mut replica,
+        3,
+        &(20..29).map(|id| row(id, 1)).collect::<Vec<_>>(),
+    );
+    replica.publish();
+    tidy(&mut replica);
+    write(snapshots, &replica);
+    delete(&mut replica, 4, &[1, 5, 6, 9, 13, 18, 24]);
+    replica.publish();
+    replica.advance(5);
+    replica.publish();
+    tidy(&mut replica);
+    upsert(
+        &mut replica,
+        6,
+        &(30..34).map(|id| row(id, 2)).collect::<Vec<_>>(),
+    );
+    replica.publish();
+    write(snapshots, &replica);
+    replica
+}
+
 /// What is asked of a view.
 pub fn question(exact: bool, projection: &Projection) -> Query<'_> {
     Query {
-        vector: (&[5.0f32, 1.0, 0.4]).into(),
+        // No two rows lie equally far from it, so that there is one answer.
+        vector: (&[5.13f32, 1.07, 0.4]).into(),
         k: 12,
         ef: 1_000,
         recall_target: None,
@@ -127,7 +174,7 @@ pub fn assert_same(kind: Kind, have: &Arc<View>, want: &Arc<View>) {
             view.applied_index(),
             view.touched_index(),
             view.rows(),
-            view.slots(),
+            view.rows_stored(),
         )
     };
     assert_eq!(state(have), state(want));

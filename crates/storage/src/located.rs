@@ -1,0 +1,69 @@
+//! Which rows are live, and in which slots and chunks do they stand?
+//!
+//! A row is live if its slot is, and if it is the row that stands there: slots of dead rows are given to others.
+
+use std::ops::Range;
+use std::sync::Arc;
+
+use longbow_index::Bitset;
+
+use crate::columns::{Chunk, Place, find};
+use crate::tenants::{Key, Tenants};
+
+/// The rows of one state.
+#[derive(Clone, Copy)]
+pub(crate) struct Located<'a> {
+    pub(crate) chunks: &'a [Arc<Chunk>],
+    /// One bit per slot.
+    pub(crate) live: &'a Bitset,
+    pub(crate) tenants: &'a Tenants,
+}
+
+impl<'a> Located<'a> {
+    /// The place and the slot of a row, if it is live.
+    pub(crate) fn live(&self, key: Key) -> Option<(Place, u32)> {
+        let (at, row) = find(self.chunks, key)?;
+        let slot = self.slot(&self.chunks[at], row)?;
+        Some(((at, row), slot))
+    }
+
+    /// The place of the row in a slot that is live.
+    pub(crate) fn place(&self, slot: u32) -> Option<Place> {
+        find(self.chunks, self.tenants.get(slot))
+    }
+
+    /// The slot of a row, if it is live.
+    #[inline]
+    pub(crate) fn slot(&self, chunk: &Chunk, row: usize) -> Option<u32> {
+        let slot = chunk.slots.at(row);
+        let is_live = self.live.get(slot as usize) && self.is_tenant(chunk, row, slot);
+        is_live.then_some(slot)
+    }
+
+    /// Whether a row stands in a slot that it was given.
+    #[inline]
+    pub(crate) fn is_tenant(&self, chunk: &Chunk, row: usize, slot: u32) -> bool {
+        !chunk.is_outlived() || self.tenants.get(slot) == chunk.keys.at(row)
+    }
+
+    /// The live rows of a chunk as ranges of rows, in order.
+    pub(crate) fn runs(&self, chunk: &Chunk) -> Vec<Range<usize>> {
+        let mut runs: Vec<Range<usize>> = Vec::new();
+        for row in (0..chunk.rows()).filter(|&row| self.slot(chunk, row).is_some()) {
+            match runs.last_mut() {
+                Some(run) if run.end == row => run.end += 1,
+                _ => runs.push(row..row + 1),
+            }
+        }
+        runs
+    }
+
+    /// Dead rows of each chunk.
+    pub(crate) fn dead(&self) -> impl Iterator<Item = (&'a Chunk, u32)> {
+        let located = *self;
+        located.chunks.iter().map(move |chunk| {
+            let live = (0..chunk.rows()).filter(|&row| located.slot(chunk, row).is_some());
+            (chunk.as_ref(), (chunk.rows() - live.count()) as u32)
+        })
+    }
+}
