@@ -111,6 +111,13 @@ pub fn wait_for_end(pid: u32) -> Result<()> {
     Ok(())
 }
 
+/// Whether a process is stopped by a signal.
+pub fn is_stopped(pid: u32) -> Result<bool> {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat"))?;
+    let after_name = stat.rsplit_once(')').context("no name in stat")?.1;
+    Ok(after_name.trim_start().starts_with('T'))
+}
+
 /// Resident memory of a process, in bytes.
 pub fn resident_bytes(pid: u32) -> Result<u64> {
     let status = fs::read_to_string(format!("/proc/{pid}/status"))?;
