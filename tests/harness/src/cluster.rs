@@ -184,6 +184,11 @@ impl Cluster {
         signal(self.node(id)?.pid, Signal::CONT)
     }
 
+    /// Process id of a node's last start.
+    pub fn pid(&self, id: &str) -> Result<u32> {
+        Ok(self.node(id)?.pid)
+    }
+
     /// Waits until a process has ended, by itself or because it was killed.
     pub async fn ended(&mut self, id: &str) -> Result<()> {
         let addr = self.node(id)?.http_addr.clone();
@@ -237,6 +242,12 @@ impl Cluster {
     /// What a node has written to its log since the cluster came up.
     pub fn log(&self, id: &str) -> Result<String> {
         let path = self.data_dir().join(format!("{id}.log"));
+        std::fs::read_to_string(&path).with_context(|| format!("reading {}", path.display()))
+    }
+
+    /// What a node has written to its log since it was started again.
+    pub fn restarted_log(&self, id: &str) -> Result<String> {
+        let path = self.dir.path().join(format!("{id}.restarted.log"));
         std::fs::read_to_string(&path).with_context(|| format!("reading {}", path.display()))
     }
 

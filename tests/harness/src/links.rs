@@ -13,7 +13,7 @@ use std::{
     },
 };
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result};
 use parking_lot::Mutex;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -102,14 +102,23 @@ impl Links {
         Ok(())
     }
 
-    /// Everything arrives again. Fails if nothing was held up, or no packet lost, since it was cut.
-    pub fn mend(&mut self) -> Result<()> {
+    /// Everything arrives again: what was held up, or lost, since it was cut.
+    pub fn mend(&mut self) -> HeldUp {
         self.shared.cuts.send_modify(BTreeSet::clear);
-        let packets: u64 = self.packets.drain(..).map(|rule| rule.fired()).sum();
-        let held = self.shared.held.swap(0, Ordering::Relaxed);
-        ensure!(held > 0 && packets > 0, "{held} pieces of data waited, {packets} packets were lost");
-        Ok(())
+        HeldUp {
+            data: self.shared.held.swap(0, Ordering::Relaxed),
+            packets: self.packets.drain(..).map(|rule| rule.fired()).sum(),
+        }
     }
+}
+
+/// What a cut has done.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct HeldUp {
+    /// Pieces of data, and new connections, that had to wait.
+    pub data: u64,
+    /// Packets of gossip that were lost.
+    pub packets: u64,
 }
 
 impl Drop for Links {
