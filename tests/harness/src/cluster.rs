@@ -12,7 +12,10 @@ use rustix::process::Signal;
 use serde_json::Value;
 use tempfile::TempDir;
 
+use longbow_wire::v1::{self, cluster_service_client::ClusterServiceClient};
+
 use crate::{
+    load::channel,
     process::{Process, signal, wait_for_end},
     wait,
 };
@@ -299,6 +302,23 @@ fn parse_nodes(line: &str) -> Result<Vec<Node>> {
             })
         })
         .collect()
+}
+
+/// How the cluster is, as a router tells.
+pub async fn status_of(endpoint: &str) -> Result<v1::GetClusterStatusResponse> {
+    let mut admin = ClusterServiceClient::new(channel(endpoint)?);
+    let answer = admin.get_cluster_status(v1::GetClusterStatusRequest {}).await?;
+    Ok(answer.into_inner())
+}
+
+/// The leader of the keepers, once it is known and another than this.
+pub async fn leader_but(endpoint: &str, last: &str) -> Result<String> {
+    wait::until("a leader", PATIENCE, || async {
+        let leader = status_of(endpoint).await?.leader;
+        ensure!(!leader.is_empty() && leader != last, "it is {leader:?}");
+        Ok(leader)
+    })
+    .await
 }
 
 /// A plain HTTP GET: status and body.

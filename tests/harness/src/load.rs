@@ -13,9 +13,12 @@ use std::{
 };
 
 use anyhow::{Context, Result};
-use longbow_wire::v1::{
-    self, dataset_service_client::DatasetServiceClient, upsert_request::Payload,
-    write_service_client::WriteServiceClient,
+use longbow_wire::{
+    convert::status::from_status,
+    v1::{
+        self, dataset_service_client::DatasetServiceClient, upsert_request::Payload,
+        write_service_client::WriteServiceClient,
+    },
 };
 use rand::{Rng, SeedableRng, rngs::SmallRng};
 use tokio::task::JoinSet;
@@ -131,6 +134,11 @@ pub fn values_in(bytes: &[u8]) -> Vec<u64> {
         values.extend(text.parse::<u64>());
     }
     values
+}
+
+/// The code of a refusal, as `docs/errors.md` has it.
+pub fn code_of(status: &tonic::Status) -> String {
+    from_status(status).code.to_string()
 }
 
 /// The id of a row as calls want it.

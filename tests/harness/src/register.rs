@@ -51,7 +51,8 @@ impl Notary {
         u64::try_from(self.began.elapsed().as_nanos()).map_or(u64::MAX - 1, |nanos| nanos + 1)
     }
 
-    fn value(&self) -> u64 {
+    /// A value that nobody else gets.
+    pub fn value(&self) -> u64 {
         self.values.fetch_add(1, Ordering::Relaxed)
     }
 }
@@ -63,6 +64,7 @@ struct Progress {
     written: AtomicU64,
     read: AtomicU64,
     failed: AtomicU64,
+    failed_twice: AtomicU64,
 }
 
 /// Clients that read and write a few keys, each one call at a time, until they are stopped.
@@ -113,6 +115,11 @@ impl Registers {
         self.progress.failed.load(Ordering::Relaxed)
     }
 
+    /// Failed calls so far of clients whose call before that had failed, too: what one retry does not hide.
+    pub fn failed_twice(&self) -> u64 {
+        self.progress.failed_twice.load(Ordering::Relaxed)
+    }
+
     /// Waits for so many more acknowledged writes, and as many as half of it reads.
     pub async fn go_on(&self, writes: u64) -> Result<()> {
         let read = || self.progress.read.load(Ordering::Relaxed);
@@ -152,6 +159,7 @@ struct Client {
 impl Client {
     async fn run(mut self) -> Result<Vec<Operation>> {
         let mut seen = Vec::new();
+        let mut has_failed = false;
         while !self.progress.stop.load(Ordering::Relaxed) {
             let key = self.first_key + self.random.random_range(0..KEYS);
             let writes = self.random.random_bool(0.5);
@@ -175,6 +183,7 @@ impl Client {
                 call,
                 done,
             }));
+            let failed_before = std::mem::replace(&mut has_failed, answer.is_err());
             match answer {
                 Ok(counter) => drop(counter.fetch_add(1, Ordering::Relaxed)),
                 Err(status) => {
@@ -183,6 +192,8 @@ impl Client {
                         "a valid call was refused: {status}"
                     );
                     self.progress.failed.fetch_add(1, Ordering::Relaxed);
+                    let twice = u64::from(failed_before);
+                    self.progress.failed_twice.fetch_add(twice, Ordering::Relaxed);
                     self.channels.rotate_left(1);
                     tokio::time::sleep(PAUSE).await;
                 }

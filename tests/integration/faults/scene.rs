@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, path::PathBuf, process::Command};
 
 use anyhow::{Context, Result, ensure};
 use longbow_harness::{
-    cluster::{Cluster, PATIENCE, Shape, http_get},
+    cluster::{Cluster, PATIENCE, Shape, http_get, leader_but},
     faults::{Fault, Faults, Injected},
     history::{Operation, acknowledged, in_order, linearizable},
     links::Links,
@@ -13,7 +13,7 @@ use longbow_harness::{
     register::{Notary, Registers, read_all},
     wait,
 };
-use longbow_wire::v1::{self, cluster_service_client::ClusterServiceClient};
+use longbow_wire::v1::cluster_service_client::ClusterServiceClient;
 use rand::{SeedableRng, rngs::StdRng, seq::IndexedRandom};
 use tempfile::TempDir;
 use tonic::transport::Channel;
@@ -186,16 +186,7 @@ impl Scene {
 
     /// The leader, once it is another than this.
     pub async fn leader_but(&self, last: &str) -> Result<String> {
-        wait::until("a leader", PATIENCE, || async {
-            let status = self
-                .admin()
-                .get_cluster_status(v1::GetClusterStatusRequest {})
-                .await?;
-            let leader = status.into_inner().leader;
-            ensure!(!leader.is_empty() && leader != last, "it is {leader:?}");
-            Ok(leader)
-        })
-        .await
+        leader_but(&self.endpoints[0], last).await
     }
 
     pub fn any(&mut self) -> &'static str {
