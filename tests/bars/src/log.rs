@@ -151,14 +151,20 @@ fn failovers(report: &mut Report) {
     report.bar(FAILED, AtMost(0.0), || Ok(failed? as f64));
 }
 
-/// Builds the program, and runs what hurts it.
+/// Builds the program, unless another is named, and runs what hurts it.
 fn on_a_runtime<T>(measured: impl Future<Output = Result<T>>) -> Result<T> {
-    run("cargo", &["build", "--release", "-p", "longbow"])?;
+    if std::env::var_os(BINARY).is_none() {
+        run("cargo", &["build", "--release", "-p", "longbow"])?;
+    }
     tokio::runtime::Runtime::new()?.block_on(measured)
 }
 
+/// Names the program to measure, as for the tests of faults.
+const BINARY: &str = "LONGBOW_BINARY";
+
 fn binary() -> PathBuf {
-    root().join("target/release/longbow")
+    let built = || root().join("target/release/longbow");
+    std::env::var_os(BINARY).map_or_else(built, PathBuf::from)
 }
 
 fn only_full(args: &LogArgs) -> Result<()> {

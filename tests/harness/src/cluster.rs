@@ -16,7 +16,7 @@ use longbow_wire::v1::{self, cluster_service_client::ClusterServiceClient};
 
 use crate::{
     load::channel,
-    process::{Process, signal, wait_for_end},
+    process::{Process, is_there, signal, wait_for_end},
     wait,
 };
 
@@ -192,15 +192,15 @@ impl Cluster {
         Ok(self.node(id)?.pid)
     }
 
-    /// Waits until a process has ended, by itself or because it was killed.
+    /// Waits until a process has ended, by itself or because it was killed, and what it had locked is free.
     pub async fn ended(&mut self, id: &str) -> Result<()> {
-        let addr = self.node(id)?.http_addr.clone();
+        let pid = self.node(id)?.pid;
         let until = tokio::time::Instant::now() + PATIENCE;
         loop {
             let has_ended = match self.restarted.get_mut(id) {
                 Some(process) => !process.is_running(),
-                // A child of `longbow up`: nobody listens at its address any more.
-                None => tokio::net::TcpStream::connect(&addr).await.is_err(),
+                // A child of `longbow up`, which is told of its end.
+                None => !is_there(pid),
             };
             if has_ended {
                 return Ok(());

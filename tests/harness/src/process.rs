@@ -98,11 +98,16 @@ pub fn signal(pid: u32, signal: Signal) -> Result<()> {
     kill_process(pid, signal).with_context(|| format!("sending {signal:?} to {pid:?}"))
 }
 
+/// Whether there is a process of this id, also one whose end nobody has looked at.
+pub fn is_there(pid: u32) -> bool {
+    Path::new(&format!("/proc/{pid}")).exists()
+}
+
 /// Waits until a process that is no child of this one is gone.
 pub fn wait_for_end(pid: u32) -> Result<()> {
     const PATIENCE: Duration = Duration::from_secs(10);
     let deadline = Instant::now() + PATIENCE;
-    while Path::new(&format!("/proc/{pid}")).exists() {
+    while is_there(pid) {
         if Instant::now() >= deadline {
             bail!("process {pid} is still there {PATIENCE:?} after it was killed");
         }

@@ -115,7 +115,8 @@ impl Registers {
         self.progress.failed.load(Ordering::Relaxed)
     }
 
-    /// Failed calls so far of clients whose call before that had failed, too: what one retry does not hide.
+    /// Writes so far that failed where the same client's write before had failed, too: what one retry does not hide.
+    /// (Reads that nobody can prove to be fresh fail at once, as they should.)
     pub fn failed_twice(&self) -> u64 {
         self.progress.failed_twice.load(Ordering::Relaxed)
     }
@@ -183,7 +184,12 @@ impl Client {
                 call,
                 done,
             }));
-            let failed_before = std::mem::replace(&mut has_failed, answer.is_err());
+            if writes {
+                let twice = std::mem::replace(&mut has_failed, answer.is_err()) && has_failed;
+                self.progress
+                    .failed_twice
+                    .fetch_add(u64::from(twice), Ordering::Relaxed);
+            }
             match answer {
                 Ok(counter) => drop(counter.fetch_add(1, Ordering::Relaxed)),
                 Err(status) => {
@@ -192,8 +198,6 @@ impl Client {
                         "a valid call was refused: {status}"
                     );
                     self.progress.failed.fetch_add(1, Ordering::Relaxed);
-                    let twice = u64::from(failed_before);
-                    self.progress.failed_twice.fetch_add(twice, Ordering::Relaxed);
                     self.channels.rotate_left(1);
                     tokio::time::sleep(PAUSE).await;
                 }

@@ -1,9 +1,14 @@
 //! Disks that fail, fill up, are slow, tear what was written last, rot, and lose what was not synced.
 
-use std::{fs::OpenOptions, os::unix::fs::FileExt};
+use std::{
+    ffi::OsString,
+    fs::{self, OpenOptions},
+    os::unix::fs::FileExt,
+    path::Path,
+};
 
 use anyhow::{Context, Result, ensure};
-use longbow_harness::{faults::Fault, power};
+use longbow_harness::{cluster::PATIENCE, faults::Fault, power, wait};
 use longbow_wal::{
     FsDisk,
     inspect::{Content, dump, verify},
@@ -75,6 +80,16 @@ async fn the_last_record_is_torn() {
 async fn a_bit_flips_in_an_old_segment() {
     nothing_is_lost("a flipped bit", async |scene: &mut Scene| {
         let victim = scene.any();
+        let folder = scene.log_folder(victim);
+        wait::until("a log of several segments", PATIENCE, || async {
+            let names = fs::read_dir(&folder)?.map(|file| Ok(file?.file_name()));
+            let names = names.collect::<Result<Vec<_>>>()?;
+            let is_segment = |name: &&OsString| Path::new(name).extension().is_some_and(|last| last == "wal");
+            let segments = names.iter().filter(is_segment).count();
+            ensure!(segments > 1, "there is {segments}");
+            Ok(())
+        })
+        .await?;
         scene.cluster.kill(victim)?;
         flip(scene, victim).await
     })

@@ -74,7 +74,6 @@ pub(super) async fn outages(going: Going, trials: usize) -> Result<Outages> {
         each.push(outage);
         leader_but(&endpoints[0], &old).await?;
         cluster.ended(&old).await?;
-        cluster.kill(&old)?;
         cluster.restart(&old)?;
         cluster.ready(&old).await?;
     }

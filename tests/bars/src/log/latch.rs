@@ -47,7 +47,7 @@ pub(super) async fn eio_to_refusal() -> Result<Duration> {
     }
     failing.end()?;
     load.stop().await?;
-    cluster.kill("keeper-0")?;
+    cluster.ended("keeper-0").await?;
     cluster.down()?;
     Ok(slowest)
 }
@@ -102,7 +102,6 @@ pub(super) async fn one_of_three() -> Result<u64> {
         cluster.ended(victim).await?;
         warns(&endpoints[0], &format!("The wal-keeper {victim} is down")).await?;
         failing.end()?;
-        cluster.kill(victim)?;
         cluster.restart(victim)?;
         cluster.ready(victim).await?;
     }
