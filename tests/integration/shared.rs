@@ -7,11 +7,11 @@ use std::{
 
 use longbow_harness::cluster::{Cluster, Shape};
 
-/// The binary under test: the one that was built with the tests, or what `LONGBOW_BINARY` names.
+/// The binary under test: the one that was built with the tests, or what `FAULTS_BINARY` names.
 pub fn binary() -> &'static Path {
     static BINARY: LazyLock<PathBuf> = LazyLock::new(|| {
         let built = || env!("CARGO_BIN_EXE_longbow").into();
-        std::env::var_os("LONGBOW_BINARY").unwrap_or_else(built).into()
+        std::env::var_os("FAULTS_BINARY").unwrap_or_else(built).into()
     });
     &BINARY
 }

@@ -115,17 +115,25 @@ fn cluster(report: &mut Report, args: &LogArgs) {
         }
         Ok(millis(worst))
     });
-    report.bar("log-latch-one-of-three-errors-beyond-one-retry", AtMost(0.0), || {
-        Ok(on_a_runtime(latch::one_of_three())? as f64)
-    });
+    report.bar(
+        "log-latch-one-of-three-errors-beyond-one-retry",
+        AtMost(0.0),
+        || Ok(on_a_runtime(latch::one_of_three())? as f64),
+    );
 }
 
 fn failovers(report: &mut Report) {
-    const KILLED: [&str; 2] = ["log-failover-kill-median-timeouts", "log-failover-kill-worst-timeouts"];
+    const KILLED: [&str; 2] = [
+        "log-failover-kill-median-timeouts",
+        "log-failover-kill-worst-timeouts",
+    ];
     const ASKED: &str = "log-failover-sigterm-median-ms";
     const FAILED: &str = "log-failover-errors-beyond-one-retry";
     let mut failed = Ok(0);
-    if [KILLED[0], KILLED[1], FAILED].iter().any(|name| report.wants(name)) {
+    if [KILLED[0], KILLED[1], FAILED]
+        .iter()
+        .any(|name| report.wants(name))
+    {
         match on_a_runtime(failover::outages(Going::Killed, FAILOVER_TRIALS)) {
             Ok(Outages { each, failed_twice }) => {
                 let timeouts = |outage: &Duration| outage.div_duration_f64(failover::ELECTION_TIMEOUT);
@@ -160,7 +168,7 @@ fn on_a_runtime<T>(measured: impl Future<Output = Result<T>>) -> Result<T> {
 }
 
 /// Names the program to measure, as for the tests of faults.
-const BINARY: &str = "LONGBOW_BINARY";
+const BINARY: &str = "FAULTS_BINARY";
 
 fn binary() -> PathBuf {
     let built = || root().join("target/release/longbow");

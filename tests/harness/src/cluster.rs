@@ -321,6 +321,19 @@ pub async fn leader_but(endpoint: &str, last: &str) -> Result<String> {
     .await
 }
 
+/// Waits until a router says this among what an operator should know.
+pub async fn warned(endpoint: &str, of: &str) -> Result<()> {
+    wait::until(&format!("a warning of {of}"), PATIENCE, || async {
+        let warnings = status_of(endpoint).await?.warnings;
+        ensure!(
+            warnings.iter().any(|text| text.contains(of)),
+            "warned is of {warnings:?}"
+        );
+        Ok(())
+    })
+    .await
+}
+
 /// A plain HTTP GET: status and body.
 pub async fn http_get(addr: &str, path: &str) -> Result<(u16, String)> {
     use tokio::io::{AsyncReadExt, AsyncWriteExt};

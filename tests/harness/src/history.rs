@@ -5,7 +5,10 @@
 //! looking at values alone: a value and all who saw it have a first answer and a last call, and between those two no
 //! other value can have its own.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt,
+};
 
 use anyhow::{Result, bail, ensure};
 
@@ -60,11 +63,15 @@ pub fn linearizable(history: &[Operation]) -> Result<()> {
 
 fn one_key(operations: &[Operation]) -> Result<()> {
     let lives = lives(operations)?;
-    let (mut tight, loose): (Vec<&Life>, Vec<&Life>) = lives.iter().partition(|life| life.answered < life.called);
+    let (mut tight, loose): (Vec<&Life>, Vec<&Life>) =
+        lives.iter().partition(|life| life.answered < life.called);
     // Nothing may come between the first answer and the last call of a tight one: two such must not overlap.
     tight.sort_unstable_by_key(|life| life.answered);
     for pair in tight.windows(2) {
-        ensure!(pair[1].answered >= pair[0].called, contradiction(pair[0], pair[1]));
+        ensure!(
+            pair[1].answered >= pair[0].called,
+            contradiction(pair[0], pair[1])
+        );
     }
     // A loose one fits in at one moment between its last call and its first answer, if any of them is outside.
     for life in loose {
@@ -77,7 +84,21 @@ fn one_key(operations: &[Operation]) -> Result<()> {
 }
 
 fn contradiction(one: &Life, other: &Life) -> String {
-    format!("what was seen of {one:?} and of {other:?} contradicts: each must come before the other")
+    format!("each of these comes before the other: {one}, {other}")
+}
+
+impl fmt::Display for Life {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.value {
+            Some(value) => write!(f, "the value {value}")?,
+            None => f.write_str("the time before any value")?,
+        }
+        write!(
+            f,
+            " (first answered at {} ns, last asked for at {})",
+            self.answered, self.called
+        )
+    }
 }
 
 fn lives(operations: &[Operation]) -> Result<Vec<Life>> {
@@ -103,7 +124,9 @@ fn lives(operations: &[Operation]) -> Result<Vec<Life>> {
         }
     }
     for operation in operations {
-        let Kind::Read(value) = operation.kind else { continue };
+        let Kind::Read(value) = operation.kind else {
+            continue;
+        };
         let Some(done) = operation.done else { continue };
         let Some(&(written, _)) = writes.get(&value) else {
             bail!("{operation:?} saw what nobody wrote");
@@ -129,7 +152,9 @@ fn lives(operations: &[Operation]) -> Result<Vec<Life>> {
 pub fn in_order(history: &[Operation], position: &BTreeMap<u64, u64>) -> Result<()> {
     let mut ordered = Vec::new();
     for operation in history {
-        let Kind::Write(value) = operation.kind else { continue };
+        let Kind::Write(value) = operation.kind else {
+            continue;
+        };
         match position.get(&value) {
             Some(&at) => ordered.push((at, value, operation)),
             None => ensure!(
@@ -203,7 +228,13 @@ mod tests {
         let made_up = [write(1, 1, 2), read(7, 3, 4)];
         let foreseen = [read(1, 1, 2), write(1, 3, 4)];
         let gone_again = [write(7, 1, None), read(7, 2, 3), read(None, 4, 5)];
-        let surfacing = [write(1, 1, None), write(2, 2, 3), read(2, 4, 5), read(1, 6, 7), read(2, 8, 9)];
+        let surfacing = [
+            write(1, 1, None),
+            write(2, 2, 3),
+            read(2, 4, 5),
+            read(1, 6, 7),
+            read(2, 8, 9),
+        ];
         let twice = [write(1, 1, 2), write(1, 3, 4)];
         for bad in [
             &stale[..],

@@ -162,7 +162,8 @@ impl Shared {
         let mut buffer = vec![0; BUFFER_BYTES];
         loop {
             let read = from.read(&mut buffer).await.unwrap_or(0);
-            self.passable(|shared, cuts| cuts.contains(&direction(shared))).await;
+            self.passable(|shared, cuts| cuts.contains(&direction(shared)))
+                .await;
             if read == 0 || to.write_all(&buffer[..read]).await.is_err() {
                 // Also the end of a connection takes the way of its data.
                 return;

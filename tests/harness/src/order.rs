@@ -80,7 +80,10 @@ pub fn positions(log: &KeeperLog) -> Result<BTreeMap<u64, u64>> {
             );
         }
     }
-    Ok(found.into_iter().map(|(value, (index, _))| (value, index)).collect())
+    Ok(found
+        .into_iter()
+        .map(|(value, (index, _))| (value, index))
+        .collect())
 }
 
 #[cfg(test)]

@@ -218,11 +218,7 @@ pub async fn write(channel: &Channel, dataset: &str, key: u64, value: u64) -> Re
 
 /// Reads a key as it is now. A read that cannot prove to be fresh counts as not answered; the outer error is a row that
 /// does not hold what its version says.
-pub async fn read(
-    channel: &Channel,
-    dataset: &str,
-    key: u64,
-) -> Result<Result<Option<u64>, tonic::Status>> {
+pub async fn read(channel: &Channel, dataset: &str, key: u64) -> Result<Result<Option<u64>, tonic::Status>> {
     let request = v1::GetRowsRequest {
         dataset: dataset.to_owned(),
         ids: vec![row_id(key)],
@@ -234,8 +230,14 @@ pub async fn read(
         Ok(answer) => answer.into_inner(),
         Err(status) => return Ok(Err(status)),
     };
-    if answer.freshness.as_ref().is_none_or(|freshness| freshness.degraded) {
-        return Ok(Err(tonic::Status::unavailable("the read is not known to be fresh")));
+    if answer
+        .freshness
+        .as_ref()
+        .is_none_or(|freshness| freshness.degraded)
+    {
+        return Ok(Err(tonic::Status::unavailable(
+            "the read is not known to be fresh",
+        )));
     }
     let Some(row) = answer.rows.first() else {
         return Ok(Ok(None));

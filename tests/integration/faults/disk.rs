@@ -8,7 +8,11 @@ use std::{
 };
 
 use anyhow::{Context, Result, ensure};
-use longbow_harness::{cluster::PATIENCE, faults::Fault, power, wait};
+use longbow_harness::{
+    cluster::{PATIENCE, warned},
+    faults::Fault,
+    power, wait,
+};
 use longbow_wal::{
     FsDisk,
     inspect::{Content, dump, verify},
@@ -25,8 +29,12 @@ async fn a_sync_fails() {
     nothing_is_lost("EIO on fdatasync", async |scene: &mut Scene| {
         let victim = scene.any();
         let failing = scene.hurt(victim, Fault::SyncError)?;
+        failing.has_fired(1).await?;
+        // The cluster says that redundancy is reduced.
+        warned(&scene.endpoints[0], victim).await?;
         scene.cluster.ended(victim).await?;
         scene.go_on("without the keeper whose disk failed").await?;
+        scene.one_retry_is_enough()?;
         failing.end()?;
         scene.back(victim).await
     })
@@ -70,7 +78,9 @@ async fn the_last_record_is_torn() {
         torn.end()?;
         let report = verify(&FsDisk::open_to_read(scene.log_folder(victim))?)?;
         ensure!(report.torn.is_some(), "nothing is torn: {report:?}");
-        scene.go_on("without the keeper whose last record is torn").await?;
+        scene
+            .go_on("without the keeper whose last record is torn")
+            .await?;
         scene.back(victim).await
     })
     .await;
@@ -102,7 +112,11 @@ async fn flip(scene: &mut Scene, victim: &str) -> Result<()> {
     let mut entries = Vec::new();
     dump(&FsDisk::open_to_read(&folder)?, |record| {
         if let Content::Entry { data, .. } = record.content {
-            entries.push((record.file, record.offset + RECORD_HEADER_BYTES, data.len() as u64));
+            entries.push((
+                record.file,
+                record.offset + RECORD_HEADER_BYTES,
+                data.len() as u64,
+            ));
         }
         Ok::<_, longbow_wal::Error>(())
     })?;
@@ -114,7 +128,10 @@ async fn flip(scene: &mut Scene, victim: &str) -> Result<()> {
     let at = begins + scene.random.random_range(0..*bytes);
     let bit = 1 << scene.random.random_range(0..8);
     let flip = || -> Result<()> {
-        let file = OpenOptions::new().read(true).write(true).open(folder.join(file))?;
+        let file = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .open(folder.join(file))?;
         let mut byte = [0];
         file.read_exact_at(&mut byte, at)?;
         byte[0] ^= bit;
@@ -129,7 +146,10 @@ async fn flip(scene: &mut Scene, victim: &str) -> Result<()> {
     scene.cluster.restart(victim)?;
     scene.cluster.ended(victim).await?;
     let log = scene.cluster.restarted_log(victim)?;
-    ensure!(log.contains("corruption in"), "it does not say why it ended:\n{log}");
+    ensure!(
+        log.contains("corruption in"),
+        "it does not say why it ended:\n{log}"
+    );
     scene.go_on("without the keeper whose log is damaged").await?;
     flip()?;
     scene.back(victim).await

@@ -2,7 +2,7 @@
 //! acknowledged stays, every keeper has it in the same order, and what clients saw of each key fits in one order.
 //!
 //! A test for each class of faults; each injects its fault twice, from two seeds, and proves that it happened.
-//! `LONGBOW_FAULT_SEEDS=20` says how often instead, `LONGBOW_BINARY` which program is tested: so the bars show that a
+//! `FAULTS_SEEDS=20` says how often instead, `FAULTS_BINARY` which program is tested: so the bars show that a
 //! program without one of its guards fails here.
 
 mod clock;

@@ -22,6 +22,7 @@ async fn the_leader_is_killed() {
         let leader = scene.leader().await?;
         scene.cluster.kill(&leader)?;
         scene.go_on("without the leader").await?;
+        scene.one_retry_is_enough()?;
         scene.back(&leader).await
     })
     .await;
@@ -66,6 +67,11 @@ async fn a_disk_is_wiped(scene: &mut Scene) -> Result<()> {
     scene.cluster.wipe(victim)?;
     scene.cluster.restart(victim)?;
     scene.cluster.ended(victim).await?;
+    let log = scene.cluster.restarted_log(victim)?;
+    ensure!(
+        log.contains("this keeper lost its"),
+        "it does not say why it ended:\n{log}"
+    );
     scene.go_on("without the keeper that lost its disk").await?;
     let before = raft_id(scene, victim).await?;
     let request = v1::RemoveKeeperRequest {
@@ -96,7 +102,10 @@ async fn a_disk_is_wiped(scene: &mut Scene) -> Result<()> {
     })
     .await?;
     scene.cluster.ready(victim).await?;
-    ensure!(raft_id(scene, victim).await? > before, "a raft id was given twice");
+    ensure!(
+        raft_id(scene, victim).await? > before,
+        "a raft id was given twice"
+    );
     scene.command_lists(victim)
 }
 
@@ -110,9 +119,7 @@ where
     wait::until("a change of the group", PATIENCE, || async {
         match call(scene.admin()).await {
             Ok(_) => Ok(()),
-            Err(status)
-                if from_status(&status).code == ErrorCode::KeeperNotFound && is_removed(&status) =>
-            {
+            Err(status) if from_status(&status).code == ErrorCode::KeeperNotFound && is_removed(&status) => {
                 Ok(())
             }
             Err(status) => Err(from_status(&status).into()),
@@ -124,8 +131,6 @@ where
 async fn raft_id(scene: &Scene, keeper: &str) -> Result<u64> {
     let all = scene.admin().list_keepers(v1::ListKeepersRequest {}).await?;
     let all = all.into_inner().keepers;
-    let found = all
-        .iter()
-        .find(|one| one.node_id == keeper && one.raft_id != 0);
+    let found = all.iter().find(|one| one.node_id == keeper && one.raft_id != 0);
     found.map(|one| one.raft_id).context("it is no member")
 }

@@ -57,7 +57,7 @@ pub async fn nothing_is_lost(fault: &str, inject: impl AsyncFn(&mut Scene) -> Re
 }
 
 fn seeds() -> u64 {
-    let wanted = std::env::var("LONGBOW_FAULT_SEEDS").ok();
+    let wanted = std::env::var("FAULTS_SEEDS").ok();
     wanted.map_or(2, |wanted| wanted.parse().expect("a number of seeds"))
 }
 
@@ -112,14 +112,7 @@ impl Scene {
     pub fn begin(&mut self, seed: u64) -> Result<u64> {
         self.random = StdRng::seed_from_u64(seed);
         let first_key = seed * 1_000;
-        let load = Registers::start(
-            &self.endpoints,
-            DATASET,
-            CLIENTS,
-            first_key,
-            &self.notary,
-            seed,
-        )?;
+        let load = Registers::start(&self.endpoints, DATASET, CLIENTS, first_key, &self.notary, seed)?;
         self.load = Some(load);
         Ok(first_key)
     }
@@ -138,6 +131,13 @@ impl Scene {
     pub async fn go_on(&self, what: &str) -> Result<()> {
         let load = self.load.as_ref().context("no clients")?;
         load.go_on(STEP).await.with_context(|| what.to_owned())
+    }
+
+    /// Whoever repeats a write that failed gets it done.
+    pub fn one_retry_is_enough(&self) -> Result<()> {
+        let failed = self.load.as_ref().context("no clients")?.failed_twice();
+        ensure!(failed == 0, "{failed} writes failed again when repeated");
+        Ok(())
     }
 
     /// Stops everything and compares what keepers have with what clients were told.

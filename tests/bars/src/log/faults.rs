@@ -12,7 +12,7 @@ use crate::run::{root, run, run_tests};
 
 /// The tests of faults in `tests/integration/faults`, so many seeds for each class.
 pub(super) fn nothing_is_lost(seeds: u64) -> Result<()> {
-    let seeds = format!("LONGBOW_FAULT_SEEDS={seeds}");
+    let seeds = format!("FAULTS_SEEDS={seeds}");
     let words = [seeds.as_str(), "cargo"];
     run_tests("env", &[&words[..], &TESTS].concat()).map(drop)
 }
@@ -99,7 +99,7 @@ fn is_caught(mutant: &Mutant, binary: &Path) -> Result<()> {
     let output = Command::new("cargo")
         .args(&TESTS[..6])
         .args(["--exact", mutant.test])
-        .env("LONGBOW_BINARY", binary)
+        .env("FAULTS_BINARY", binary)
         .current_dir(root())
         .output()?;
     let said = String::from_utf8_lossy(&output.stdout);
@@ -115,8 +115,14 @@ fn is_caught(mutant: &Mutant, binary: &Path) -> Result<()> {
         mutant.guard,
         mutant.test
     );
-    let why = said.lines().find(|line| line.contains(", seed ") || line.contains(": the "));
-    eprintln!("  that {}: caught, {}", mutant.guard, why.unwrap_or("the test failed"));
+    let why = said
+        .lines()
+        .find(|line| line.contains(", seed ") || line.contains(": the "));
+    eprintln!(
+        "  that {}: caught, {}",
+        mutant.guard,
+        why.unwrap_or("the test failed")
+    );
     Ok(())
 }
 

@@ -4,11 +4,10 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Result, ensure};
 use longbow_harness::{
-    cluster::{Cluster, PATIENCE, Shape, leader_but, status_of},
+    cluster::{Cluster, PATIENCE, Shape, leader_but, warned},
     faults::{Fault, Faults},
     load::{channel, code_of, create_dataset},
     register::{Notary, Registers, write},
-    wait,
 };
 use tempfile::TempDir;
 use tokio::task::JoinSet;
@@ -91,36 +90,29 @@ pub(super) async fn one_of_three() -> Result<u64> {
     for hurts_leader in [true, false] {
         load.go_on(50).await?;
         let leading = leader_but(&endpoints[0], "").await?;
-        let keepers: Vec<String> = cluster.of_role("wal-keeper").map(|node| node.id.clone()).collect();
+        let keepers: Vec<String> = cluster
+            .of_role("wal-keeper")
+            .map(|node| node.id.clone())
+            .collect();
         let victim = keepers.iter().find(|id| (**id == leading) == hurts_leader);
         let victim = victim.expect("there are three");
         let failing = faults.inject(victim, Fault::SyncError)?;
         failing.has_fired(1).await?;
         // The cluster says that redundancy is reduced: first that the keeper has failed, then that it is gone.
-        warns(&endpoints[0], victim).await?;
+        warned(&endpoints[0], victim).await?;
         load.go_on(50).await?;
         cluster.ended(victim).await?;
-        warns(&endpoints[0], &format!("The wal-keeper {victim} is down")).await?;
+        warned(&endpoints[0], &format!("The wal-keeper {victim} is down")).await?;
         failing.end()?;
         cluster.restart(victim)?;
         cluster.ready(victim).await?;
     }
     let failed_twice = load.failed_twice();
-    eprintln!("  {} calls failed, {failed_twice} again when repeated", load.failed());
+    eprintln!(
+        "  {} calls failed, {failed_twice} again when repeated",
+        load.failed()
+    );
     load.stop().await?;
     cluster.down()?;
     Ok(failed_twice)
-}
-
-/// Waits until a router says this among what an operator should know.
-async fn warns(endpoint: &str, of: &str) -> Result<()> {
-    wait::until(&format!("a warning of {of}"), PATIENCE, || async {
-        let warnings = status_of(endpoint).await?.warnings;
-        ensure!(
-            warnings.iter().any(|text| text.contains(of)),
-            "warned is of {warnings:?}"
-        );
-        Ok(())
-    })
-    .await
 }
