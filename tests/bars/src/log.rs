@@ -1,7 +1,10 @@
-//! The bars of the log. What nothing measures yet is named and not run.
+//! The bars of the log.
 
+mod door;
+mod etcd;
 mod failover;
 mod faults;
+mod keeper;
 mod latch;
 mod open;
 mod simulation;
@@ -19,14 +22,14 @@ use std::{
     time::{Duration, Instant},
 };
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, ensure};
 use longbow_wal::{Batch, EntryKind, FsDisk, Log, Options, Reader};
 use tempfile::TempDir;
 
 use crate::{
     LogArgs,
     counting::{CountingDisk, Counts},
-    report::{NotRun, Report, Required, Required::AtLeast, Required::AtMost},
+    report::{NotRun, Report, Required::AtLeast, Required::AtMost},
     run::{root, run},
 };
 
@@ -56,38 +59,9 @@ pub fn measure(args: &LogArgs) -> Result<bool> {
     });
     report.bar("log-simulation-seeds", AtLeast(1000.0), simulation::seeds);
     cluster(&mut report, args);
-    for (name, required, why) in NOT_RUN {
-        report.bar(name, *required, || bail!(NotRun((*why).to_owned())));
-    }
+    keeper::bars(&mut report, args);
     Ok(report.short())
 }
-
-const CLUSTER: &str = "needs a log of many GiB under three keepers";
-const KEEPER: &str = "needs a load generator at the keeper's door";
-
-/// Bars of the issue that nothing measures yet.
-const NOT_RUN: &[(&str, Required, &str)] = &[
-    ("log-64k-group64-keeper-vs-bare-disk", AtLeast(0.85), KEEPER),
-    (
-        "log-64k-group64-three-keepers-vs-bare-disk",
-        AtLeast(0.85),
-        KEEPER,
-    ),
-    (
-        "log-100b-256-writers-keeper-commits-per-fdatasync",
-        AtLeast(50.0),
-        KEEPER,
-    ),
-    ("log-latency-1-writer-vs-fdatasync", AtMost(1.3), KEEPER),
-    ("log-vs-etcd-1-client", AtLeast(0.95), "needs etcd-server"),
-    ("log-vs-etcd-256-clients", AtLeast(1.2), "needs etcd-server"),
-    (
-        "log-rss-mib-over-cache-follower-down-5-gib",
-        AtMost(64.0),
-        CLUSTER,
-    ),
-    ("log-rss-mib-over-cache-50-stalled-readers", AtMost(64.0), KEEPER),
-];
 
 const FAILOVER_TRIALS: usize = 20;
 const LATCH_TRIALS: usize = 3;
@@ -363,6 +337,15 @@ impl Bare {
         }
         file.sync_all()?;
         Ok(Self { file, group, at: 0 })
+    }
+
+    /// The time of one small write and its sync.
+    fn small(&mut self, bytes: usize) -> Result<Duration> {
+        let began = Instant::now();
+        self.file.write_all_at(&self.group[..bytes], self.at)?;
+        self.file.sync_data()?;
+        self.at = (self.at + bytes as u64) % (SEGMENT_BYTES / 2);
+        Ok(began.elapsed())
     }
 
     fn round(&mut self) -> Result<Duration> {
