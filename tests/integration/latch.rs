@@ -1,11 +1,12 @@
 //! A failed fdatasync on the only keeper: every router refuses writes and says why; reads go on.
 
-use std::{fs, time::Duration};
+use std::time::Duration;
 
 use anyhow::{Context, ensure};
 use longbow_harness::{
     check,
     cluster::{Cluster, PATIENCE, Shape},
+    faults::{Fault, Faults},
     load::{Load, Model, channel, create_dataset, vector_of},
     wait,
 };
@@ -19,7 +20,7 @@ use longbow_wire::{
 };
 use tempfile::TempDir;
 
-use crate::shared::{binary, shim};
+use crate::shared::binary;
 
 async fn write_one(endpoint: &str, dataset: &str) -> Result<(), tonic::Status> {
     let value = |kind| v1::Value { kind: Some(kind) };
@@ -48,28 +49,21 @@ async fn write_one(endpoint: &str, dataset: &str) -> Result<(), tonic::Status> {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_failed_sync_trips_the_latch_and_reads_go_on() {
     let dir = TempDir::new().unwrap();
-    let when = dir.path().join("when");
-    let env = [
-        (
-            "LD_PRELOAD".to_owned(),
-            shim(&dir, "failsync").display().to_string(),
-        ),
-        ("FAILSYNC_WHEN".to_owned(), when.display().to_string()),
-        ("FAILSYNC_PATH".to_owned(), "keeper".to_owned()),
-    ];
+    let faults = Faults::new(dir.path()).unwrap();
     let shape = Shape {
         keepers: 1,
         shards: 1,
         routers: 2,
     };
-    let mut cluster = Cluster::start_with(binary(), shape, &env).unwrap();
+    let mut cluster = Cluster::start_with(binary(), shape, &faults.env(false)).unwrap();
     let endpoints = cluster.endpoints();
     create_dataset(&endpoints[0], "latched").await.unwrap();
     let load = Load::start(&endpoints, "latched", 1, 3).unwrap();
     load.reach(300).await.unwrap();
     let model: Model = load.stop().await.unwrap();
 
-    fs::write(&when, "").unwrap();
+    let keeper = cluster.of_role("wal-keeper").next().unwrap().id.clone();
+    let failing = faults.inject(&keeper, Fault::SyncError).unwrap();
     for endpoint in &endpoints {
         // The first write meets the failing disk; its outcome is unknown. Soon all are refused for the right reason.
         let error = wait::until("writes to be refused", PATIENCE, || async {
@@ -88,15 +82,14 @@ async fn a_failed_sync_trips_the_latch_and_reads_go_on() {
             "the cause names the keeper: {error}"
         );
     }
-    assert!(!fs::read(&when).unwrap().is_empty(), "the fault was injected");
+    assert!(failing.fired() > 0, "the fault was injected");
 
     for endpoint in &endpoints {
         check_reads(endpoint).await;
     }
 
     // Still refused when the only keeper is started again on a healthy disk: an operator decides.
-    fs::remove_file(&when).unwrap();
-    let keeper = cluster.of_role("wal-keeper").next().unwrap().id.clone();
+    failing.end().unwrap();
     let _ = cluster.kill(&keeper);
     cluster.restart(&keeper).unwrap();
     cluster.ready(&keeper).await.unwrap();

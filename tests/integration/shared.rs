@@ -2,31 +2,18 @@
 
 use std::{
     path::{Path, PathBuf},
-    process::Command,
-    sync::{Arc, Mutex, Weak},
+    sync::{Arc, LazyLock, Mutex, Weak},
 };
 
 use longbow_harness::cluster::{Cluster, Shape};
-use tempfile::TempDir;
 
-/// The binary under test.
+/// The binary under test: the one that was built with the tests, or what `FAULTS_BINARY` names.
 pub fn binary() -> &'static Path {
-    Path::new(env!("CARGO_BIN_EXE_longbow"))
-}
-
-/// Builds a library that hurts disks, of the source of this name in `shim/`.
-pub fn shim(dir: &TempDir, name: &str) -> PathBuf {
-    let library = dir.path().join(format!("{name}.so"));
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/integration/shim");
-    let status = Command::new("cc")
-        .args(["-shared", "-fPIC", "-O1", "-o"])
-        .arg(&library)
-        .arg(folder.join(format!("{name}.c")))
-        .arg("-ldl")
-        .status()
-        .expect("a C compiler is there, as the build needs one too");
-    assert!(status.success());
-    library
+    static BINARY: LazyLock<PathBuf> = LazyLock::new(|| {
+        let built = || env!("CARGO_BIN_EXE_longbow").into();
+        std::env::var_os("FAULTS_BINARY").unwrap_or_else(built).into()
+    });
+    &BINARY
 }
 
 static SMALL: Mutex<Weak<Cluster>> = Mutex::new(Weak::new());

@@ -1,5 +1,11 @@
-//! The bars of the log. What needs a cluster of keepers under faults is named and not run yet.
+//! The bars of the log.
 
+mod door;
+mod etcd;
+mod failover;
+mod faults;
+mod keeper;
+mod latch;
 mod open;
 mod simulation;
 
@@ -16,16 +22,18 @@ use std::{
     time::{Duration, Instant},
 };
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, ensure};
 use longbow_wal::{Batch, EntryKind, FsDisk, Log, Options, Reader};
 use tempfile::TempDir;
 
 use crate::{
     LogArgs,
     counting::{CountingDisk, Counts},
-    report::{NotRun, Report, Required, Required::AtLeast, Required::AtMost},
-    run::root,
+    report::{NotRun, Report, Required::AtLeast, Required::AtMost},
+    run::{root, run},
 };
+
+use failover::{Going, Outages};
 
 const GROUP_ENTRIES: u64 = 64;
 const ENTRY_BYTES: usize = 64 << 10;
@@ -50,46 +58,105 @@ pub fn measure(args: &LogArgs) -> Result<bool> {
         open::seconds(&folder(args)?)
     });
     report.bar("log-simulation-seeds", AtLeast(1000.0), simulation::seeds);
-    for (name, required, why) in NOT_RUN {
-        report.bar(name, *required, || bail!(NotRun((*why).to_owned())));
-    }
+    cluster(&mut report, args);
+    keeper::bars(&mut report, args);
     Ok(report.short())
 }
 
-const CLUSTER: &str = "needs a driver of three keepers under faults";
-const KEEPER: &str = "needs a load generator at the keeper's door";
+const FAILOVER_TRIALS: usize = 20;
+const LATCH_TRIALS: usize = 3;
+const FAULT_SEEDS: u64 = 2;
+const FAULT_SEEDS_FULL: u64 = 20;
 
-/// Bars of the issue that nothing measures yet.
-const NOT_RUN: &[(&str, Required, &str)] = &[
-    ("log-faults-none-lost-2-seeds-per-class", AtLeast(1.0), CLUSTER),
-    ("log-faults-full-20-seeds-per-class", AtLeast(1.0), CLUSTER),
-    ("log-mutation-test-per-guard", AtLeast(1.0), CLUSTER),
-    ("log-failover-kill-median-timeouts", AtMost(1.5), CLUSTER),
-    ("log-failover-kill-worst-timeouts", AtMost(4.5), CLUSTER),
-    ("log-failover-sigterm-median-ms", AtMost(100.0), CLUSTER),
-    ("log-64k-group64-keeper-vs-bare-disk", AtLeast(0.85), KEEPER),
-    (
-        "log-64k-group64-three-keepers-vs-bare-disk",
-        AtLeast(0.85),
-        KEEPER,
-    ),
-    (
-        "log-100b-256-writers-keeper-commits-per-fdatasync",
-        AtLeast(50.0),
-        KEEPER,
-    ),
-    ("log-latency-1-writer-vs-fdatasync", AtMost(1.3), KEEPER),
-    ("log-vs-etcd-1-client", AtLeast(0.95), "needs etcd-server"),
-    ("log-vs-etcd-256-clients", AtLeast(1.2), "needs etcd-server"),
-    (
-        "log-rss-mib-over-cache-follower-down-5-gib",
-        AtMost(64.0),
-        CLUSTER,
-    ),
-    ("log-rss-mib-over-cache-50-stalled-readers", AtMost(64.0), KEEPER),
-    ("log-latch-eio-to-refusal-ms", AtMost(500.0), CLUSTER),
-    ("log-latch-one-of-three-invisible", AtLeast(1.0), CLUSTER),
-];
+/// Real clusters that are hurt.
+fn cluster(report: &mut Report, args: &LogArgs) {
+    report.holds("log-faults-none-lost-2-seeds-per-class", || {
+        faults::nothing_is_lost(FAULT_SEEDS)
+    });
+    report.holds("log-faults-full-20-seeds-per-class", || {
+        only_full(args)?;
+        faults::nothing_is_lost(FAULT_SEEDS_FULL)
+    });
+    report.holds("log-mutation-test-per-guard", || {
+        only_full(args)?;
+        faults::mutants_are_caught()
+    });
+    failovers(report);
+    report.bar("log-latch-eio-to-refusal-ms", AtMost(500.0), || {
+        let mut worst = Duration::ZERO;
+        for _ in 0..LATCH_TRIALS {
+            worst = worst.max(on_a_runtime(latch::eio_to_refusal())?);
+        }
+        Ok(millis(worst))
+    });
+    report.bar(
+        "log-latch-one-of-three-errors-beyond-one-retry",
+        AtMost(0.0),
+        || Ok(on_a_runtime(latch::one_of_three())? as f64),
+    );
+}
+
+fn failovers(report: &mut Report) {
+    const KILLED: [&str; 2] = [
+        "log-failover-kill-median-timeouts",
+        "log-failover-kill-worst-timeouts",
+    ];
+    const ASKED: &str = "log-failover-sigterm-median-ms";
+    const FAILED: &str = "log-failover-errors-beyond-one-retry";
+    let mut failed = Ok(0);
+    if [KILLED[0], KILLED[1], FAILED]
+        .iter()
+        .any(|name| report.wants(name))
+    {
+        match on_a_runtime(failover::outages(Going::Killed, FAILOVER_TRIALS)) {
+            Ok(Outages { each, failed_twice }) => {
+                let timeouts = |outage: &Duration| outage.div_duration_f64(failover::ELECTION_TIMEOUT);
+                let each: Vec<f64> = each.iter().map(timeouts).collect();
+                report.bar(KILLED[0], AtMost(1.5), || Ok(median(&each)));
+                let worst = each.iter().copied().fold(0.0, f64::max);
+                report.bar(KILLED[1], AtMost(4.5), || Ok(worst));
+                failed = Ok(failed_twice);
+            }
+            Err(error) => failed = Err(error),
+        }
+    }
+    if report.wants(ASKED) || report.wants(FAILED) {
+        match on_a_runtime(failover::outages(Going::Asked, FAILOVER_TRIALS)) {
+            Ok(Outages { each, failed_twice }) => {
+                let each: Vec<f64> = each.into_iter().map(millis).collect();
+                report.bar(ASKED, AtMost(100.0), || Ok(median(&each)));
+                failed = failed.map(|failed| failed + failed_twice);
+            }
+            Err(error) => failed = Err(error),
+        }
+    }
+    report.bar(FAILED, AtMost(0.0), || Ok(failed? as f64));
+}
+
+/// Builds the program, unless another is named, and runs what hurts it.
+fn on_a_runtime<T>(measured: impl Future<Output = Result<T>>) -> Result<T> {
+    if std::env::var_os(BINARY).is_none() {
+        run("cargo", &["build", "--release", "-p", "longbow"])?;
+    }
+    tokio::runtime::Runtime::new()?.block_on(measured)
+}
+
+/// Names the program to measure, as for the tests of faults.
+const BINARY: &str = "FAULTS_BINARY";
+
+fn binary() -> PathBuf {
+    let built = || root().join("target/release/longbow");
+    std::env::var_os(BINARY).map_or_else(built, PathBuf::from)
+}
+
+fn only_full(args: &LogArgs) -> Result<()> {
+    ensure!(args.full, NotRun("takes long: --full".to_owned()));
+    Ok(())
+}
+
+fn millis(duration: Duration) -> f64 {
+    duration.as_secs_f64() * 1e3
+}
 
 /// The folder measured in: on the disk of the repository unless told, for a folder in memory syncs for nothing.
 fn folder(args: &LogArgs) -> Result<PathBuf> {
@@ -270,6 +337,15 @@ impl Bare {
         }
         file.sync_all()?;
         Ok(Self { file, group, at: 0 })
+    }
+
+    /// The time of one small write and its sync.
+    fn small(&mut self, bytes: usize) -> Result<Duration> {
+        let began = Instant::now();
+        self.file.write_all_at(&self.group[..bytes], self.at)?;
+        self.file.sync_data()?;
+        self.at = (self.at + bytes as u64) % (SEGMENT_BYTES / 2);
+        Ok(began.elapsed())
     }
 
     fn round(&mut self) -> Result<Duration> {

@@ -7,7 +7,7 @@ use longbow_wire::v1::{
     self, dataset_service_client::DatasetServiceClient, search_service_client::SearchServiceClient,
 };
 
-use crate::load::{Model, State, channel, text_of, vector_of};
+use crate::load::{Model, State, channel, row_id, text_of, vector_of};
 
 const FETCH_IDS: usize = 1_000;
 
@@ -57,12 +57,7 @@ async fn fetch_all(endpoint: &str, dataset: &str, model: &Model) -> Result<BTree
     for chunk in ids.chunks(FETCH_IDS) {
         let request = v1::GetRowsRequest {
             dataset: dataset.into(),
-            ids: chunk
-                .iter()
-                .map(|&id| v1::RowId {
-                    kind: Some(v1::row_id::Kind::U64(id)),
-                })
-                .collect(),
+            ids: chunk.iter().map(|&id| row_id(id)).collect(),
             columns: vec!["*".into()],
             include_vector: true,
             consistency: None,
@@ -71,7 +66,7 @@ async fn fetch_all(endpoint: &str, dataset: &str, model: &Model) -> Result<BTree
         let freshness = answer.freshness.context("no freshness")?;
         ensure!(!freshness.degraded, "the read could not prove that it is fresh");
         for row in answer.rows {
-            let (id, version) = check_row(&row)?;
+            let (id, version) = version_of(&row)?;
             if read.insert(id, Some(version)).is_some() {
                 bail!("id {id} was answered twice");
             }
@@ -81,7 +76,7 @@ async fn fetch_all(endpoint: &str, dataset: &str, model: &Model) -> Result<BTree
 }
 
 /// Checks that a row holds what its version says; gives id and version.
-fn check_row(row: &v1::FoundRow) -> Result<(u64, u64)> {
+pub fn version_of(row: &v1::FoundRow) -> Result<(u64, u64)> {
     use v1::{row_id::Kind as Id, value::Kind};
     let Some(Id::U64(id)) = row.id.as_ref().and_then(|id| id.kind.clone()) else {
         bail!("an id of the wrong kind: {:?}", row.id);

@@ -12,8 +12,11 @@ use rustix::process::Signal;
 use serde_json::Value;
 use tempfile::TempDir;
 
+use longbow_wire::v1::{self, cluster_service_client::ClusterServiceClient};
+
 use crate::{
-    process::{Process, signal, wait_for_end},
+    load::channel,
+    process::{Process, is_there, signal, wait_for_end},
     wait,
 };
 
@@ -184,15 +187,20 @@ impl Cluster {
         signal(self.node(id)?.pid, Signal::CONT)
     }
 
-    /// Waits until a process has ended, by itself or because it was killed.
+    /// Process id of a node's last start.
+    pub fn pid(&self, id: &str) -> Result<u32> {
+        Ok(self.node(id)?.pid)
+    }
+
+    /// Waits until a process has ended, by itself or because it was killed, and what it had locked is free.
     pub async fn ended(&mut self, id: &str) -> Result<()> {
-        let addr = self.node(id)?.http_addr.clone();
+        let pid = self.node(id)?.pid;
         let until = tokio::time::Instant::now() + PATIENCE;
         loop {
             let has_ended = match self.restarted.get_mut(id) {
                 Some(process) => !process.is_running(),
-                // A child of `longbow up`: nobody listens at its address any more.
-                None => tokio::net::TcpStream::connect(&addr).await.is_err(),
+                // A child of `longbow up`, which is told of its end.
+                None => !is_there(pid),
             };
             if has_ended {
                 return Ok(());
@@ -237,6 +245,12 @@ impl Cluster {
     /// What a node has written to its log since the cluster came up.
     pub fn log(&self, id: &str) -> Result<String> {
         let path = self.data_dir().join(format!("{id}.log"));
+        std::fs::read_to_string(&path).with_context(|| format!("reading {}", path.display()))
+    }
+
+    /// What a node has written to its log since it was started again.
+    pub fn restarted_log(&self, id: &str) -> Result<String> {
+        let path = self.dir.path().join(format!("{id}.restarted.log"));
         std::fs::read_to_string(&path).with_context(|| format!("reading {}", path.display()))
     }
 
@@ -288,6 +302,36 @@ fn parse_nodes(line: &str) -> Result<Vec<Node>> {
             })
         })
         .collect()
+}
+
+/// How the cluster is, as a router tells.
+pub async fn status_of(endpoint: &str) -> Result<v1::GetClusterStatusResponse> {
+    let mut admin = ClusterServiceClient::new(channel(endpoint)?);
+    let answer = admin.get_cluster_status(v1::GetClusterStatusRequest {}).await?;
+    Ok(answer.into_inner())
+}
+
+/// The leader of the keepers, once it is known and another than this.
+pub async fn leader_but(endpoint: &str, last: &str) -> Result<String> {
+    wait::until("a leader", PATIENCE, || async {
+        let leader = status_of(endpoint).await?.leader;
+        ensure!(!leader.is_empty() && leader != last, "it is {leader:?}");
+        Ok(leader)
+    })
+    .await
+}
+
+/// Waits until a router says this among what an operator should know.
+pub async fn warned(endpoint: &str, of: &str) -> Result<()> {
+    wait::until(&format!("a warning of {of}"), PATIENCE, || async {
+        let warnings = status_of(endpoint).await?.warnings;
+        ensure!(
+            warnings.iter().any(|text| text.contains(of)),
+            "warned is of {warnings:?}"
+        );
+        Ok(())
+    })
+    .await
 }
 
 /// A plain HTTP GET: status and body.

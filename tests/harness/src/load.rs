@@ -13,9 +13,12 @@ use std::{
 };
 
 use anyhow::{Context, Result};
-use longbow_wire::v1::{
-    self, dataset_service_client::DatasetServiceClient, upsert_request::Payload,
-    write_service_client::WriteServiceClient,
+use longbow_wire::{
+    convert::status::from_status,
+    v1::{
+        self, dataset_service_client::DatasetServiceClient, upsert_request::Payload,
+        write_service_client::WriteServiceClient,
+    },
 };
 use rand::{Rng, SeedableRng, rngs::SmallRng};
 use tokio::task::JoinSet;
@@ -119,12 +122,46 @@ pub fn text_of(id: u64, version: u64) -> String {
     format!("row {id} version {version}")
 }
 
+/// Versions of rows whose text stands in some bytes, in order.
+pub fn values_in(bytes: &[u8]) -> Vec<u64> {
+    const WORD: &[u8] = b" version ";
+    let mut values = Vec::new();
+    let mut rest = bytes;
+    while let Some(at) = rest.windows(WORD.len()).position(|window| window == WORD) {
+        rest = &rest[at + WORD.len()..];
+        let digits = rest.iter().take_while(|byte| byte.is_ascii_digit()).count();
+        let text = std::str::from_utf8(&rest[..digits]).unwrap_or_default();
+        values.extend(text.parse::<u64>());
+    }
+    values
+}
+
+/// The code of a refusal, as `docs/errors.md` has it.
+pub fn code_of(status: &tonic::Status) -> String {
+    from_status(status).code.to_string()
+}
+
+/// The id of a row as calls want it.
+pub fn row_id(id: u64) -> v1::RowId {
+    v1::RowId {
+        kind: Some(v1::row_id::Kind::U64(id)),
+    }
+}
+
+/// The call that writes a version of some rows.
+pub fn upsert_of(dataset: &str, ids: &[u64], version: u64) -> v1::UpsertRequest {
+    let rows = ids.iter().map(|&id| row_of(id, version)).collect();
+    v1::UpsertRequest {
+        dataset: dataset.to_owned(),
+        payload: Some(Payload::Rows(v1::Rows { rows })),
+        ack: v1::AckLevel::Logged as i32,
+    }
+}
+
 fn row_of(id: u64, version: u64) -> v1::Row {
     let value = |kind| v1::Value { kind: Some(kind) };
     v1::Row {
-        id: Some(v1::RowId {
-            kind: Some(v1::row_id::Kind::U64(id)),
-        }),
+        id: Some(row_id(id)),
         vector: Some(v1::Vector {
             values: vector_of(id, version),
         }),
@@ -269,28 +306,34 @@ impl Writer {
         let mut client = WriteServiceClient::new(self.channels[0].clone());
         match state {
             Some(version) => {
-                let rows = ids.iter().map(|&id| row_of(id, version)).collect();
-                let request = v1::UpsertRequest {
-                    dataset: self.dataset.clone(),
-                    payload: Some(Payload::Rows(v1::Rows { rows })),
-                    ack: v1::AckLevel::Logged as i32,
-                };
+                let request = upsert_of(&self.dataset, ids, version);
                 client.upsert(request).await.map(drop)
             }
             None => {
-                let ids = ids
-                    .iter()
-                    .map(|&id| v1::RowId {
-                        kind: Some(v1::row_id::Kind::U64(id)),
-                    })
-                    .collect();
                 let request = v1::DeleteRequest {
                     dataset: self.dataset.clone(),
-                    ids,
+                    ids: ids.iter().map(|&id| row_id(id)).collect(),
                     ack: v1::AckLevel::Logged as i32,
                 };
                 client.delete(request).await.map(drop)
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn values_are_found_where_they_stand() {
+        let mut bytes = vec![0, 255];
+        for (id, version) in [(1, 17), (1, 1), (20, 9_000)] {
+            bytes.extend(text_of(id, version).into_bytes());
+            bytes.push(0);
+        }
+        bytes.extend(b" version x");
+        assert_eq!(values_in(&bytes), [17, 1, 9_000]);
+        assert_eq!(values_in(b""), [0u64; 0]);
     }
 }

@@ -98,17 +98,29 @@ pub fn signal(pid: u32, signal: Signal) -> Result<()> {
     kill_process(pid, signal).with_context(|| format!("sending {signal:?} to {pid:?}"))
 }
 
+/// Whether there is a process of this id, also one whose end nobody has looked at.
+pub fn is_there(pid: u32) -> bool {
+    Path::new(&format!("/proc/{pid}")).exists()
+}
+
 /// Waits until a process that is no child of this one is gone.
 pub fn wait_for_end(pid: u32) -> Result<()> {
     const PATIENCE: Duration = Duration::from_secs(10);
     let deadline = Instant::now() + PATIENCE;
-    while Path::new(&format!("/proc/{pid}")).exists() {
+    while is_there(pid) {
         if Instant::now() >= deadline {
             bail!("process {pid} is still there {PATIENCE:?} after it was killed");
         }
         std::thread::sleep(Duration::from_millis(1));
     }
     Ok(())
+}
+
+/// Whether a process is stopped by a signal.
+pub fn is_stopped(pid: u32) -> Result<bool> {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat"))?;
+    let after_name = stat.rsplit_once(')').context("no name in stat")?.1;
+    Ok(after_name.trim_start().starts_with('T'))
 }
 
 /// Resident memory of a process, in bytes.
