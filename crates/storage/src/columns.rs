@@ -3,7 +3,8 @@
 //! Columns are a list of chunks, each an Arrow batch whose first row is slot `base`. A new batch becomes a chunk of
 //! its own and is then merged with its predecessor while it is at least half as large, as a binary counter carries:
 //! each row is copied O(log n) times in all, and a view holds O(log n) small chunks beside the full ones. Chunks are
-//! immutable, so a view is a list of references.
+//! immutable, so a view is a list of references. One that was written under an earlier version of the schema stays as
+//! it is until it is merged: see `versions`.
 
 use std::sync::Arc;
 
@@ -11,6 +12,9 @@ use arrow::array::{Array, ArrayRef, AsArray, MutableArrayData, RecordBatch, make
 use arrow::compute::{concat_batches, interleave};
 use arrow_schema::{ArrowError, DataType};
 use longbow_types::{Error, ErrorCode, Result};
+
+use crate::Layout;
+use crate::versions::{self, Source};
 
 /// A chunk of this many rows is full.
 const CHUNK_ROWS_MAX: usize = 65_536;
@@ -45,10 +49,10 @@ impl Chunk {
 /// All rows of a replica, in slot order. Invariant: chunks are not empty and follow each other without a gap.
 pub(crate) type Chunks = Vec<Arc<Chunk>>;
 
-/// The list after a batch was appended, whose columns may share memory with more than themselves.
+/// The list after a batch of the layout was appended, whose columns may share memory with more than themselves.
 ///
 /// `chunks` is not changed, so that a failure leaves nothing behind.
-pub(crate) fn appended(chunks: &Chunks, base: u32, batch: RecordBatch) -> Result<Chunks> {
+pub(crate) fn appended(layout: &Layout, chunks: &Chunks, base: u32, batch: RecordBatch) -> Result<Chunks> {
     let mut next = chunks.clone();
     if batch.num_rows() == 0 {
         return Ok(next);
@@ -61,7 +65,8 @@ pub(crate) fn appended(chunks: &Chunks, base: u32, batch: RecordBatch) -> Result
         if full || last.rows() * 2 < previous.rows() {
             break;
         }
-        let batch = concat_batches(&last.batch.schema(), [&previous.batch, &last.batch]).map_err(internal)?;
+        let before = versions::upgraded(layout, &previous.batch)?;
+        let batch = concat_batches(&last.batch.schema(), [before.as_ref(), &last.batch]).map_err(internal)?;
         last = Chunk::new(previous.base, batch);
         owned = true;
         next.pop();
@@ -86,6 +91,7 @@ fn copied(batch: &RecordBatch) -> Result<RecordBatch> {
 
 /// Rows picked by slot, found once and gathered column by column.
 pub(crate) struct Picks<'a> {
+    layout: &'a Layout,
     chunks: Vec<&'a Chunk>,
     /// (position in `chunks`, row) of each pick.
     rows: Vec<(usize, usize)>,
@@ -93,10 +99,11 @@ pub(crate) struct Picks<'a> {
 
 impl<'a> Picks<'a> {
     /// Finds slots. O(slots · log chunks).
-    pub(crate) fn new(chunks: &'a Chunks, slots: &[u32]) -> Self {
+    pub(crate) fn new(layout: &'a Layout, chunks: &'a Chunks, slots: &[u32]) -> Self {
         // From position in `chunks` to position among those used.
         let mut used = vec![usize::MAX; chunks.len()];
         let mut picks = Picks {
+            layout,
             chunks: Vec::new(),
             rows: Vec::with_capacity(slots.len()),
         };
@@ -111,23 +118,65 @@ impl<'a> Picks<'a> {
         picks
     }
 
-    /// One column of the picked rows, in the order of the picks.
-    pub(crate) fn gather(&self, column: usize, data_type: &DataType) -> Result<ArrayRef> {
+    /// One stored column of the picked rows, in the order of the picks.
+    pub(crate) fn gather(&self, column: usize) -> Result<ArrayRef> {
         if self.rows.is_empty() {
+            let data_type = self.layout.stored().field(column).data_type();
             return Ok(arrow::array::new_empty_array(data_type));
         }
-        let columns: Vec<&dyn Array> = self
-            .chunks
+        let (mut columns, mut is_current) = (Vec::with_capacity(self.chunks.len()), true);
+        for chunk in &self.chunks {
+            let source = versions::source(self.layout, &chunk.batch, column);
+            is_current &= matches!(source, Source::Same(_));
+            columns.push(source);
+        }
+        if !is_current {
+            return self.gather_across(column, &columns);
+        }
+        let columns: Vec<&dyn Array> = columns
             .iter()
-            .map(|chunk| chunk.batch.column(column).as_ref())
+            .map(|(Source::Same(array) | Source::Narrow(array) | Source::Absent(array))| array.as_ref())
             .collect();
         interleave(&columns, &self.rows).map_err(internal)
     }
 
-    /// Bytes of one column of one picked row.
+    /// The same, of chunks some of which are of earlier versions.
+    fn gather_across(&self, column: usize, sources: &[Source<'_>]) -> Result<ArrayRef> {
+        let mut rows = self.rows.clone();
+        let mut arrays = Vec::with_capacity(sources.len());
+        for (at, source) in sources.iter().enumerate() {
+            let picks = rows.iter_mut().filter(|(chunk, _)| *chunk == at);
+            arrays.push(match source {
+                Source::Same(array) => Arc::clone(array),
+                Source::Absent(one) => {
+                    picks.for_each(|(_, row)| *row = 0);
+                    Arc::clone(one)
+                }
+                Source::Narrow(array) => {
+                    let mut wanted = Vec::new();
+                    for (_, row) in picks {
+                        let place = wanted.len();
+                        wanted.push(u32::try_from(std::mem::replace(row, place)).map_err(|_| long())?);
+                    }
+                    versions::widened(array, wanted, self.layout, column)?
+                }
+            });
+        }
+        let arrays: Vec<&dyn Array> = arrays.iter().map(AsRef::as_ref).collect();
+        interleave(&arrays, &rows).map_err(internal)
+    }
+
+    /// Bytes of one stored column of one picked row.
     pub(crate) fn bytes(&self, pick: usize, column: usize) -> usize {
         let (chunk, row) = self.rows[pick];
-        column_bytes(self.chunks[chunk].batch.column(column).as_ref(), row, 1)
+        match versions::source(self.layout, &self.chunks[chunk].batch, column) {
+            Source::Same(array) => column_bytes(array.as_ref(), row, 1),
+            Source::Absent(one) => column_bytes(one.as_ref(), 0, 1),
+            Source::Narrow(_) => {
+                let data_type = self.layout.stored().field(column).data_type();
+                data_type.primitive_width().unwrap_or(1)
+            }
+        }
     }
 }
 
@@ -147,6 +196,10 @@ fn column_bytes(column: &dyn Array, row: usize, rows: usize) -> usize {
     }
 }
 
+fn long() -> Error {
+    Error::new(ErrorCode::Internal, "a chunk has more rows than there are slots")
+}
+
 fn internal(error: ArrowError) -> Error {
     Error::new(ErrorCode::Internal, format!("columns: {error}"))
 }
@@ -156,21 +209,34 @@ mod tests {
     use super::*;
     use arrow::array::{ListBuilder, StringBuilder, UInt64Array};
     use arrow::datatypes::UInt64Type;
+    use arrow_schema::Field;
+    use longbow_types::schema::vector_type;
+    use longbow_types::{Metric, Schema, VectorElement};
+
+    fn layout() -> Layout {
+        let fields = vec![
+            Field::new("id", DataType::UInt64, false),
+            Field::new("v", vector_type(VectorElement::F32, 2), false),
+        ];
+        Layout::new(Schema::new(fields, "id", Metric::L2).unwrap())
+    }
 
     fn batch(from: u64, rows: u64) -> RecordBatch {
         let ids: ArrayRef = Arc::new(UInt64Array::from_iter_values(from..from + rows));
-        RecordBatch::try_from_iter([("id", ids)]).unwrap()
+        let versions: ArrayRef = Arc::new(UInt64Array::from_value(1, rows as usize));
+        RecordBatch::try_new(Arc::clone(layout().stored()), vec![ids, versions]).unwrap()
     }
 
     #[test]
     fn single_rows_are_merged_like_a_binary_counter() {
         let mut chunks = Chunks::new();
         for slot in 0..1_000_u32 {
-            chunks = appended(&chunks, slot, batch(slot.into(), 1)).unwrap();
+            chunks = appended(&layout(), &chunks, slot, batch(slot.into(), 1)).unwrap();
             assert!(chunks.len() <= 11, "{} chunks after {slot} rows", chunks.len());
         }
         let slots: Vec<u32> = (0..1_000).rev().collect();
-        let gathered = Picks::new(&chunks, &slots).gather(0, &DataType::UInt64).unwrap();
+        let layout = layout();
+        let gathered = Picks::new(&layout, &chunks, &slots).gather(0).unwrap();
         let want: Vec<u64> = (0..1_000).rev().collect();
         assert_eq!(gathered.as_primitive::<UInt64Type>().values(), &want[..]);
     }
@@ -179,7 +245,7 @@ mod tests {
     fn full_chunks_are_left_alone() {
         let mut chunks = Chunks::new();
         for at in 0..4 {
-            chunks = appended(&chunks, at * 40_000, batch(u64::from(at) * 40_000, 40_000)).unwrap();
+            chunks = appended(&layout(), &chunks, at * 40_000, batch(u64::from(at) * 40_000, 40_000)).unwrap();
         }
         assert_eq!(chunks.len(), 4);
     }
@@ -187,7 +253,7 @@ mod tests {
     #[test]
     fn a_chunk_does_not_pin_the_memory_it_came_from() {
         let large = batch(0, 10_000);
-        let chunks = appended(&Chunks::new(), 0, large.slice(0, 10)).unwrap();
+        let chunks = appended(&layout(), &Chunks::new(), 0, large.slice(0, 10)).unwrap();
         assert!(chunks[0].batch.get_array_memory_size() < 2_000);
     }
 

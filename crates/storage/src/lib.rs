@@ -20,6 +20,7 @@ mod layout;
 mod projection;
 mod replica;
 pub mod snapshot;
+mod versions;
 mod view;
 
 pub use longbow_index::QueryVector;

@@ -1,5 +1,6 @@
 //! How does a replica follow the log? The one writer of a partition's state.
 
+mod alter;
 mod apply;
 mod retire;
 
@@ -58,6 +59,7 @@ impl Default for Options {
 /// Entries are applied, then published together: until [`publish`](Self::publish), readers see the state before.
 pub struct Replica {
     reader: Reader,
+    layout: Arc<Layout>,
     ids: Arc<IdMap>,
     chunks: Chunks,
     live: Arc<Bitset>,
@@ -148,6 +150,7 @@ impl Replica {
     /// A replica that begins with what a view shows.
     pub(crate) fn of(view: View) -> Self {
         Self {
+            layout: Arc::clone(&view.layout),
             ids: Arc::clone(&view.ids),
             chunks: view.chunks.clone(),
             live: Arc::clone(&view.live),
@@ -184,7 +187,7 @@ impl Replica {
             return;
         }
         let view = View {
-            layout: Arc::clone(&before.layout),
+            layout: Arc::clone(&self.layout),
             index: Arc::clone(&before.index),
             ids: Arc::clone(&before.ids),
             chunks: self.chunks.clone(),

@@ -14,6 +14,7 @@ use longbow_types::{Error, ErrorCode, Result};
 use crate::Layout;
 use crate::columns::Chunks;
 use crate::ids::IdMap;
+use crate::versions;
 
 pub use scan::Scan;
 pub use search::{Found, Query};
@@ -67,11 +68,13 @@ impl View {
     /// The live slots for which a predicate is true.
     fn matching(&self, predicate: &Predicate, cancel: &dyn Fn() -> bool) -> Result<Bitset> {
         let mut words = vec![0_u64; self.live.words().len() + 1];
+        let columns = predicate.columns();
         for chunk in &self.chunks {
             if cancel() {
                 return Err(cancelled());
             }
-            let bits = predicate.evaluate(&chunk.batch)?;
+            let batch = versions::for_predicate(&self.layout, &chunk.batch, &columns)?;
+            let bits = predicate.evaluate(&batch)?;
             let (first, shift) = (chunk.base as usize / 64, chunk.base as usize % 64);
             for (at, word) in bits.bit_chunks().iter_padded().enumerate() {
                 let at = first + at;

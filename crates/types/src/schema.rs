@@ -1,5 +1,7 @@
 //! The schema of a dataset: an Arrow schema with one id column and one vector column picked out and checked.
 
+mod default;
+
 use std::{fmt, sync::Arc};
 
 use arrow_schema::{DataType, Field, Schema as ArrowSchema, SchemaRef, TimeUnit};
@@ -8,6 +10,8 @@ use crate::{
     Error, ErrorCode, IdKind, Quantization,
     limits::{COLUMNS_MAX, DIMENSION_MAX, NAME_BYTES_MAX, ZONE_BYTES_MAX},
 };
+
+pub use default::DefaultValue;
 
 /// Distance between two vectors; smaller is nearer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -120,6 +124,8 @@ pub struct Schema {
     id: usize,
     id_kind: IdKind,
     vector: VectorColumn,
+    /// By position; of the id and of the vector none.
+    defaults: Vec<Option<DefaultValue>>,
 }
 
 /// Whether a column that is neither id nor vector may have this type.
@@ -276,6 +282,7 @@ impl Schema {
             }
         }
         Ok(Self {
+            defaults: vec![None; columns.len()],
             arrow: Arc::new(ArrowSchema::new(columns)),
             id,
             id_kind,
@@ -288,6 +295,25 @@ impl Schema {
     pub fn with_quantization(mut self, quantization: Quantization) -> Self {
         self.vector.quantization = quantization;
         self
+    }
+
+    /// The same schema, whose rows hold a value in a column that they do not tell.
+    ///
+    /// # Errors
+    /// `UNKNOWN_COLUMN`; `INVALID_SCHEMA` for the id, the vector, and a value that the column cannot hold.
+    pub fn with_default(mut self, column: &str, value: DefaultValue) -> Result<Self, Error> {
+        let (position, field) = self.column(column)?;
+        if position == self.id || position == self.vector.position {
+            let message = "the id and the vector have no default: every row tells its own";
+            return Err(Error::new(ErrorCode::InvalidSchema, message).field(column.to_owned()));
+        }
+        self.defaults[position] = Some(value.fit(column, field.data_type())?);
+        Ok(self)
+    }
+
+    /// What rows that do not tell it hold in the column at a position; if nothing, a null where the column has nulls.
+    pub fn default_of(&self, position: usize) -> Option<&DefaultValue> {
+        self.defaults.get(position).and_then(Option::as_ref)
     }
 
     /// The columns as an Arrow schema, in order.

@@ -21,10 +21,7 @@ impl Replica {
     /// `MALFORMED_ARROW`, `SCHEMA_MISMATCH` or `NULL_NOT_ALLOWED` for a body that is not what a router writes;
     /// `TOO_LARGE` or `STORAGE_FAILED` when the index can take no more; `INTERNAL` for an entry out of order.
     pub fn apply(&mut self, index: u64, kind: WriteKind, body: &[u8], rows: u32) -> Result<Applied> {
-        if index <= self.applied_index {
-            let message = format!("entry {index} comes after entry {}", self.applied_index);
-            return Err(Error::new(ErrorCode::Internal, message));
-        }
+        self.check_order(index)?;
         let applied = match kind {
             WriteKind::Upsert => self.upsert(index, body, rows)?,
             WriteKind::Delete => self.delete(body, rows)?,
@@ -34,8 +31,16 @@ impl Replica {
         Ok(applied)
     }
 
+    pub(super) fn check_order(&self, index: u64) -> Result<()> {
+        if index > self.applied_index {
+            return Ok(());
+        }
+        let message = format!("entry {index} comes after entry {}", self.applied_index);
+        Err(Error::new(ErrorCode::Internal, message))
+    }
+
     fn upsert(&mut self, index: u64, body: &[u8], rows: u32) -> Result<Applied> {
-        let layout = Arc::clone(&self.reader.view.load().layout);
+        let layout = Arc::clone(&self.layout);
         let decoded = Rows::decode(&layout, body, rows)?;
         if decoded.rows == 0 {
             return Ok(Applied::default());
@@ -48,7 +53,7 @@ impl Replica {
             .map_err(|error| Error::new(ErrorCode::MalformedArrow, error.to_string()))?;
 
         let base = slots(&self.live);
-        let chunks = appended(&self.chunks, base, batch)?;
+        let chunks = appended(&layout, &self.chunks, base, batch)?;
         let range = self
             .reader
             .index
@@ -70,7 +75,7 @@ impl Replica {
     }
 
     fn delete(&mut self, body: &[u8], rows: u32) -> Result<Applied> {
-        let layout = Arc::clone(&self.reader.view.load().layout);
+        let layout = Arc::clone(&self.layout);
         let column = decode_ids(&layout, body, rows)?;
         let ids = Ids::new(column.as_ref())?;
         let end = slots(&self.live);

@@ -45,7 +45,7 @@ impl View {
         slots.sort_unstable();
         slots.dedup();
 
-        let picks = Picks::new(&self.chunks, &slots);
+        let picks = Picks::new(&self.layout, &self.chunks, &slots);
         *taken += self.check_answer(&picks, slots.len(), projection, *taken)?;
         let mut parts = vec![
             self.stored(&picks, self.layout.id())?,

@@ -60,7 +60,7 @@ impl Scan {
     }
 
     fn piece(&self, slots: &[u32]) -> Result<RecordBatch> {
-        let picks = Picks::new(&self.view.chunks, slots);
+        let picks = Picks::new(&self.view.layout, &self.view.chunks, slots);
         let mut parts = vec![self.view.stored(&picks, self.view.layout.id())?];
         parts.extend(self.view.projected(&picks, slots, &self.projection)?);
         answer::batch(parts)
@@ -83,7 +83,7 @@ impl Iterator for Scan {
         if slots.is_empty() {
             return None;
         }
-        let picks = Picks::new(&self.view.chunks, &slots);
+        let picks = Picks::new(&self.view.layout, &self.view.chunks, &slots);
         let mut bytes = 0;
         let fits = (0..slots.len())
             .take_while(|&pick| {

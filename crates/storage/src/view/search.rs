@@ -75,7 +75,7 @@ impl View {
 
         let slots: Vec<u32> = neighbors.iter().map(|neighbor| neighbor.slot).collect();
         let distances = Float32Array::from_iter_values(neighbors.iter().map(|neighbor| neighbor.distance));
-        let picks = Picks::new(&self.chunks, &slots);
+        let picks = Picks::new(&self.layout, &self.chunks, &slots);
         self.check_answer(&picks, slots.len(), query.projection, 0)?;
         let field = Arc::new(Field::new(DISTANCE_COLUMN, DataType::Float32, false));
         let mut parts = vec![

@@ -9,7 +9,7 @@ use longbow_types::{
     schema::{utf8_item, vector_type},
 };
 
-use super::times;
+use super::{default_value, times};
 use crate::v1;
 
 /// Name of the id column when none is given.
@@ -45,7 +45,15 @@ pub fn from_proto(schema: &v1::Schema) -> Result<Schema> {
         };
         fields.push(Field::new(&column.name, data_type, column.nullable));
     }
-    Ok(Schema::new(fields, id, metric)?.with_quantization(quantization))
+    let mut built = Schema::new(fields, id, metric)?.with_quantization(quantization);
+    for (position, column) in schema.columns.iter().enumerate() {
+        if let Some(value) = &column.default {
+            let data_type = built.arrow().field(position).data_type();
+            let default = default_value::from_proto(value, data_type, &column.name)?;
+            built = built.with_default(&column.name, default)?;
+        }
+    }
+    Ok(built)
 }
 
 /// Spells a schema out as a message. Inverse of [`from_proto`].
@@ -61,6 +69,7 @@ pub fn to_proto(schema: &Schema) -> v1::Schema {
             kind: kind_to_proto(field.data_type()) as i32,
             nullable: field.is_nullable(),
             time: times::to_proto(field.data_type()),
+            default: schema.default_of(position).map(default_value::to_proto),
             vector: (position == vector.position).then(|| v1::VectorType {
                 dimension: u32::try_from(vector.dimension).expect("dimensions are checked to be small"),
                 metric: metric_to_proto(vector.metric) as i32,
@@ -233,6 +242,7 @@ mod tests {
             nullable: true,
             vector: None,
             time: None,
+            default: None,
         }
     }
 
@@ -410,6 +420,41 @@ mod tests {
             (read.vector().metric, read.vector().element),
             (Metric::L2, VectorElement::F16)
         );
+    }
+
+    #[test]
+    fn defaults_are_carried_and_checked() {
+        use v1::{ColumnKind as K, value::Kind};
+        let with = |kind, value| v1::Column {
+            default: Some(v1::Value { kind: Some(value) }),
+            ..column("c", kind)
+        };
+        for (kind, value) in [
+            (K::Utf8, Kind::Utf8("none".into())),
+            (K::Uint64, Kind::U64(u64::MAX)),
+            (K::Date32, Kind::I64(-1)),
+            (K::Float64, Kind::F64(0.1)),
+        ] {
+            let sent = with_one_more(with(kind, value));
+            assert_eq!(to_proto(&from_proto(&sent).unwrap()), sent);
+        }
+        for (kind, value) in [
+            (K::Utf8, Kind::I64(1)),
+            (K::Uint8, Kind::I64(256)),
+            (K::Utf8List, Kind::Utf8("a".into())),
+            (K::Int8, Kind::Null(0)),
+        ] {
+            let error = from_proto(&with_one_more(with(kind, value))).unwrap_err();
+            assert_eq!(
+                (error.code, error.field.as_deref()),
+                (ErrorCode::InvalidSchema, Some("c"))
+            );
+        }
+        let mut id = with_one_more(column("c", K::Utf8));
+        id.columns[0].default = Some(v1::Value {
+            kind: Some(Kind::U64(1)),
+        });
+        assert_eq!(from_proto(&id).unwrap_err().field.as_deref(), Some("id"));
     }
 
     #[test]
