@@ -182,8 +182,8 @@ pub fn batch(batch: &RecordBatch, schema: &Schema) -> Result<RecordBatch, Error>
             ..error
         })?;
     }
-    for field in schema.arrow().fields() {
-        if !field.is_nullable() && file.index_of(field.name()).is_err() {
+    for (position, field) in schema.arrow().fields().iter().enumerate() {
+        if !field.is_nullable() && schema.default_of(position).is_none() && file.index_of(field.name()).is_err() {
             let message = format!("the file has no column {:?}", field.name());
             return Err(Error::new(ErrorCode::SchemaMismatch, message).field(field.name().clone()));
         }

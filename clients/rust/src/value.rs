@@ -3,7 +3,11 @@
 use std::fmt;
 
 use bytes::Bytes;
-use longbow_wire::v1::{self, value::Kind};
+use longbow_types::DefaultValue;
+use longbow_wire::{
+    convert::default_value,
+    v1::{self, value::Kind},
+};
 
 /// One value of a column. Numbers must fit the column's width.
 #[derive(Debug, Clone, PartialEq)]
@@ -60,6 +64,12 @@ impl Value {
             Some(Kind::Binary(value)) => Value::Binary(value),
             Some(Kind::Utf8List(list)) => Value::Utf8List(list.values),
         }
+    }
+}
+
+impl From<&DefaultValue> for Value {
+    fn from(default: &DefaultValue) -> Self {
+        Value::from_proto(default_value::to_proto(default))
     }
 }
 

@@ -1,5 +1,6 @@
 //! The schema of a dataset: an Arrow schema with one id column and one vector column picked out and checked.
 
+mod altered;
 mod default;
 
 use std::{fmt, sync::Arc};

@@ -74,6 +74,7 @@ pub fn schema() -> v1::Schema {
         nullable: false,
         vector: None,
         time: None,
+        default: None,
     };
     let vector = v1::VectorType {
         dimension: DIMENSION as u32,

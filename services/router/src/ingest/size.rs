@@ -1,7 +1,7 @@
 //! How large do rows become once each holds its own values, in the dataset's types?
 //!
 //! A few bytes can ask for gigabytes: a dictionary's value is sent once and stored for every row that names it, and a
-//! column that is left out is stored as nulls, which are as wide as values. So size is reckoned before anything is
+//! column that is left out is stored as nulls, which are as wide as values, or as its default. So size is reckoned before anything is
 //! built, over all columns and batches of a call together.
 
 use arrow::{
@@ -10,7 +10,7 @@ use arrow::{
     downcast_dictionary_array,
 };
 use arrow_schema::DataType;
-use longbow_types::{Error, ErrorCode, Result, Schema, limits::WRITE_BYTES_MAX};
+use longbow_types::{DefaultValue, Error, ErrorCode, Result, Schema, limits::WRITE_BYTES_MAX};
 
 /// Refuses rows that are more than one write may hold.
 ///
@@ -30,7 +30,26 @@ pub fn check(bytes: u64) -> Result<()> {
 
 /// Bytes that a batch becomes in a dataset, columns that it leaves out included.
 pub fn in_dataset(batch: &RecordBatch, schema: &Schema) -> u64 {
-    text(batch).saturating_add(fixed(batch.num_rows(), schema))
+    let rows = batch.num_rows();
+    let left_out = |name: &str| if batch.column_by_name(name).is_none() { rows } else { 0 };
+    text(batch)
+        .saturating_add(fixed(rows, schema))
+        .saturating_add(defaults(schema, left_out))
+}
+
+/// Bytes of the defaults of text and bytes, where `left_out` tells how many rows do not tell a column.
+pub fn defaults(schema: &Schema, left_out: impl Fn(&str) -> usize) -> u64 {
+    let columns = schema.arrow().fields().iter().enumerate();
+    columns
+        .map(|(position, field)| {
+            let bytes = match schema.default_of(position) {
+                Some(DefaultValue::Text(text)) => text.len(),
+                Some(DefaultValue::Bytes(bytes)) => bytes.len(),
+                _ => return 0,
+            };
+            (bytes as u64).saturating_mul(left_out(field.name()) as u64)
+        })
+        .fold(0, u64::saturating_add)
 }
 
 /// Bytes that rows take whatever they hold: those of columns of fixed width, null or not, and of the offsets of others.
@@ -159,6 +178,19 @@ mod tests {
         let few = batch.project(&[0, 1, 2]).unwrap();
         assert_eq!(in_dataset(&few, &schema), text(&few) + fixed(50, &schema));
         assert_eq!(in_dataset(&batch, &schema) - text(&batch), fixed(50, &schema));
+    }
+
+    #[test]
+    fn defaults_count_for_each_row_that_leaves_them_out() {
+        let (schema, batch) = (schema_of_all_kinds(), batch_of_all_kinds(50));
+        let with = schema
+            .clone()
+            .with_default("utf8", DefaultValue::Text("x".repeat(100)))
+            .unwrap();
+        assert_eq!(in_dataset(&batch, &with), in_dataset(&batch, &schema));
+        let few = batch.project(&[0, 1, 2]).unwrap();
+        assert!(few.column_by_name("utf8").is_none());
+        assert_eq!(in_dataset(&few, &with), in_dataset(&few, &schema) + 5_000);
     }
 
     #[test]

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use arrow::array::{ArrayRef, RecordBatch};
 use longbow_types::{Error, ErrorCode, Result, RowId, Schema, limits::WRITE_ROWS_MAX};
-use longbow_wire::v1;
+use longbow_wire::{convert::default_value, v1};
 
 use super::{
     ids::{id_array, id_from_proto},
@@ -30,8 +30,11 @@ pub fn batch_from_rows(rows: &[v1::Row], schema: &Schema) -> Result<RecordBatch>
             vector_column(rows, schema)?
         } else {
             let at = |row: usize| format!("rows[{row}].{}", field.name());
-            let cells: Vec<Option<&v1::Value>> =
-                rows.iter().map(|row| row.columns.get(field.name())).collect();
+            let default = schema.default_of(position).map(default_value::to_proto);
+            let cells: Vec<Option<&v1::Value>> = rows
+                .iter()
+                .map(|row| row.columns.get(field.name()).or(default.as_ref()))
+                .collect();
             values::column(&cells, field, &at)?
         };
         columns.push(column);
@@ -143,7 +146,7 @@ mod tests {
         testing::{batch_of_all_kinds, schema_of, schema_of_all_kinds},
     };
     use longbow_query::ids::Ids;
-    use longbow_types::{Metric, VectorElement};
+    use longbow_types::{DefaultValue, Metric, VectorElement};
     use longbow_wire::v1::value::Kind;
 
     fn row(id: u64, vector: &[f32]) -> v1::Row {
@@ -247,6 +250,24 @@ mod tests {
         assert_eq!(
             batch_from_rows(&many, &schema).unwrap_err().code,
             ErrorCode::TooLarge
+        );
+    }
+
+    #[test]
+    fn columns_left_out_hold_their_default() {
+        let schema = schema_of_all_kinds()
+            .with_default("i8", DefaultValue::Int(-7))
+            .unwrap();
+        let mut rows = spelt(&batch_of_all_kinds(3), &schema);
+        rows[0].columns.remove("i8");
+        rows[1].columns.insert("i8".into(), text(Some(Kind::Null(0))));
+        rows[2].columns.insert("i8".into(), text(Some(Kind::I64(3))));
+        let batch = batch_from_rows(&rows, &schema).unwrap();
+        let again = spelt(&batch, &schema);
+        let held: Vec<_> = again.iter().map(|row| row.columns["i8"].kind.clone()).collect();
+        assert_eq!(
+            held,
+            [Some(Kind::I64(-7)), Some(Kind::Null(0)), Some(Kind::I64(3))]
         );
     }
 

@@ -283,6 +283,7 @@ pub fn schema() -> v1::Schema {
         nullable,
         vector: None,
         time: None,
+        default: None,
     };
     let vector = v1::VectorType {
         dimension: DIMENSION as u32,
