@@ -91,7 +91,11 @@ async fn holds(dataset: &DatasetHandle) {
         (col("rank").gt(7), ROWS / 2),
     ] {
         let shown = format!("{filter:?}");
-        let search = dataset.search().near(vec![0.0; DIMENSION]).k(1_000).filter(filter);
+        let search = dataset
+            .search()
+            .near(vec![0.0; DIMENSION])
+            .k(1_000)
+            .filter(filter);
         let hits = search.columns(["count"]).await.unwrap().hits;
         assert_eq!(hits.len() as u64, expected, "{shown}");
     }
@@ -129,7 +133,9 @@ async fn rows_from_before_are_rows_of_the_new_schema() {
     // Through the other router at once, and with rows of the new version beside the old ones.
     let dataset = other.dataset("words");
     let new = (ROWS..2 * ROWS).map(|id| {
-        let row = weighed(row(id), id).column("count", LARGE + id as i64).column("note", "new");
+        let row = weighed(row(id), id)
+            .column("count", LARGE + id as i64)
+            .column("note", "new");
         // Half of them leave it to the default.
         if id % 2 == 0 { row } else { row.column("rank", 8) }
     });
@@ -160,7 +166,12 @@ async fn what_may_not_change_is_refused_before_anything_is_written() {
     let base = schema();
     dataset.create(&base).await.unwrap();
     let fields = |schema: &Schema| -> Vec<Field> {
-        schema.arrow().fields().iter().map(|field| Field::clone(field)).collect()
+        schema
+            .arrow()
+            .fields()
+            .iter()
+            .map(|field| Field::clone(field))
+            .collect()
     };
     let made = |change: &dyn Fn(&mut Vec<Field>)| {
         let mut columns = fields(&base);
@@ -299,9 +310,14 @@ fn the_command_changes_a_schema() {
         } else {
             read(&output.stderr)
         };
-        (output.status.success(), json, String::from_utf8_lossy(&output.stderr).into_owned())
+        (
+            output.status.success(),
+            json,
+            String::from_utf8_lossy(&output.stderr).into_owned(),
+        )
     };
-    let (made, json, _) = longbow("dataset create typed --dimension 3 --column n:int32 --column lang:utf8=en");
+    let (made, json, _) =
+        longbow("dataset create typed --dimension 3 --column n:int32 --column lang:utf8=en");
     assert!(made);
     assert_eq!(json["dataset"]["schema"]["columns"][3]["default"], "en");
     let alter = "dataset alter typed --widen n:int64 --add note:utf8 --add rank:int32!=7";
@@ -314,7 +330,10 @@ fn the_command_changes_a_schema() {
     assert!(described);
     let columns = json["schema"]["columns"].as_array().unwrap();
     assert_eq!(columns[2]["type"], "int64");
-    assert_eq!((&columns[5]["name"], &columns[5]["default"]), (&"rank".into(), &7.into()));
+    assert_eq!(
+        (&columns[5]["name"], &columns[5]["default"]),
+        (&"rank".into(), &7.into())
+    );
     let (again, _, told) = longbow(&format!("{alter} --expected-version 1"));
     assert!(!again && told.contains("SCHEMA_CONFLICT"), "{told}");
     let (narrowed, _, told) = longbow("dataset alter typed --widen n:int8");

@@ -345,7 +345,7 @@ fn schema(args: &CreateArgs) -> Result<Schema, Error> {
             builder = builder.not_null();
         }
         if let Some(default) = typed.default {
-            builder = builder.default(default);
+            builder = builder.default_value(default);
         }
     }
     builder.build()

@@ -183,7 +183,10 @@ pub fn batch(batch: &RecordBatch, schema: &Schema) -> Result<RecordBatch, Error>
         })?;
     }
     for (position, field) in schema.arrow().fields().iter().enumerate() {
-        if !field.is_nullable() && schema.default_of(position).is_none() && file.index_of(field.name()).is_err() {
+        if !field.is_nullable()
+            && schema.default_of(position).is_none()
+            && file.index_of(field.name()).is_err()
+        {
             let message = format!("the file has no column {:?}", field.name());
             return Err(Error::new(ErrorCode::SchemaMismatch, message).field(field.name().clone()));
         }

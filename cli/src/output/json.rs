@@ -112,7 +112,7 @@ mod tests {
             .vector("v", 3, VectorElement::F16, Metric::L2)
             .utf8_list("tags")
             .timestamp_micros("at")
-            .default(DefaultValue::Int(-1))
+            .default_value(DefaultValue::Int(-1))
             .build()
             .unwrap();
         let out = schema(&made);

@@ -65,7 +65,8 @@ pub use filter::{Column, Filter, all, any, col};
 pub use get::{Found, GetRows, Rows};
 pub use keeper::{KeeperInfo, KeeperRole};
 pub use longbow_types::{
-    DefaultValue, Error, ErrorCode, IdKind, Metric, Quantization, Result, Role, RowId, Schema, Token, VectorElement,
+    DefaultValue, Error, ErrorCode, IdKind, Metric, Quantization, Result, Role, RowId, Schema, Token,
+    VectorElement,
 };
 pub use options::{Options, RetryPolicy};
 pub use row::{IntoRowId, Row};

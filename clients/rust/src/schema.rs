@@ -137,7 +137,7 @@ impl SchemaBuilder {
 
     /// Gives the column added last a value for rows that do not tell it.
     #[must_use]
-    pub fn default(mut self, value: DefaultValue) -> Self {
+    pub fn default_value(mut self, value: DefaultValue) -> Self {
         if let Some(field) = self.fields.last() {
             self.defaults.push((field.name().clone(), value));
         }
@@ -204,7 +204,7 @@ mod tests {
                 .utf8("a")
                 .int32("b")
                 .not_null()
-                .default(value)
+                .default_value(value)
                 .build()
         };
         let schema = of(DefaultValue::Int(4)).unwrap();

@@ -26,7 +26,10 @@ pub fn one(default: Option<&DefaultValue>, data_type: &DataType) -> Result<Array
         Some(DefaultValue::Bool(value)) => Arc::new(BooleanArray::from(vec![*value])),
         Some(DefaultValue::Int(value)) => integer(*value, data_type).ok_or_else(other)?,
         Some(DefaultValue::Float(value)) => match data_type {
-            DataType::Float16 => Arc::new(PrimitiveArray::<Float16Type>::from_value(f16::from_f64(*value), 1)),
+            DataType::Float16 => Arc::new(PrimitiveArray::<Float16Type>::from_value(
+                f16::from_f64(*value),
+                1,
+            )),
             DataType::Float32 => Arc::new(PrimitiveArray::<Float32Type>::from_value(*value as f32, 1)),
             _ => Arc::new(PrimitiveArray::<Float64Type>::from_value(*value, 1)),
         },

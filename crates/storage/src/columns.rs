@@ -245,7 +245,13 @@ mod tests {
     fn full_chunks_are_left_alone() {
         let mut chunks = Chunks::new();
         for at in 0..4 {
-            chunks = appended(&layout(), &chunks, at * 40_000, batch(u64::from(at) * 40_000, 40_000)).unwrap();
+            chunks = appended(
+                &layout(),
+                &chunks,
+                at * 40_000,
+                batch(u64::from(at) * 40_000, 40_000),
+            )
+            .unwrap();
         }
         assert_eq!(chunks.len(), 4);
     }

@@ -94,11 +94,7 @@ pub(crate) fn for_predicate<'a>(
             Source::Absent(one) if one.is_null(0) => continue,
             Source::Narrow(_) | Source::Absent(_) => whole(layout, batch, column)?,
         };
-        fields.push(Field::new(
-            *name,
-            array.data_type().clone(),
-            field.is_nullable(),
-        ));
+        fields.push(Field::new(*name, array.data_type().clone(), field.is_nullable()));
         columns.push(array);
     }
     let options = RecordBatchOptions::new().with_row_count(Some(batch.num_rows()));
@@ -151,7 +147,9 @@ pub(crate) fn recognised(layout: &Layout, batch: &RecordBatch) -> std::result::R
             return Err(format!("the column {name} is missing, and cannot be null"));
         }
     }
-    let schema = if have_names.len() == want_names.len() && fields.iter().eq(want.fields().iter().map(AsRef::as_ref)) {
+    let schema = if have_names.len() == want_names.len()
+        && fields.iter().eq(want.fields().iter().map(AsRef::as_ref))
+    {
         Arc::clone(want)
     } else {
         Arc::new(ArrowSchema::new(fields))
@@ -242,7 +240,11 @@ mod tests {
         let renamed = Layout::new(schema(vec![Field::new("m", DataType::Int16, true)]));
         assert!(fits(&renamed, &rows()).unwrap_err().contains("n"));
         let narrower = Layout::new(schema(vec![Field::new("n", DataType::Int8, true)]));
-        assert!(fits(&narrower, &rows()).unwrap_err().contains("cannot be read as"));
+        assert!(
+            fits(&narrower, &rows())
+                .unwrap_err()
+                .contains("cannot be read as")
+        );
         let required = Layout::new(schema(vec![Field::new("n", DataType::Int16, false)]));
         assert!(fits(&required, &rows()).is_err());
         let without = Layout::at(

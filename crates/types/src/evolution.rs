@@ -106,12 +106,7 @@ fn find<'a>(from: &Schema, to: &'a Schema, position: usize, old: &Field) -> Resu
         }
         _ => {
             let why = "columns are not dropped, rows hold values there";
-            Err(refusal(
-                old.name(),
-                &old.data_type().to_string(),
-                "nothing",
-                why,
-            ))
+            Err(refusal(old.name(), &old.data_type().to_string(), "nothing", why))
         }
     }
 }
@@ -163,7 +158,13 @@ fn check_type(from: &Schema, position: usize, old: &Field, new: &Field) -> Resul
 
 /// What else of a column stays as it is.
 fn check_rules(from: &Schema, to: &Schema, position: usize, old: &Field, new: &Field) -> Result<(), Error> {
-    let nulls = |field: &Field| if field.is_nullable() { "nullable" } else { "not null" };
+    let nulls = |field: &Field| {
+        if field.is_nullable() {
+            "nullable"
+        } else {
+            "not null"
+        }
+    };
     if old.is_nullable() != new.is_nullable() {
         let why = "whether a column has nulls is fixed when it is added";
         return Err(refusal(old.name(), nulls(old), nulls(new), why));
@@ -377,10 +378,7 @@ mod tests {
                 "not narrowed",
             ),
             (
-                schema([
-                    column(DataType::Utf8),
-                    Field::new("b", DataType::Float64, true),
-                ]),
+                schema([column(DataType::Utf8), Field::new("b", DataType::Float64, true)]),
                 "b",
                 "Int32",
                 "Float64",

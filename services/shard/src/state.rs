@@ -134,7 +134,12 @@ pub(crate) mod tests {
 
     /// One column more.
     pub(crate) fn wider_schema() -> Schema {
-        let mut fields: Vec<Field> = schema().arrow().fields().iter().map(|f| Field::clone(f)).collect();
+        let mut fields: Vec<Field> = schema()
+            .arrow()
+            .fields()
+            .iter()
+            .map(|f| Field::clone(f))
+            .collect();
         fields.push(Field::new("note", DataType::Utf8, true));
         Schema::new(fields, "id", Metric::L2).unwrap()
     }

@@ -117,7 +117,11 @@ fn told(head: &str, planned: &[Change]) -> String {
             format!("  {column}: from {from} to {to}")
         }
     });
-    [head.to_owned()].into_iter().chain(lines).collect::<Vec<_>>().join("\n")
+    [head.to_owned()]
+        .into_iter()
+        .chain(lines)
+        .collect::<Vec<_>>()
+        .join("\n")
 }
 
 fn as_json(change: &Change) -> Json {
@@ -183,7 +187,11 @@ mod tests {
             ("--add x", ErrorCode::InvalidSchema, "column"),
         ] {
             let error = asked(line).unwrap_err();
-            assert_eq!((error.code, error.field.as_deref()), (code, Some(field)), "{line}");
+            assert_eq!(
+                (error.code, error.field.as_deref()),
+                (code, Some(field)),
+                "{line}"
+            );
         }
     }
 }

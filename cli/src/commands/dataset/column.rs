@@ -27,10 +27,7 @@ pub(super) fn parse(text: &str) -> Result<Typed, Error> {
             return Ok(Typed { field, default });
         }
     }
-    field(text).map(|field| Typed {
-        field,
-        default: None,
-    })
+    field(text).map(|field| Typed { field, default: None })
 }
 
 fn wrong(why: String) -> Error {
@@ -67,7 +64,11 @@ fn default(text: &str, field: &Field) -> Result<DefaultValue, Error> {
         _ => text.parse().ok().map(DefaultValue::Int),
     };
     let kind = column_text::name(data_type);
-    let read = read.ok_or_else(|| wrong(format!("{text:?} cannot be the default of a column of type {kind}")));
+    let read = read.ok_or_else(|| {
+        wrong(format!(
+            "{text:?} cannot be the default of a column of type {kind}"
+        ))
+    });
     read?.fit(field.name(), data_type)
 }
 
@@ -83,15 +84,11 @@ mod tests {
             let kind = column_text::name(field.data_type());
             (field.name().clone(), kind, field.is_nullable(), typed.default)
         };
-        let expected = |name: &str, kind: &str, nullable, default| {
-            (name.to_owned(), kind.to_owned(), nullable, default)
-        };
+        let expected =
+            |name: &str, kind: &str, nullable, default| (name.to_owned(), kind.to_owned(), nullable, default);
         use DefaultValue as D;
         assert_eq!(of("pos:utf8"), expected("pos", "utf8", true, None));
-        assert_eq!(
-            of("n:int32!=-7"),
-            expected("n", "int32", false, Some(D::Int(-7)))
-        );
+        assert_eq!(of("n:int32!=-7"), expected("n", "int32", false, Some(D::Int(-7))));
         assert_eq!(
             of("a:b=c:utf8=x:y=z"),
             expected("a:b=c", "utf8", true, Some(D::Text("x:y=z".into())))

@@ -1,8 +1,8 @@
 //! Does the catalogue judge every command alike, whatever came before it?
 
 use longbow_wire::internal::{
-    AlterDatasetCommand, CreateDatasetCommand, DropDatasetCommand, OpenProducerCommand, PartitionRange, RegisterShardCommand,
-    WriteCommand, WriteKind,
+    AlterDatasetCommand, CreateDatasetCommand, DropDatasetCommand, OpenProducerCommand, PartitionRange,
+    RegisterShardCommand, WriteCommand, WriteKind,
 };
 use proptest::prelude::*;
 

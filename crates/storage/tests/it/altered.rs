@@ -257,7 +257,13 @@ impl Pair {
         let rows = |predicate: Option<&Predicate>| scanned(&view, predicate, &self.model.columns);
         let all = |holds: &dyn Fn(&BTreeMap<String, Cell>) -> bool| -> BTreeMap<u64, Vec<Cell>> {
             let kept = self.model.rows.iter().filter(|(_, row)| holds(row));
-            let cells = |row| self.model.columns.iter().map(|c| self.model.cell(row, c)).collect();
+            let cells = |row| {
+                self.model
+                    .columns
+                    .iter()
+                    .map(|c| self.model.cell(row, c))
+                    .collect()
+            };
             kept.map(|(id, row)| (*id, cells(row))).collect()
         };
         assert_eq!(rows(None), all(&|_| true));
@@ -269,22 +275,44 @@ impl Pair {
             let null = Predicate::compile(&null, &schema).unwrap();
             let is_null = |row: &BTreeMap<String, Cell>| self.model.cell(row, column) == Cell::Null;
             assert_eq!(rows(Some(&null)), all(&is_null), "{column:?} is null");
-            for seed in [7, 48, 61] {
-                let bound = column.cell(seed);
+            let large = [i64::MIN, -70_000, -300, 300, 70_000, 1 << 40];
+            let large = large
+                .into_iter()
+                .filter(|&bound| holds(&column.data_type, bound))
+                .map(Cell::Int);
+            for bound in [7, 48, 61].map(|seed| column.cell(seed)).into_iter().chain(large) {
                 let filter = Predicate::compile(&at_least(&column.name, &bound), &schema).unwrap();
-                let holds = |row: &BTreeMap<String, Cell>| match (self.model.cell(row, column), &bound) {
+                let is_true = |row: &BTreeMap<String, Cell>| match (self.model.cell(row, column), &bound) {
                     (Cell::Int(value), Cell::Int(bound)) => value >= *bound,
                     (Cell::Float(value), Cell::Float(bound)) => value >= *bound,
                     (Cell::Text(value), Cell::Text(bound)) => value >= *bound,
                     _ => false,
                 };
-                assert_eq!(rows(Some(&filter)), all(&holds), "{column:?} >= {bound:?}");
+                assert_eq!(rows(Some(&filter)), all(&is_true), "{column:?} >= {bound:?}");
             }
         }
         let ids = UInt64Array::from_iter_values(0..IDS);
         let projection = Projection::new(view.layout(), &["*".into()], false).unwrap();
         let fetched = view.fetch(&ids, &projection).unwrap();
         assert_eq!(cells(&fetched, 2, &self.model.columns), all(&|_| true));
+    }
+}
+
+/// Whether a column may be compared with a number.
+fn holds(data_type: &DataType, number: i64) -> bool {
+    let number = i128::from(number);
+    let signed = |bits: u32| (-(1 << (bits - 1))..1_i128 << (bits - 1)).contains(&number);
+    let unsigned = |bits: u32| (0..1_i128 << bits).contains(&number);
+    match data_type {
+        DataType::Int8 => signed(8),
+        DataType::Int16 => signed(16),
+        DataType::Int32 => signed(32),
+        DataType::Int64 => signed(64),
+        DataType::UInt8 => unsigned(8),
+        DataType::UInt16 => unsigned(16),
+        DataType::UInt32 => unsigned(32),
+        DataType::UInt64 => unsigned(64),
+        _ => false,
     }
 }
 
@@ -337,7 +365,8 @@ fn at_least(column: &str, bound: &Cell) -> v1::Filter {
 fn scanned(view: &Arc<View>, predicate: Option<&Predicate>, columns: &[Column]) -> BTreeMap<u64, Vec<Cell>> {
     let projection = Projection::new(view.layout(), &["*".into()], false).unwrap();
     let scan = view.scan(predicate, projection, 0, &|| false).unwrap();
-    scan.flat_map(|piece| cells(&piece.unwrap(), 1, columns)).collect()
+    scan.flat_map(|piece| cells(&piece.unwrap(), 1, columns))
+        .collect()
 }
 
 /// The rows of an answer whose columns begin at a position, which must have the types of the newest schema.
@@ -409,7 +438,10 @@ fn nothing_is_written_again() {
     let old = pair.replica.reader().view();
     let (old_columns, old_rows) = (pair.model.columns.clone(), pair.model.rows.len());
     pair.step(&Step::Widen { column: 0, kind: 3 });
-    pair.step(&Step::Add { kind: 11, default: true });
+    pair.step(&Step::Add {
+        kind: 11,
+        default: true,
+    });
     assert_eq!(pair.version, 3);
     assert_eq!(scanned(&old, None, &old_columns).len(), old_rows);
     // The snapshots of one process know what they have written.

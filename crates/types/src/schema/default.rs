@@ -76,7 +76,10 @@ impl DefaultValue {
         };
         if !fits {
             let message = format!("{self} cannot be the default of a column of type {data_type}");
-            return refuse(message, format!("a value of {data_type}, not a NaN nor an infinity"));
+            return refuse(
+                message,
+                format!("a value of {data_type}, not a NaN nor an infinity"),
+            );
         }
         let bytes = match &self {
             Self::Text(text) => text.len(),

@@ -31,7 +31,13 @@ pub fn check(bytes: u64) -> Result<()> {
 /// Bytes that a batch becomes in a dataset, columns that it leaves out included.
 pub fn in_dataset(batch: &RecordBatch, schema: &Schema) -> u64 {
     let rows = batch.num_rows();
-    let left_out = |name: &str| if batch.column_by_name(name).is_none() { rows } else { 0 };
+    let left_out = |name: &str| {
+        if batch.column_by_name(name).is_none() {
+            rows
+        } else {
+            0
+        }
+    };
     text(batch)
         .saturating_add(fixed(rows, schema))
         .saturating_add(defaults(schema, left_out))

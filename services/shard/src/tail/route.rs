@@ -133,10 +133,7 @@ impl Route {
         // One that cannot be read, because it is of a later version, stops the replicas: they could not take the rows.
         let schema = schema_of(dataset);
         let op = |ordinal| {
-            let key = Key {
-                dataset: id,
-                ordinal,
-            };
+            let key = Key { dataset: id, ordinal };
             let work = Work::Alter {
                 schema: schema.clone(),
                 version: dataset.schema_version,
@@ -196,7 +193,8 @@ mod tests {
     use super::*;
     use longbow_types::Quantization;
     use longbow_wire::internal::{
-        AlterDatasetCommand, CreateDatasetCommand, DropDatasetCommand, OpenProducerCommand, RegisterShardCommand, ReplicaSet,
+        AlterDatasetCommand, CreateDatasetCommand, DropDatasetCommand, OpenProducerCommand,
+        RegisterShardCommand, ReplicaSet,
     };
 
     fn me() -> NodeId {
