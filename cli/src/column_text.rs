@@ -1,9 +1,9 @@
-//! Types of columns as people type and read them: `int32`, `list`, `timestamp[ms,Europe/Berlin]`.
+//! Types of columns as people type and read them: `int32`, `list<int32>`, `timestamp[ms,Europe/Berlin]`.
 
 use std::sync::Arc;
 
 use arrow_schema::{DataType, TimeUnit};
-use longbow_types::schema::utf8_item;
+use longbow_types::schema::{list_item, utf8_item};
 
 const UNITS: [(TimeUnit, &str); 4] = [
     (TimeUnit::Second, "s"),
@@ -34,7 +34,13 @@ pub fn data_type(text: &str) -> Option<DataType> {
         "date64" => T::Date64,
         "timestamp" => T::Timestamp(TimeUnit::Microsecond, Some(Arc::from("UTC"))),
         "list" => T::List(utf8_item()),
-        other => return time_type(other),
+        other => match other.strip_prefix("list<").and_then(|rest| rest.strip_suffix('>')) {
+            Some(item) => match data_type(item)? {
+                T::List(_) => return None,
+                item => T::List(list_item(item)),
+            },
+            None => return time_type(other),
+        },
     })
 }
 
@@ -68,7 +74,7 @@ pub fn name(data_type: &DataType) -> String {
         T::Timestamp(unit, Some(zone)) => format!("timestamp[{},{zone}]", unit_name(*unit)),
         T::Time32(unit) | T::Time64(unit) => format!("time[{}]", unit_name(*unit)),
         T::Duration(unit) => format!("duration[{}]", unit_name(*unit)),
-        T::List(_) => "list<utf8>".to_owned(),
+        T::List(item) => format!("list<{}>", name(item.data_type())),
         other => other.to_string().to_lowercase(),
     }
 }

@@ -29,7 +29,7 @@ Examples:
   longbow dataset create pages --dimension 1024 --element f16 --quantization sq4
 
 Column types: bool int8 int16 int32 int64 uint8 uint16 uint32 uint64 float16 float32 float64 utf8 binary
-timestamp (microseconds, UTC) list (of utf8) date date64; and with a unit of s, ms, us or ns: timestamp[ns],
+timestamp (microseconds, UTC) list (of utf8) 'list<int32>' and so on, date date64; and with a unit of s, ms, us or ns: timestamp[ns],
 timestamp[ms,Europe/Berlin], time[us], duration[ms]. A '!' after the type forbids nulls: pos:utf8!
 After '=' stands what rows hold that do not tell the column: lang:utf8=en, rank:int32!=0. Bytes are base64, times
 whole numbers of their unit. Quote such words: '!' means something to most shells.";
@@ -386,6 +386,8 @@ mod tests {
         for bad in [
             "--column=x",
             "--column=x:decimal",
+            "--column=x:list<list<int8>>",
+            "--column=x:list<>",
             "--column=x:timestamp[m]",
             "--column=x:time[s,UTC]",
             "--column=x:timestamp[s,]",
@@ -408,6 +410,10 @@ mod tests {
             ("time[ms]", "time[ms]"),
             ("time[ns]", "time[ns]"),
             ("duration[us]", "duration[us]"),
+            ("list", "list<utf8>"),
+            ("list<utf8>", "list<utf8>"),
+            ("list<float32>", "list<float32>"),
+            ("list<timestamp[s,+01:00]>", "list<timestamp[s,+01:00]>"),
         ] {
             let schema = created(&["--dimension=4", &format!("--column=a:b:{typed}!")]).unwrap();
             assert_eq!(kind(&schema, 2), told);

@@ -12,7 +12,7 @@ use arrow_schema::{DataType, Field, Schema as ArrowSchema, TimeUnit};
 use longbow_client::{Error, ErrorCode, Metric, Quantization, Schema, VectorElement};
 use longbow_types::{
     limits::DIMENSION_MAX,
-    schema::{is_scalar, utf8_item, vector_type},
+    schema::{is_scalar, list_item, utf8_item, vector_type},
 };
 
 /// Key of a file's metadata that names the metric.
@@ -147,6 +147,13 @@ fn scalar(field: &Field) -> Result<DataType, Error> {
             if matches!(plain(item.data_type()), T::Utf8 | T::LargeUtf8 | T::Utf8View) =>
         {
             T::List(utf8_item())
+        }
+        T::List(item) | T::LargeList(item) => {
+            let list = T::List(list_item(scalar(item)?));
+            if !is_scalar(&list) {
+                return Err(cannot(field, &format!("columns of {kind} cannot be kept")));
+            }
+            list
         }
         other if is_scalar(other) => other.clone(),
         other => return Err(cannot(field, &format!("columns of {other} cannot be kept"))),

@@ -29,6 +29,7 @@ pub fn value(value: &Value) -> Json {
         Value::Utf8(value) => json!(value),
         Value::Binary(value) => json!(STANDARD.encode(value)),
         Value::Utf8List(values) => json!(values),
+        Value::List(values) => values.iter().map(value).collect(),
     }
 }
 
@@ -102,6 +103,7 @@ mod tests {
         assert_eq!(value(&Value::F64(f64::NAN)), json!("NaN"));
         assert_eq!(value(&Value::U64(u64::MAX)), json!(u64::MAX));
         assert_eq!(value(&Value::from(vec!["a"])), json!(["a"]));
+        assert_eq!(value(&Value::from(vec![Value::Null, Value::I64(2)])), json!([null, 2]));
         assert_eq!(id(&RowId::I64(-1)), json!(-1));
     }
 

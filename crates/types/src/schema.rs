@@ -131,6 +131,17 @@ pub struct Schema {
 
 /// Whether a column that is neither id nor vector may have this type.
 pub fn is_scalar(data_type: &DataType) -> bool {
+    match data_type {
+        // The one item field, so that equal types are equal.
+        DataType::List(item) => {
+            is_flat(item.data_type()) && *item == list_item(item.data_type().clone())
+        }
+        flat => is_flat(flat),
+    }
+}
+
+/// Whether a type holds one value, so that it may be that of a list's items.
+fn is_flat(data_type: &DataType) -> bool {
     use DataType as T;
     match data_type {
         T::Boolean
@@ -148,7 +159,6 @@ pub fn is_scalar(data_type: &DataType) -> bool {
         T::Time64(unit) => matches!(unit, TimeUnit::Microsecond | TimeUnit::Nanosecond),
         T::Timestamp(_, None) => true,
         T::Timestamp(_, Some(zone)) => is_zone(zone),
-        T::List(item) => *item == utf8_item(),
         _ => false,
     }
 }
@@ -159,9 +169,14 @@ fn is_zone(zone: &str) -> bool {
     (1..=ZONE_BYTES_MAX).contains(&zone.len()) && zone.bytes().all(|byte| byte.is_ascii_graphic())
 }
 
+/// The one item field of lists of a type.
+pub fn list_item(data_type: DataType) -> Arc<Field> {
+    Arc::new(Field::new("item", data_type, true))
+}
+
 /// The one item field of text lists.
 pub fn utf8_item() -> Arc<Field> {
-    Arc::new(Field::new("item", DataType::Utf8, true))
+    list_item(DataType::Utf8)
 }
 
 /// The Arrow type of a vector column.
@@ -400,6 +415,18 @@ mod tests {
             let error = Schema::new(columns, "id", Metric::L2).unwrap_err();
             assert_eq!(error.field.as_deref(), Some(field), "{error}");
         }
+    }
+
+    #[test]
+    fn lists_hold_values_and_no_lists() {
+        let list = |item: DataType| DataType::List(list_item(item));
+        for item in [DataType::Int8, DataType::Float64, DataType::Boolean, DataType::Date32] {
+            assert!(is_scalar(&list(item)));
+        }
+        assert!(!is_scalar(&list(list(DataType::Int8))));
+        assert!(!is_scalar(&list(DataType::Null)));
+        let other = Arc::new(Field::new("element", DataType::Int8, true));
+        assert!(!is_scalar(&DataType::List(other)));
     }
 
     #[test]

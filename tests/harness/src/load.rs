@@ -75,6 +75,7 @@ pub fn schema() -> v1::Schema {
         vector: None,
         time: None,
         default: None,
+        list: None,
     };
     let vector = v1::VectorType {
         dimension: DIMENSION as u32,

@@ -49,6 +49,7 @@ impl Constant {
                     items.map(|text| Key::Bytes(text.clone().into_bytes())).collect(),
                 ))
             }
+            (T::List(item), Kind::List(list)) => return items(list, item, field),
             (T::Float16 | T::Float32 | T::Float64, kind) => float(kind, data_type),
             (data_type, Kind::Utf8(text)) => instant::key(text, data_type)
                 .filter(|key| span(data_type).is_some_and(|(low, high)| (low..=high).contains(key)))
@@ -68,6 +69,24 @@ impl Constant {
                 .limit(data_type)
         })
     }
+}
+
+/// A list of values of a column of lists. One with an item that equals nothing equals nothing.
+fn items(list: &v1::ValueList, item: &Field, field: &Field) -> Result<Constant> {
+    let item = item.clone().with_name(field.name());
+    let mut keys = Vec::with_capacity(list.values.len());
+    let mut equals_nothing = false;
+    for value in &list.values {
+        match Constant::new(value, &item)? {
+            Constant::Key(key) => keys.push(key),
+            Constant::Null | Constant::Nan | Constant::List(_) => equals_nothing = true,
+        }
+    }
+    Ok(if equals_nothing {
+        Constant::Nan
+    } else {
+        Constant::List(keys)
+    })
 }
 
 fn float(kind: &Kind, data_type: &DataType) -> Option<Constant> {
@@ -109,5 +128,6 @@ fn spell(kind: &Kind) -> String {
         Kind::Utf8(_) => "text".to_owned(),
         Kind::Binary(_) => "binary".to_owned(),
         Kind::Utf8List(_) => "a list of text".to_owned(),
+        Kind::List(_) => "a list".to_owned(),
     }
 }

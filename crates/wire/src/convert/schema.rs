@@ -6,7 +6,7 @@ use arrow_schema::{DataType, Field, TimeUnit};
 use longbow_types::{
     Error, ErrorCode, Metric, Quantization, Result, Schema, VectorElement,
     limits::DIMENSION_MAX,
-    schema::{utf8_item, vector_type},
+    schema::{list_item, utf8_item, vector_type},
 };
 
 use super::{default_value, times};
@@ -34,6 +34,10 @@ pub fn from_proto(schema: &v1::Schema) -> Result<Schema> {
             let message = "time properties are given for TIME, TIMESTAMP and DURATION and only there";
             return Err(Error::new(ErrorCode::InvalidSchema, message).field(column.name.clone()));
         }
+        if column.list.is_some() != (kind == v1::ColumnKind::List) {
+            let message = "list properties are given for COLUMN_KIND_LIST and only there";
+            return Err(Error::new(ErrorCode::InvalidSchema, message).field(column.name.clone()));
+        }
         let data_type = match &column.vector {
             Some(vector) => {
                 metric = metric_of(vector.metric, &column.name)?;
@@ -41,7 +45,10 @@ pub fn from_proto(schema: &v1::Schema) -> Result<Schema> {
                 vector_from_proto(vector, &column.name)?
             }
             None if times::is_time(kind) => times::from_proto(kind, column.time.as_ref(), &column.name)?,
-            None => scalar_from_proto(kind, &column.name)?,
+            None => match &column.list {
+                Some(list) => list_from_proto(list, &column.name)?,
+                None => scalar_from_proto(kind, &column.name)?,
+            },
         };
         fields.push(Field::new(&column.name, data_type, column.nullable));
     }
@@ -70,6 +77,7 @@ pub fn to_proto(schema: &Schema) -> v1::Schema {
             nullable: field.is_nullable(),
             time: times::to_proto(field.data_type()),
             default: schema.default_of(position).map(default_value::to_proto),
+            list: list_to_proto(field.data_type()),
             vector: (position == vector.position).then(|| v1::VectorType {
                 dimension: u32::try_from(vector.dimension).expect("dimensions are checked to be small"),
                 metric: metric_to_proto(vector.metric) as i32,
@@ -80,6 +88,32 @@ pub fn to_proto(schema: &Schema) -> v1::Schema {
     v1::Schema {
         columns: columns.collect(),
         id_column: schema.id_name().to_owned(),
+    }
+}
+
+/// The type of lists of a kind of items. Which kinds those may be is for [`Schema::new`] to say.
+fn list_from_proto(list: &v1::ListType, name: &str) -> Result<DataType> {
+    let kind = list.item();
+    if list.time.is_some() && !times::is_time(kind) {
+        let message = "time properties are given for items that are TIME, TIMESTAMP or DURATION and only there";
+        return Err(Error::new(ErrorCode::InvalidSchema, message).field(name.to_owned()));
+    }
+    let item = if times::is_time(kind) {
+        times::from_proto(kind, list.time.as_ref(), name)?
+    } else {
+        scalar_from_proto(kind, name)?
+    };
+    Ok(DataType::List(list_item(item)))
+}
+
+/// What a list holds, where its kind does not tell it.
+fn list_to_proto(data_type: &DataType) -> Option<v1::ListType> {
+    match data_type {
+        DataType::List(item) if *item.data_type() != DataType::Utf8 => Some(v1::ListType {
+            item: kind_to_proto(item.data_type()) as i32,
+            time: times::to_proto(item.data_type()),
+        }),
+        _ => None,
     }
 }
 
@@ -193,7 +227,7 @@ fn scalar_from_proto(kind: v1::ColumnKind, name: &str) -> Result<DataType> {
         K::Utf8List => DataType::List(utf8_item()),
         K::Date32 => DataType::Date32,
         K::Date64 => DataType::Date64,
-        K::Unspecified | K::Vector | K::Time | K::Timestamp | K::Duration => {
+        K::Unspecified | K::Vector | K::Time | K::Timestamp | K::Duration | K::List => {
             let message = "the column's kind is not set, or is not known to this version";
             return Err(Error::new(ErrorCode::InvalidSchema, message).field(name.to_owned()));
         }
@@ -223,7 +257,8 @@ fn kind_to_proto(data_type: &DataType) -> v1::ColumnKind {
         DataType::Duration(_) => K::Duration,
         micros if times::is_micros(micros) => K::TimestampMicros,
         DataType::Timestamp(..) => K::Timestamp,
-        DataType::List(_) => K::Utf8List,
+        DataType::List(item) if *item.data_type() == DataType::Utf8 => K::Utf8List,
+        DataType::List(_) => K::List,
         DataType::FixedSizeList(..) => K::Vector,
         // `Schema` holds no other types.
         _ => K::Unspecified,
@@ -243,6 +278,7 @@ mod tests {
             vector: None,
             time: None,
             default: None,
+            list: None,
         }
     }
 
@@ -322,6 +358,49 @@ mod tests {
                 (error.code, error.field.as_deref()),
                 (ErrorCode::InvalidSchema, Some("t")),
                 "{column:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn lists_round_trip() {
+        use v1::{ColumnKind as K, TimeUnit as U};
+        let list = |item: K, unit: Option<U>| v1::Column {
+            list: Some(v1::ListType {
+                item: item as i32,
+                time: unit.map(|unit| v1::TimeType {
+                    unit: unit as i32,
+                    zone: String::new(),
+                }),
+            }),
+            ..column("l", K::List)
+        };
+        let flat = (1..=15).map(|kind| K::try_from(kind).unwrap());
+        let flat = flat.filter(|kind| *kind != K::Utf8).map(|kind| list(kind, None));
+        let times = [K::Time, K::Duration, K::Timestamp].map(|kind| list(kind, Some(U::Nanosecond)));
+        for sent in flat.chain(times) {
+            let sent = with_one_more(sent);
+            assert_eq!(to_proto(&from_proto(&sent).unwrap()), sent);
+        }
+        let texts = from_proto(&with_one_more(list(K::Utf8, None))).unwrap();
+        assert_eq!(to_proto(&texts).columns[2].kind(), K::Utf8List);
+        let wrong = [
+            list(K::Vector, None),
+            list(K::List, None),
+            list(K::Utf8List, None),
+            list(K::Time, None),
+            list(K::Int8, Some(U::Second)),
+            column("l", K::List),
+            v1::Column {
+                kind: K::Int8 as i32,
+                ..list(K::Int8, None)
+            },
+        ];
+        for sent in wrong {
+            let error = from_proto(&with_one_more(sent)).unwrap_err();
+            assert_eq!(
+                (error.code, error.field.as_deref()),
+                (ErrorCode::InvalidSchema, Some("l"))
             );
         }
     }

@@ -12,7 +12,7 @@ use arrow::{
 use arrow_schema::{ArrowError, DataType, Field, Schema as ArrowSchema, TimeUnit};
 use longbow_types::{
     Error, ErrorCode, Metric, Result, Schema, VectorElement,
-    schema::{utf8_item, vector_type},
+    schema::{list_item, vector_type},
 };
 
 const ID: &str = "id";
@@ -298,16 +298,22 @@ fn scalar_type(data_type: &DataType, name: &str) -> Result<DataType> {
         T::Binary | T::LargeBinary | T::BinaryView | T::FixedSizeBinary(_) => T::Binary,
         T::Dictionary(_, value) => scalar_type(value, name)?,
         T::Timestamp(..) => T::Timestamp(TimeUnit::Microsecond, Some("UTC".into())),
-        T::List(item) | T::LargeList(item) if scalar_type(item.data_type(), name)? == T::Utf8 => {
-            T::List(utf8_item())
+        T::List(item) | T::LargeList(item) => {
+            let list = T::List(list_item(scalar_type(item.data_type(), name)?));
+            if !longbow_types::schema::is_scalar(&list) {
+                return Err(unsupported(data_type, name));
+            }
+            list
         }
         plain if plain.is_primitive() && longbow_types::schema::is_scalar(plain) => plain.clone(),
         T::Boolean => T::Boolean,
-        other => {
-            let message = format!("columns of type {other} are not supported");
-            return Err(Error::new(ErrorCode::InvalidSchema, message).field(name.to_owned()));
-        }
+        other => return Err(unsupported(other, name)),
     })
+}
+
+fn unsupported(data_type: &DataType, name: &str) -> Error {
+    let message = format!("columns of type {data_type} are not supported");
+    Error::new(ErrorCode::InvalidSchema, message).field(name.to_owned())
 }
 
 #[cfg(test)]

@@ -39,8 +39,32 @@ pub fn in_dataset(batch: &RecordBatch, schema: &Schema) -> u64 {
         }
     };
     text(batch)
+        .saturating_add(items(batch, schema))
         .saturating_add(fixed(rows, schema))
         .saturating_add(defaults(schema, left_out))
+}
+
+/// Bytes of the numbers in columns of lists, in the dataset's width.
+fn items(batch: &RecordBatch, schema: &Schema) -> u64 {
+    let bytes = |field: &arrow_schema::FieldRef| {
+        let DataType::List(item) = field.data_type() else {
+            return 0;
+        };
+        // Whatever is of no fixed width is counted with the text.
+        let width = item.data_type().primitive_width().unwrap_or(0) as u64;
+        let items = batch.column_by_name(field.name()).map_or(0, |column| match column.data_type() {
+            DataType::List(_) => spanned(column.as_list::<i32>().value_offsets()),
+            DataType::LargeList(_) => spanned(column.as_list::<i64>().value_offsets()),
+            _ => 0,
+        });
+        items.saturating_mul(width)
+    };
+    schema.arrow().fields().iter().map(bytes).fold(0, u64::saturating_add)
+}
+
+fn spanned<O: OffsetSizeTrait>(offsets: &[O]) -> u64 {
+    let ends = offsets.first().zip(offsets.last());
+    ends.map_or(0, |(first, last)| (*last - *first).as_usize() as u64)
 }
 
 /// Bytes of the defaults of text and bytes, where `left_out` tells how many rows do not tell a column.
@@ -91,22 +115,18 @@ pub fn text_of(column: &ArrayRef) -> u64 {
             .map(|key| lengths.get(key).copied().unwrap_or(0))
             .fold(0, u64::saturating_add)
     }
-    fn span<O: OffsetSizeTrait>(offsets: &[O]) -> u64 {
-        let ends = offsets.first().zip(offsets.last());
-        ends.map_or(0, |(first, last)| (*last - *first).as_usize() as u64)
-    }
     fn items<O: OffsetSizeTrait>(offsets: &[O], values: &ArrayRef) -> u64 {
         let start = offsets.first().map_or(0, |offset| offset.as_usize());
-        let items = values.slice(start, span(offsets) as usize);
+        let items = values.slice(start, spanned(offsets) as usize);
         // Each item has an offset of its own.
         text_of(&items).saturating_add(4 * items.len() as u64)
     }
     let array = column.as_ref();
     match array.data_type() {
-        DataType::Utf8 => span(column.as_string::<i32>().value_offsets()),
-        DataType::LargeUtf8 => span(column.as_string::<i64>().value_offsets()),
-        DataType::Binary => span(column.as_binary::<i32>().value_offsets()),
-        DataType::LargeBinary => span(column.as_binary::<i64>().value_offsets()),
+        DataType::Utf8 => spanned(column.as_string::<i32>().value_offsets()),
+        DataType::LargeUtf8 => spanned(column.as_string::<i64>().value_offsets()),
+        DataType::Binary => spanned(column.as_binary::<i32>().value_offsets()),
+        DataType::LargeBinary => spanned(column.as_binary::<i64>().value_offsets()),
         DataType::FixedSizeBinary(size) => {
             (column.len() as u64).saturating_mul(u64::try_from(*size).unwrap_or(0))
         }

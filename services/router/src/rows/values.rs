@@ -1,11 +1,13 @@
 //! One value of a column: message to Arrow and back.
 
-use std::sync::Arc;
+use std::{borrow::Cow, sync::Arc};
 
 use arrow::{
     array::{
-        Array, ArrayRef, AsArray, BinaryBuilder, BooleanBuilder, ListBuilder, PrimitiveBuilder, StringBuilder,
+        Array, ArrayRef, AsArray, BinaryBuilder, BooleanBuilder, ListArray, NullBufferBuilder,
+        PrimitiveBuilder, StringBuilder,
     },
+    buffer::{OffsetBuffer, ScalarBuffer},
     datatypes::{
         ArrowPrimitiveType, Date32Type, Date64Type, DurationMicrosecondType, DurationMillisecondType,
         DurationNanosecondType, DurationSecondType, Float16Type, Float32Type, Float64Type, Int8Type,
@@ -14,9 +16,9 @@ use arrow::{
         TimestampSecondType, UInt8Type, UInt16Type, UInt32Type, UInt64Type,
     },
 };
-use arrow_schema::{DataType, Field, TimeUnit};
+use arrow_schema::{DataType, Field, FieldRef, TimeUnit};
 use half::f16;
-use longbow_types::{Error, ErrorCode, Result, schema::utf8_item};
+use longbow_types::{Error, ErrorCode, Result};
 use longbow_wire::v1::{self, value::Kind};
 
 /// Largest integer up to which every integer is a double.
@@ -96,23 +98,7 @@ pub fn column(
             })?;
             Arc::new(builder.finish())
         }
-        T::List(_) => {
-            let mut builder = ListBuilder::new(StringBuilder::new()).with_field(utf8_item());
-            cells.each(|kind| {
-                match kind {
-                    None => builder.append_null(),
-                    Some(Kind::Utf8List(list)) => {
-                        list.values
-                            .iter()
-                            .for_each(|value| builder.values().append_value(value));
-                        builder.append(true);
-                    }
-                    Some(_) => return None,
-                }
-                Some(())
-            })?;
-            Arc::new(builder.finish())
-        }
+        T::List(item) => cells.lists(item)?,
         other => {
             let message = format!("values of {other} cannot be spelt out");
             return Err(Error::new(ErrorCode::Internal, message).field(field.name().clone()));
@@ -200,6 +186,40 @@ impl Cells<'_> {
         Ok(Arc::new(builder.finish()))
     }
 
+    /// Lists of items that are values of a column themselves.
+    fn lists(&self, item: &FieldRef) -> Result<ArrayRef> {
+        let (mut items, mut rows) = (Vec::new(), Vec::new());
+        let (mut offsets, mut valid) = (vec![0_i32], NullBufferBuilder::new(self.values.len()));
+        let mut row = 0;
+        self.each(|kind| {
+            match kind {
+                None => {}
+                Some(Kind::List(list)) => items.extend(list.values.iter().map(Cow::Borrowed)),
+                Some(Kind::Utf8List(list)) if *item.data_type() == DataType::Utf8 => {
+                    let texts = list.values.iter().map(|text| v1::Value {
+                        kind: Some(Kind::Utf8(text.clone())),
+                    });
+                    items.extend(texts.map(Cow::Owned));
+                }
+                Some(_) => return None,
+            }
+            rows.resize(items.len(), row);
+            row += 1;
+            // A message is far shorter than 2^31 values.
+            offsets.push(i32::try_from(items.len()).ok()?);
+            valid.append(kind.is_some());
+            Some(())
+        })?;
+        let cells: Vec<Option<&v1::Value>> = items.iter().map(|item: &Cow<'_, v1::Value>| Some(item.as_ref())).collect();
+        let at = |position: usize| (self.at)(rows[position]);
+        let values = column(&cells, item, &at)?;
+        let offsets = OffsetBuffer::new(ScalarBuffer::from(offsets));
+        let lists = ListArray::try_new(Arc::clone(item), offsets, values, valid.finish());
+        lists.map(|lists| Arc::new(lists) as ArrayRef).map_err(|error| {
+            Error::new(ErrorCode::Internal, error.to_string()).field(self.field.name().clone())
+        })
+    }
+
     fn builder<T: ArrowPrimitiveType>(&self) -> PrimitiveBuilder<T> {
         PrimitiveBuilder::<T>::with_capacity(self.values.len()).with_data_type(self.field.data_type().clone())
     }
@@ -262,6 +282,13 @@ pub fn value(array: &dyn Array, row: usize) -> Result<v1::Value> {
                 values: values.collect(),
             })
         }
+        T::List(_) => {
+            let list = array.as_list::<i32>().value(row);
+            let values = (0..list.len()).map(|at| value(list.as_ref(), at));
+            Kind::List(v1::ValueList {
+                values: values.collect::<Result<_>>()?,
+            })
+        }
         other => {
             let message = format!("a column of type {other}");
             return Err(Error::new(ErrorCode::MalformedArrow, message));
@@ -281,5 +308,6 @@ fn spell(kind: &Kind) -> String {
         Kind::Utf8(_) => "text".to_owned(),
         Kind::Binary(_) => "binary".to_owned(),
         Kind::Utf8List(_) => "a list of text".to_owned(),
+        Kind::List(_) => "a list".to_owned(),
     }
 }
