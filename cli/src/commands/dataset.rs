@@ -29,7 +29,8 @@ Examples:
   longbow dataset create pages --dimension 1024 --element f16 --quantization sq4
 
 Column types: bool int8 int16 int32 int64 uint8 uint16 uint32 uint64 float16 float32 float64 utf8 binary
-timestamp (microseconds, UTC) list (of utf8) 'list<int32>' and so on, date date64; and with a unit of s, ms, us or ns: timestamp[ns],
+timestamp (microseconds, UTC) list (of utf8) 'list<int32>' and so on, date date64 decimal[10,2] (digits, and how
+many of them behind the point); and with a unit of s, ms, us or ns: timestamp[ns],
 timestamp[ms,Europe/Berlin], time[us], duration[ms]. A '!' after the type forbids nulls: pos:utf8!
 After '=' stands what rows hold that do not tell the column: lang:utf8=en, rank:int32!=0. Bytes are base64, times
 whole numbers of their unit. Quote such words: '!' means something to most shells.";
@@ -388,6 +389,9 @@ mod tests {
             "--column=x:decimal",
             "--column=x:list<list<int8>>",
             "--column=x:list<>",
+            "--column=x:decimal[39,0]",
+            "--column=x:decimal[3,4]",
+            "--column=x:decimal[3]",
             "--column=x:timestamp[m]",
             "--column=x:time[s,UTC]",
             "--column=x:timestamp[s,]",
@@ -410,6 +414,8 @@ mod tests {
             ("time[ms]", "time[ms]"),
             ("time[ns]", "time[ns]"),
             ("duration[us]", "duration[us]"),
+            ("decimal[10,2]", "decimal[10,2]"),
+            ("list<decimal[5,1]>", "list<decimal[5,1]>"),
             ("list", "list<utf8>"),
             ("list<utf8>", "list<utf8>"),
             ("list<float32>", "list<float32>"),

@@ -148,6 +148,11 @@ fn scalar(field: &Field) -> Result<DataType, Error> {
         {
             T::List(utf8_item())
         }
+        T::Decimal32(precision, scale) | T::Decimal64(precision, scale) | T::Decimal256(precision, scale)
+            if longbow_types::decimal::is_valid(*precision, *scale) =>
+        {
+            T::Decimal128(*precision, *scale)
+        }
         T::List(item) | T::LargeList(item) => {
             let list = T::List(list_item(scalar(item)?));
             if !is_scalar(&list) {

@@ -103,7 +103,10 @@ mod tests {
         assert_eq!(value(&Value::F64(f64::NAN)), json!("NaN"));
         assert_eq!(value(&Value::U64(u64::MAX)), json!(u64::MAX));
         assert_eq!(value(&Value::from(vec!["a"])), json!(["a"]));
-        assert_eq!(value(&Value::from(vec![Value::Null, Value::I64(2)])), json!([null, 2]));
+        assert_eq!(
+            value(&Value::from(vec![Value::Null, Value::I64(2)])),
+            json!([null, 2])
+        );
         assert_eq!(id(&RowId::I64(-1)), json!(-1));
     }
 

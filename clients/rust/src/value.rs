@@ -68,9 +68,7 @@ impl Value {
             Some(Kind::Utf8(value)) => Value::Utf8(value),
             Some(Kind::Binary(value)) => Value::Binary(value),
             Some(Kind::Utf8List(list)) => Value::Utf8List(list.values),
-            Some(Kind::List(list)) => {
-                Value::List(list.values.into_iter().map(Value::from_proto).collect())
-            }
+            Some(Kind::List(list)) => Value::List(list.values.into_iter().map(Value::from_proto).collect()),
         }
     }
 }

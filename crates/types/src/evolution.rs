@@ -238,6 +238,8 @@ mod tests {
             T::Time64(TimeUnit::Microsecond),
             T::Time64(TimeUnit::Nanosecond),
             T::List(utf8_item()),
+            T::Decimal128(9, 2),
+            T::Decimal128(10, 2),
         ];
         for unit in [
             TimeUnit::Second,

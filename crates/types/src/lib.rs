@@ -2,6 +2,7 @@
 //!
 //! Nothing here does I/O, and nothing here knows a protocol or a file format.
 
+pub mod decimal;
 pub mod error;
 pub mod evolution;
 pub mod id;

@@ -8,7 +8,7 @@ use std::{fmt, sync::Arc};
 use arrow_schema::{DataType, Field, Schema as ArrowSchema, SchemaRef, TimeUnit};
 
 use crate::{
-    Error, ErrorCode, IdKind, Quantization,
+    Error, ErrorCode, IdKind, Quantization, decimal,
     limits::{COLUMNS_MAX, DIMENSION_MAX, NAME_BYTES_MAX, ZONE_BYTES_MAX},
 };
 
@@ -133,9 +133,7 @@ pub struct Schema {
 pub fn is_scalar(data_type: &DataType) -> bool {
     match data_type {
         // The one item field, so that equal types are equal.
-        DataType::List(item) => {
-            is_flat(item.data_type()) && *item == list_item(item.data_type().clone())
-        }
+        DataType::List(item) => is_flat(item.data_type()) && *item == list_item(item.data_type().clone()),
         flat => is_flat(flat),
     }
 }
@@ -157,6 +155,7 @@ fn is_flat(data_type: &DataType) -> bool {
         T::Date32 | T::Date64 | T::Duration(_) => true,
         T::Time32(unit) => matches!(unit, TimeUnit::Second | TimeUnit::Millisecond),
         T::Time64(unit) => matches!(unit, TimeUnit::Microsecond | TimeUnit::Nanosecond),
+        T::Decimal128(precision, scale) => decimal::is_valid(*precision, *scale),
         T::Timestamp(_, None) => true,
         T::Timestamp(_, Some(zone)) => is_zone(zone),
         _ => false,
@@ -407,7 +406,10 @@ mod tests {
                 "vector",
             ),
             (|c| c.push(Field::new("_secret", DataType::Int8, true)), "_secret"),
-            (|c| c.push(Field::new("d", DataType::Decimal128(9, 2), true)), "d"),
+            (
+                |c| c.push(Field::new("d", DataType::Decimal128(9, 10), true)),
+                "d",
+            ),
         ];
         for (spoil, field) in cases {
             let mut columns = columns();
@@ -420,7 +422,12 @@ mod tests {
     #[test]
     fn lists_hold_values_and_no_lists() {
         let list = |item: DataType| DataType::List(list_item(item));
-        for item in [DataType::Int8, DataType::Float64, DataType::Boolean, DataType::Date32] {
+        for item in [
+            DataType::Int8,
+            DataType::Float64,
+            DataType::Boolean,
+            DataType::Date32,
+        ] {
             assert!(is_scalar(&list(item)));
         }
         assert!(!is_scalar(&list(list(DataType::Int8))));

@@ -60,6 +60,7 @@ pub fn schema_of_all_kinds() -> Schema {
         ("seconds", T::Timestamp(TimeUnit::Second, None)),
         ("nanos", T::Timestamp(TimeUnit::Nanosecond, Some("+01:00".into()))),
         ("duration", T::Duration(TimeUnit::Microsecond)),
+        ("decimal", T::Decimal128(10, 2)),
         ("numbers", T::List(list_item(T::Int32))),
         ("list", T::List(utf8_item())),
     ];
@@ -86,6 +87,8 @@ pub fn batch_of_all_kinds(rows: usize) -> RecordBatch {
         lists.values().append_null();
         lists.append(row % 3 != 1);
     }
+    let decimals = Decimal128Array::from(gaps(rows, |row| 1_234 - 100 * row as i128));
+    let decimals = decimals.with_precision_and_scale(10, 2).unwrap();
     let mut numbers = ListBuilder::new(Int32Builder::new()).with_field(list_item(DataType::Int32));
     for row in 0..rows {
         numbers.values().append_value(row as i32 - 2);
@@ -122,6 +125,7 @@ pub fn batch_of_all_kinds(rows: usize) -> RecordBatch {
         Arc::new(TimestampSecondArray::from(gaps(rows, |row| row as i64))),
         Arc::new(TimestampNanosecondArray::from(gaps(rows, |row| row as i64 - 2)).with_timezone("+01:00")),
         Arc::new(DurationMicrosecondArray::from(gaps(rows, |row| -(row as i64)))),
+        Arc::new(decimals),
         Arc::new(numbers.finish()),
         Arc::new(lists.finish()),
     ];

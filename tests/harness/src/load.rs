@@ -76,6 +76,7 @@ pub fn schema() -> v1::Schema {
         time: None,
         default: None,
         list: None,
+        decimal: None,
     };
     let vector = v1::VectorType {
         dimension: DIMENSION as u32,

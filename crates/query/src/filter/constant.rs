@@ -50,6 +50,7 @@ impl Constant {
                 ))
             }
             (T::List(item), Kind::List(list)) => return items(list, item, field),
+            (T::Decimal128(precision, scale), kind) => decimal(kind, *precision, *scale),
             (T::Float16 | T::Float32 | T::Float64, kind) => float(kind, data_type),
             (data_type, Kind::Utf8(text)) => instant::key(text, data_type)
                 .filter(|key| span(data_type).is_some_and(|(low, high)| (low..=high).contains(key)))
@@ -87,6 +88,19 @@ fn items(list: &v1::ValueList, item: &Field, field: &Field) -> Result<Constant> 
     } else {
         Constant::List(keys)
     })
+}
+
+/// A decimal, every digit of which the column holds. A float is what its shortest spelling says.
+fn decimal(kind: &Kind, precision: u8, scale: i8) -> Option<Constant> {
+    let units = match kind {
+        Kind::Utf8(text) => longbow_types::decimal::parse(text, precision, scale),
+        Kind::I64(value) => longbow_types::decimal::parse(&value.to_string(), precision, scale),
+        Kind::U64(value) => longbow_types::decimal::parse(&value.to_string(), precision, scale),
+        Kind::F64(value) if value.is_nan() => return Some(Constant::Nan),
+        Kind::F64(value) => longbow_types::decimal::parse(&value.to_string(), precision, scale),
+        _ => None,
+    };
+    units.map(|units| Constant::Key(Key::Fixed(units)))
 }
 
 fn float(kind: &Kind, data_type: &DataType) -> Option<Constant> {

@@ -210,6 +210,7 @@ fn fixed(array: &ArrayRef, probe: &FixedProbe) -> Result<BooleanBuffer> {
         T::UInt16 => primitive!(t::UInt16Type),
         T::UInt32 => primitive!(t::UInt32Type),
         T::UInt64 => primitive!(t::UInt64Type),
+        T::Decimal128(..) => primitive!(t::Decimal128Type),
         T::Float16 => primitive!(t::Float16Type),
         T::Float32 => primitive!(t::Float32Type),
         T::Float64 => primitive!(t::Float64Type),

@@ -118,6 +118,7 @@ fn keys(items: &ArrayRef) -> Option<Vec<i128>> {
         T::UInt16 => primitive!(t::UInt16Type),
         T::UInt32 => primitive!(t::UInt32Type),
         T::UInt64 => primitive!(t::UInt64Type),
+        T::Decimal128(..) => primitive!(t::Decimal128Type),
         T::Float16 => primitive!(t::Float16Type),
         T::Float32 => primitive!(t::Float32Type),
         T::Float64 => primitive!(t::Float64Type),
@@ -164,7 +165,12 @@ pub(super) fn equal(array: &ArrayRef, members: &[Vec<Key>]) -> Result<BooleanBuf
     let has_null = |mut items: std::ops::Range<usize>| items.any(|at| lists.items.is_null(at));
     if let Some(keys) = keys(&lists.items) {
         return Ok(lists.rows(|items| {
-            let order = |member: &Vec<Key>| member.iter().map(fixed_of).cmp(keys[items.clone()].iter().copied());
+            let order = |member: &Vec<Key>| {
+                member
+                    .iter()
+                    .map(fixed_of)
+                    .cmp(keys[items.clone()].iter().copied())
+            };
             !has_null(items.clone()) && members.binary_search_by(order).is_ok()
         }));
     }

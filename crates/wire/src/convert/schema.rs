@@ -5,6 +5,7 @@ use std::sync::Arc;
 use arrow_schema::{DataType, Field, TimeUnit};
 use longbow_types::{
     Error, ErrorCode, Metric, Quantization, Result, Schema, VectorElement,
+    decimal::{PRECISION_MAX, is_valid},
     limits::DIMENSION_MAX,
     schema::{list_item, utf8_item, vector_type},
 };
@@ -38,6 +39,10 @@ pub fn from_proto(schema: &v1::Schema) -> Result<Schema> {
             let message = "list properties are given for COLUMN_KIND_LIST and only there";
             return Err(Error::new(ErrorCode::InvalidSchema, message).field(column.name.clone()));
         }
+        if column.decimal.is_some() != (kind == v1::ColumnKind::Decimal) {
+            let message = "decimal properties are given for COLUMN_KIND_DECIMAL and only there";
+            return Err(Error::new(ErrorCode::InvalidSchema, message).field(column.name.clone()));
+        }
         let data_type = match &column.vector {
             Some(vector) => {
                 metric = metric_of(vector.metric, &column.name)?;
@@ -47,7 +52,10 @@ pub fn from_proto(schema: &v1::Schema) -> Result<Schema> {
             None if times::is_time(kind) => times::from_proto(kind, column.time.as_ref(), &column.name)?,
             None => match &column.list {
                 Some(list) => list_from_proto(list, &column.name)?,
-                None => scalar_from_proto(kind, &column.name)?,
+                None => match &column.decimal {
+                    Some(decimal) => decimal_from_proto(decimal, &column.name)?,
+                    None => scalar_from_proto(kind, &column.name)?,
+                },
             },
         };
         fields.push(Field::new(&column.name, data_type, column.nullable));
@@ -78,6 +86,7 @@ pub fn to_proto(schema: &Schema) -> v1::Schema {
             time: times::to_proto(field.data_type()),
             default: schema.default_of(position).map(default_value::to_proto),
             list: list_to_proto(field.data_type()),
+            decimal: decimal_to_proto(field.data_type()),
             vector: (position == vector.position).then(|| v1::VectorType {
                 dimension: u32::try_from(vector.dimension).expect("dimensions are checked to be small"),
                 metric: metric_to_proto(vector.metric) as i32,
@@ -95,13 +104,18 @@ pub fn to_proto(schema: &Schema) -> v1::Schema {
 fn list_from_proto(list: &v1::ListType, name: &str) -> Result<DataType> {
     let kind = list.item();
     if list.time.is_some() && !times::is_time(kind) {
-        let message = "time properties are given for items that are TIME, TIMESTAMP or DURATION and only there";
+        let message =
+            "time properties are given for items that are TIME, TIMESTAMP or DURATION and only there";
         return Err(Error::new(ErrorCode::InvalidSchema, message).field(name.to_owned()));
     }
-    let item = if times::is_time(kind) {
-        times::from_proto(kind, list.time.as_ref(), name)?
-    } else {
-        scalar_from_proto(kind, name)?
+    if list.decimal.is_some() != (kind == v1::ColumnKind::Decimal) {
+        let message = "decimal properties are given for items that are DECIMAL and only there";
+        return Err(Error::new(ErrorCode::InvalidSchema, message).field(name.to_owned()));
+    }
+    let item = match &list.decimal {
+        Some(decimal) => decimal_from_proto(decimal, name)?,
+        None if times::is_time(kind) => times::from_proto(kind, list.time.as_ref(), name)?,
+        None => scalar_from_proto(kind, name)?,
     };
     Ok(DataType::List(list_item(item)))
 }
@@ -112,6 +126,38 @@ fn list_to_proto(data_type: &DataType) -> Option<v1::ListType> {
         DataType::List(item) if *item.data_type() != DataType::Utf8 => Some(v1::ListType {
             item: kind_to_proto(item.data_type()) as i32,
             time: times::to_proto(item.data_type()),
+            decimal: decimal_to_proto(item.data_type()),
+        }),
+        _ => None,
+    }
+}
+
+fn decimal_from_proto(decimal: &v1::DecimalType, name: &str) -> Result<DataType> {
+    let (precision, scale) = (u8::try_from(decimal.precision), i8::try_from(decimal.scale));
+    match (precision, scale) {
+        (Ok(precision), Ok(scale)) if is_valid(precision, scale) => {
+            Ok(DataType::Decimal128(precision, scale))
+        }
+        _ => {
+            let message = format!(
+                "a decimal of {} digits, {} of them behind the point",
+                decimal.precision, decimal.scale
+            );
+            Err(Error::new(ErrorCode::InvalidSchema, message)
+                .field(name.to_owned())
+                .limit(format_args!(
+                    "1 to {PRECISION_MAX} digits, as many behind the point at most"
+                )))
+        }
+    }
+}
+
+fn decimal_to_proto(data_type: &DataType) -> Option<v1::DecimalType> {
+    match data_type {
+        DataType::Decimal128(precision, scale) => Some(v1::DecimalType {
+            precision: u32::from(*precision),
+            // A schema has no negative ones.
+            scale: u32::try_from(*scale).unwrap_or(0),
         }),
         _ => None,
     }
@@ -227,7 +273,7 @@ fn scalar_from_proto(kind: v1::ColumnKind, name: &str) -> Result<DataType> {
         K::Utf8List => DataType::List(utf8_item()),
         K::Date32 => DataType::Date32,
         K::Date64 => DataType::Date64,
-        K::Unspecified | K::Vector | K::Time | K::Timestamp | K::Duration | K::List => {
+        K::Unspecified | K::Vector | K::Time | K::Timestamp | K::Duration | K::List | K::Decimal => {
             let message = "the column's kind is not set, or is not known to this version";
             return Err(Error::new(ErrorCode::InvalidSchema, message).field(name.to_owned()));
         }
@@ -260,6 +306,7 @@ fn kind_to_proto(data_type: &DataType) -> v1::ColumnKind {
         DataType::List(item) if *item.data_type() == DataType::Utf8 => K::Utf8List,
         DataType::List(_) => K::List,
         DataType::FixedSizeList(..) => K::Vector,
+        DataType::Decimal128(..) => K::Decimal,
         // `Schema` holds no other types.
         _ => K::Unspecified,
     }
@@ -279,6 +326,7 @@ mod tests {
             time: None,
             default: None,
             list: None,
+            decimal: None,
         }
     }
 
@@ -363,6 +411,46 @@ mod tests {
     }
 
     #[test]
+    fn decimals_round_trip() {
+        use v1::ColumnKind as K;
+        let of = |precision, scale| v1::DecimalType { precision, scale };
+        let decimal = |precision, scale| v1::Column {
+            decimal: Some(of(precision, scale)),
+            ..column("d", K::Decimal)
+        };
+        let list = v1::Column {
+            list: Some(v1::ListType {
+                item: K::Decimal as i32,
+                time: None,
+                decimal: Some(of(5, 1)),
+            }),
+            ..column("d", K::List)
+        };
+        for sent in [decimal(1, 0), decimal(38, 38), list] {
+            let sent = with_one_more(sent);
+            assert_eq!(to_proto(&from_proto(&sent).unwrap()), sent);
+        }
+        let elsewhere = v1::Column {
+            kind: K::Int8 as i32,
+            ..decimal(3, 1)
+        };
+        for sent in [
+            decimal(0, 0),
+            decimal(39, 0),
+            decimal(3, 4),
+            decimal(300, 200),
+            column("d", K::Decimal),
+            elsewhere,
+        ] {
+            let error = from_proto(&with_one_more(sent)).unwrap_err();
+            assert_eq!(
+                (error.code, error.field.as_deref()),
+                (ErrorCode::InvalidSchema, Some("d"))
+            );
+        }
+    }
+
+    #[test]
     fn lists_round_trip() {
         use v1::{ColumnKind as K, TimeUnit as U};
         let list = |item: K, unit: Option<U>| v1::Column {
@@ -372,6 +460,7 @@ mod tests {
                     unit: unit as i32,
                     zone: String::new(),
                 }),
+                decimal: None,
             }),
             ..column("l", K::List)
         };

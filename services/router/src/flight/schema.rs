@@ -298,6 +298,11 @@ fn scalar_type(data_type: &DataType, name: &str) -> Result<DataType> {
         T::Binary | T::LargeBinary | T::BinaryView | T::FixedSizeBinary(_) => T::Binary,
         T::Dictionary(_, value) => scalar_type(value, name)?,
         T::Timestamp(..) => T::Timestamp(TimeUnit::Microsecond, Some("UTC".into())),
+        T::Decimal32(precision, scale) | T::Decimal64(precision, scale) | T::Decimal256(precision, scale)
+            if longbow_types::decimal::is_valid(*precision, *scale) =>
+        {
+            T::Decimal128(*precision, *scale)
+        }
         T::List(item) | T::LargeList(item) => {
             let list = T::List(list_item(scalar_type(item.data_type(), name)?));
             if !longbow_types::schema::is_scalar(&list) {

@@ -52,14 +52,21 @@ fn items(batch: &RecordBatch, schema: &Schema) -> u64 {
         };
         // Whatever is of no fixed width is counted with the text.
         let width = item.data_type().primitive_width().unwrap_or(0) as u64;
-        let items = batch.column_by_name(field.name()).map_or(0, |column| match column.data_type() {
-            DataType::List(_) => spanned(column.as_list::<i32>().value_offsets()),
-            DataType::LargeList(_) => spanned(column.as_list::<i64>().value_offsets()),
-            _ => 0,
-        });
+        let items = batch
+            .column_by_name(field.name())
+            .map_or(0, |column| match column.data_type() {
+                DataType::List(_) => spanned(column.as_list::<i32>().value_offsets()),
+                DataType::LargeList(_) => spanned(column.as_list::<i64>().value_offsets()),
+                _ => 0,
+            });
         items.saturating_mul(width)
     };
-    schema.arrow().fields().iter().map(bytes).fold(0, u64::saturating_add)
+    schema
+        .arrow()
+        .fields()
+        .iter()
+        .map(bytes)
+        .fold(0, u64::saturating_add)
 }
 
 fn spanned<O: OffsetSizeTrait>(offsets: &[O]) -> u64 {

@@ -9,16 +9,16 @@ use arrow::{
     },
     buffer::{OffsetBuffer, ScalarBuffer},
     datatypes::{
-        ArrowPrimitiveType, Date32Type, Date64Type, DurationMicrosecondType, DurationMillisecondType,
-        DurationNanosecondType, DurationSecondType, Float16Type, Float32Type, Float64Type, Int8Type,
-        Int16Type, Int32Type, Int64Type, Time32MillisecondType, Time32SecondType, Time64MicrosecondType,
-        Time64NanosecondType, TimestampMicrosecondType, TimestampMillisecondType, TimestampNanosecondType,
-        TimestampSecondType, UInt8Type, UInt16Type, UInt32Type, UInt64Type,
+        ArrowPrimitiveType, Date32Type, Date64Type, Decimal128Type, DurationMicrosecondType,
+        DurationMillisecondType, DurationNanosecondType, DurationSecondType, Float16Type, Float32Type,
+        Float64Type, Int8Type, Int16Type, Int32Type, Int64Type, Time32MillisecondType, Time32SecondType,
+        Time64MicrosecondType, Time64NanosecondType, TimestampMicrosecondType, TimestampMillisecondType,
+        TimestampNanosecondType, TimestampSecondType, UInt8Type, UInt16Type, UInt32Type, UInt64Type,
     },
 };
 use arrow_schema::{DataType, Field, FieldRef, TimeUnit};
 use half::f16;
-use longbow_types::{Error, ErrorCode, Result};
+use longbow_types::{Error, ErrorCode, Result, decimal};
 use longbow_wire::v1::{self, value::Kind};
 
 /// Largest integer up to which every integer is a double.
@@ -59,6 +59,7 @@ pub fn column(
         T::Duration(U::Millisecond) => cells.integers::<DurationMillisecondType>()?,
         T::Duration(U::Microsecond) => cells.integers::<DurationMicrosecondType>()?,
         T::Duration(U::Nanosecond) => cells.integers::<DurationNanosecondType>()?,
+        T::Decimal128(precision, scale) => cells.decimals(*precision, *scale)?,
         T::Float16 => cells.floats::<Float16Type>(f16::from_f64, f16::to_f64)?,
         T::Float32 => cells.floats::<Float32Type>(|x| x as f32, f64::from)?,
         T::Float64 => cells.floats::<Float64Type>(|x| x, |x| x)?,
@@ -113,9 +114,9 @@ struct Cells<'a> {
     at: &'a dyn Fn(usize) -> String,
 }
 
-impl Cells<'_> {
+impl<'a> Cells<'a> {
     /// Hands every value on, `None` for a null; `None` back means that the value is of a wrong type.
-    fn each(&self, mut append: impl FnMut(Option<&Kind>) -> Option<()>) -> Result<()> {
+    fn each(&self, mut append: impl FnMut(Option<&'a Kind>) -> Option<()>) -> Result<()> {
         for (row, value) in self.values.iter().enumerate() {
             let kind = match value {
                 None => None,
@@ -186,6 +187,24 @@ impl Cells<'_> {
         Ok(Arc::new(builder.finish()))
     }
 
+    fn decimals(&self, precision: u8, scale: i8) -> Result<ArrayRef> {
+        let mut builder = self.builder::<Decimal128Type>();
+        let read = |text: &str| decimal::parse(text, precision, scale);
+        self.each(|kind| {
+            match kind {
+                None => builder.append_null(),
+                Some(Kind::Utf8(text)) => builder.append_value(read(text)?),
+                Some(Kind::I64(value)) => builder.append_value(read(&value.to_string())?),
+                Some(Kind::U64(value)) => builder.append_value(read(&value.to_string())?),
+                // What its shortest spelling says, all of it.
+                Some(Kind::F64(value)) => builder.append_value(read(&value.to_string())?),
+                Some(_) => return None,
+            }
+            Some(())
+        })?;
+        Ok(Arc::new(builder.finish()))
+    }
+
     /// Lists of items that are values of a column themselves.
     fn lists(&self, item: &FieldRef) -> Result<ArrayRef> {
         let (mut items, mut rows) = (Vec::new(), Vec::new());
@@ -210,7 +229,10 @@ impl Cells<'_> {
             valid.append(kind.is_some());
             Some(())
         })?;
-        let cells: Vec<Option<&v1::Value>> = items.iter().map(|item: &Cow<'_, v1::Value>| Some(item.as_ref())).collect();
+        let cells: Vec<Option<&v1::Value>> = items
+            .iter()
+            .map(|item: &Cow<'_, v1::Value>| Some(item.as_ref()))
+            .collect();
         let at = |position: usize| (self.at)(rows[position]);
         let values = column(&cells, item, &at)?;
         let offsets = OffsetBuffer::new(ScalarBuffer::from(offsets));
@@ -269,6 +291,10 @@ pub fn value(array: &dyn Array, row: usize) -> Result<v1::Value> {
         T::Duration(U::Millisecond) => number!(DurationMillisecondType, I64),
         T::Duration(U::Microsecond) => number!(DurationMicrosecondType, I64),
         T::Duration(U::Nanosecond) => number!(DurationNanosecondType, I64),
+        T::Decimal128(_, scale) => {
+            let units = array.as_primitive::<Decimal128Type>().value(row);
+            Kind::Utf8(decimal::spell(units, *scale))
+        }
         T::Utf8 => Kind::Utf8(array.as_string::<i32>().value(row).to_owned()),
         T::Binary => Kind::Binary(array.as_binary::<i32>().value(row).to_vec().into()),
         T::List(item) if *item.data_type() == T::Utf8 => {

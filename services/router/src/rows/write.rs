@@ -284,6 +284,9 @@ mod tests {
             ("i8", Kind::U64(127)),
             ("f32", Kind::I64(3)),
             ("f16", Kind::F64(0.1)),
+            ("decimal", Kind::Utf8("-12.34".into())),
+            ("decimal", Kind::F64(0.1)),
+            ("decimal", Kind::I64(12_345_678)),
         ];
         for (name, kind) in fits {
             let mut row = base();
@@ -298,6 +301,9 @@ mod tests {
             ("f32", Kind::F64(1e300)),
             ("f64", Kind::U64(u64::MAX)),
             ("bool", Kind::I64(1)),
+            ("decimal", Kind::Utf8("1.234".into())),
+            ("decimal", Kind::F64(0.123)),
+            ("decimal", Kind::I64(123_456_789)),
             ("list", Kind::Utf8("a".into())),
         ];
         for (name, kind) in bad {
