@@ -17,3 +17,4 @@ mod quantization;
 mod restart;
 mod shared;
 mod slaughter;
+mod typed;

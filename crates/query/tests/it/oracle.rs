@@ -123,7 +123,10 @@ fn compare(have: Option<&Kind>, want: &Kind, data_type: &DataType) -> Option<(Op
             };
             let mut pairs = a.values.iter().zip(&b.values);
             let same = pairs.all(|(a, b)| {
-                matches!(compare(non_null(a), kind_of(b), item.data_type()), Some((_, true)))
+                matches!(
+                    compare(non_null(a), kind_of(b), item.data_type()),
+                    Some((_, true))
+                )
             });
             Some((None, same && a.values.len() == b.values.len()))
         }

@@ -146,7 +146,9 @@ fn array(data_type: &DataType, cells: &[Option<&Kind>]) -> ArrayRef {
             TimestampMicrosecondArray::from_iter(pick!(I64, v => *v)).with_timezone_opt(zone.clone()),
         ),
         DataType::Decimal128(precision, scale) => {
-            let units = cells.iter().map(|cell| cell.map(|cell| i128::from(crate::oracle::hundredths(cell))));
+            let units = cells
+                .iter()
+                .map(|cell| cell.map(|cell| i128::from(crate::oracle::hundredths(cell))));
             let units = units.collect::<Decimal128Array>();
             Arc::new(units.with_precision_and_scale(*precision, *scale).unwrap())
         }

@@ -432,6 +432,28 @@ mod tests {
     }
 
     #[test]
+    fn every_width_of_a_type_is_kept_in_one_form() {
+        let fixed = DataType::FixedSizeList(Arc::new(Field::new("item", DataType::Float32, true)), 2);
+        let large = DataType::LargeList(Arc::new(Field::new("element", DataType::Int8, true)));
+        let dictionary = DataType::Dictionary(Box::new(DataType::Int8), Box::new(DataType::LargeUtf8));
+        for (sent, kept) in [
+            (DataType::Decimal32(5, 1), DataType::Decimal128(5, 1)),
+            (DataType::Decimal256(38, 2), DataType::Decimal128(38, 2)),
+            (large, DataType::List(list_item(DataType::Int8))),
+            (
+                list(DataType::Utf8View),
+                DataType::List(list_item(DataType::Utf8)),
+            ),
+            (dictionary, DataType::Utf8),
+            (DataType::BinaryView, DataType::Binary),
+        ] {
+            let column = vec![Field::new("c", sent.clone(), true)];
+            let schema = of_stream(&stream(DataType::Int64, fixed.clone(), column), None).unwrap();
+            assert_eq!(schema.unwrap().arrow().field(2).data_type(), &kept, "{sent}");
+        }
+    }
+
+    #[test]
     fn what_cannot_be_a_dataset_is_refused_by_name() {
         let fixed = || vector_type(VectorElement::F32, 3);
         let complex = stream(DataType::Int64, fixed(), vec![])
@@ -448,9 +470,17 @@ mod tests {
                 stream(
                     DataType::Int64,
                     fixed(),
-                    vec![Field::new("d", DataType::Decimal128(9, 2), true)],
+                    vec![Field::new("d", DataType::Decimal256(76, 2), true)],
                 ),
                 "d",
+            ),
+            (
+                stream(
+                    DataType::Int64,
+                    fixed(),
+                    vec![Field::new("l", list(list(DataType::Int8)), true)],
+                ),
+                "l",
             ),
             (
                 stream(
