@@ -29,7 +29,7 @@ pub fn value(value: &Value) -> Json {
         Value::Utf8(value) => json!(value),
         Value::Binary(value) => json!(STANDARD.encode(value)),
         Value::Utf8List(values) => json!(values),
-        Value::List(values) => values.iter().map(value).collect(),
+        Value::List(values) => values.iter().map(self::value).collect(),
     }
 }
 
