@@ -1,9 +1,12 @@
-//! Types of columns as people type and read them: `int32`, `list`, `timestamp[ms,Europe/Berlin]`.
+//! Types of columns as people type and read them: `int32`, `list<int32>`, `timestamp[ms,Europe/Berlin]`.
 
 use std::sync::Arc;
 
 use arrow_schema::{DataType, TimeUnit};
-use longbow_types::schema::utf8_item;
+use longbow_types::{
+    decimal::is_valid,
+    schema::{list_item, utf8_item},
+};
 
 const UNITS: [(TimeUnit, &str); 4] = [
     (TimeUnit::Second, "s"),
@@ -34,14 +37,28 @@ pub fn data_type(text: &str) -> Option<DataType> {
         "date64" => T::Date64,
         "timestamp" => T::Timestamp(TimeUnit::Microsecond, Some(Arc::from("UTC"))),
         "list" => T::List(utf8_item()),
-        other => return time_type(other),
+        other => match other
+            .strip_prefix("list<")
+            .and_then(|rest| rest.strip_suffix('>'))
+        {
+            Some(item) => match data_type(item)? {
+                T::List(_) => return None,
+                item => T::List(list_item(item)),
+            },
+            None => return bracketed(other),
+        },
     })
 }
 
-/// `timestamp[UNIT]`, `timestamp[UNIT,ZONE]`, `time[UNIT]` or `duration[UNIT]`.
-fn time_type(text: &str) -> Option<DataType> {
+/// `timestamp[UNIT]`, `timestamp[UNIT,ZONE]`, `time[UNIT]`, `duration[UNIT]` or `decimal[DIGITS,SCALE]`.
+fn bracketed(text: &str) -> Option<DataType> {
     use DataType as T;
     let (kind, inside) = text.strip_suffix(']')?.split_once('[')?;
+    if kind == "decimal" {
+        let (precision, scale) = inside.split_once(',')?;
+        let (precision, scale) = (precision.trim().parse().ok()?, scale.trim().parse().ok()?);
+        return is_valid(precision, scale).then_some(T::Decimal128(precision, scale));
+    }
     let (unit, zone) = match inside.split_once(',') {
         Some((unit, zone)) => (unit, Some(zone)),
         None => (inside, None),
@@ -68,7 +85,8 @@ pub fn name(data_type: &DataType) -> String {
         T::Timestamp(unit, Some(zone)) => format!("timestamp[{},{zone}]", unit_name(*unit)),
         T::Time32(unit) | T::Time64(unit) => format!("time[{}]", unit_name(*unit)),
         T::Duration(unit) => format!("duration[{}]", unit_name(*unit)),
-        T::List(_) => "list<utf8>".to_owned(),
+        T::Decimal128(precision, scale) => format!("decimal[{precision},{scale}]"),
+        T::List(item) => format!("list<{}>", name(item.data_type())),
         other => other.to_string().to_lowercase(),
     }
 }

@@ -3,6 +3,7 @@
 // Helpers outside test functions fail the test by unwrapping, too.
 #![allow(clippy::unwrap_used)]
 
+mod alter;
 mod bad_input;
 mod config;
 mod deadline;
@@ -16,4 +17,5 @@ mod quantization;
 mod restart;
 mod shared;
 mod slaughter;
+mod typed;
 mod wide;

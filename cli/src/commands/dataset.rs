@@ -1,15 +1,18 @@
-//! `longbow dataset …`: create, list, describe, drop.
+//! `longbow dataset …`: create, alter, list, describe, drop.
+
+mod alter;
+mod column;
 
 use anyhow::Context;
 use clap::{Args, Subcommand, ValueEnum};
 use longbow_client::{
-    DatasetInfo, Error, ErrorCode, IdKind, Metric, Quantization, Schema, SchemaBuilder, VectorElement,
+    DatasetInfo, Error, IdKind, Metric, Quantization, Schema, SchemaBuilder, VectorElement,
 };
 use serde_json::json;
 
 use crate::{
     args::Global,
-    column_text, connect,
+    connect,
     output::{
         Output,
         json::{self as to_json, kind},
@@ -26,8 +29,11 @@ Examples:
   longbow dataset create pages --dimension 1024 --element f16 --quantization sq4
 
 Column types: bool int8 int16 int32 int64 uint8 uint16 uint32 uint64 float16 float32 float64 utf8 binary
-timestamp (microseconds, UTC) list (of utf8) date date64; and with a unit of s, ms, us or ns: timestamp[ns],
-timestamp[ms,Europe/Berlin], time[us], duration[ms]. A '!' after the type forbids nulls: pos:utf8!";
+timestamp (microseconds, UTC) list (of utf8) 'list<int32>' and so on, date date64 decimal[10,2] (digits, and how
+many of them behind the point); and with a unit of s, ms, us or ns: timestamp[ns],
+timestamp[ms,Europe/Berlin], time[us], duration[ms]. A '!' after the type forbids nulls: pos:utf8!
+After '=' stands what rows hold that do not tell the column: lang:utf8=en, rank:int32!=0. Bytes are base64, times
+whole numbers of their unit. Quote such words: '!' means something to most shells.";
 const LIST_EXAMPLES: &str = "Examples:\n  longbow dataset list\n  longbow dataset list --no-counts --json";
 const DESCRIBE_EXAMPLES: &str = "Examples:\n  longbow dataset describe words";
 const DROP_EXAMPLES: &str = "Examples:\n  longbow dataset drop words --yes";
@@ -38,6 +44,9 @@ pub enum DatasetCommand {
     /// Create a dataset.
     #[command(after_help = CREATE_EXAMPLES)]
     Create(CreateArgs),
+    /// Give a dataset the next version of its schema: columns are added, or become wider.
+    #[command(after_help = alter::EXAMPLES)]
+    Alter(alter::AlterArgs),
     /// List all datasets.
     #[command(after_help = LIST_EXAMPLES)]
     List {
@@ -89,7 +98,7 @@ pub struct CreateArgs {
     #[arg(long, default_value = "vector", value_name = "NAME")]
     pub vector_column: String,
     /// A further column; may be given many times.
-    #[arg(long = "column", value_name = "NAME:TYPE")]
+    #[arg(long = "column", value_name = "NAME:TYPE[!][=DEFAULT]")]
     pub columns: Vec<String>,
     /// How it is spread.
     #[command(flatten)]
@@ -232,6 +241,7 @@ pub async fn run(command: &DatasetCommand, global: &Global) -> anyhow::Result<()
                 )
             })?;
         }
+        DatasetCommand::Alter(args) => alter::run(args, &client, &output).await?,
         DatasetCommand::List { no_counts } => {
             let all = client.list_datasets(!no_counts).await?;
             let value = json!({ "datasets": all.iter().map(to_json::dataset).collect::<Vec<_>>() });
@@ -283,7 +293,7 @@ fn list(all: &[DatasetInfo], counts: bool) -> String {
 }
 
 fn describe(info: &DatasetInfo) -> String {
-    let mut columns = table(["column", "type", "nulls", "use"], &[]);
+    let mut columns = table(["column", "type", "nulls", "default", "use"], &[]);
     for (position, field) in info.schema.arrow().fields().iter().enumerate() {
         let role = if position == info.schema.id_position() {
             "id".to_owned()
@@ -298,7 +308,14 @@ fn describe(info: &DatasetInfo) -> String {
             String::new()
         };
         let nulls = if field.is_nullable() { "yes" } else { "no" };
-        columns.add_row([field.name(), &kind(&info.schema, position), nulls, &role]);
+        let default = info.schema.default_of(position).map(ToString::to_string);
+        columns.add_row([
+            field.name(),
+            &kind(&info.schema, position),
+            nulls,
+            default.as_deref().unwrap_or_default(),
+            &role,
+        ]);
     }
     format!(
         "{}: dataset {}, schema version {}, {} partitions, {} copies of each, {} rows, {}\n{columns}",
@@ -323,31 +340,16 @@ fn schema(args: &CreateArgs) -> Result<Schema, Error> {
         )
         .quantization(args.quantization.into());
     for text in &args.columns {
-        builder = add_column(builder, text)?;
+        let typed = column::parse(text)?;
+        builder = builder.column(typed.field.name(), typed.field.data_type().clone());
+        if !typed.field.is_nullable() {
+            builder = builder.not_null();
+        }
+        if let Some(default) = typed.default {
+            builder = builder.default_value(default);
+        }
     }
     builder.build()
-}
-
-/// Adds a column given as `NAME:TYPE` or `NAME:TYPE!`.
-fn add_column(builder: SchemaBuilder, text: &str) -> Result<SchemaBuilder, Error> {
-    let wrong = |why: String| {
-        Error::new(ErrorCode::InvalidSchema, why)
-            .field("column")
-            .limit("NAME:TYPE, see `longbow dataset create --help`")
-    };
-    // The zone of a type may have a colon too.
-    let types_start = text.rfind('[').unwrap_or(text.len());
-    let colon = text[..types_start].rfind(':');
-    let colon = colon.ok_or_else(|| wrong(format!("{text:?} has no type")))?;
-    let (name, kind) = (&text[..colon], &text[colon + 1..]);
-    let (kind, not_null) = match kind.strip_suffix('!') {
-        Some(kind) => (kind, true),
-        None => (kind, false),
-    };
-    let data_type = column_text::data_type(kind);
-    let data_type = data_type.ok_or_else(|| wrong(format!("there is no column type {kind:?}")))?;
-    let builder = builder.column(name, data_type);
-    Ok(if not_null { builder.not_null() } else { builder })
 }
 
 #[cfg(test)]
@@ -385,6 +387,11 @@ mod tests {
         for bad in [
             "--column=x",
             "--column=x:decimal",
+            "--column=x:list<list<int8>>",
+            "--column=x:list<>",
+            "--column=x:decimal[39,0]",
+            "--column=x:decimal[3,4]",
+            "--column=x:decimal[3]",
             "--column=x:timestamp[m]",
             "--column=x:time[s,UTC]",
             "--column=x:timestamp[s,]",
@@ -407,6 +414,12 @@ mod tests {
             ("time[ms]", "time[ms]"),
             ("time[ns]", "time[ns]"),
             ("duration[us]", "duration[us]"),
+            ("decimal[10,2]", "decimal[10,2]"),
+            ("list<decimal[5,1]>", "list<decimal[5,1]>"),
+            ("list", "list<utf8>"),
+            ("list<utf8>", "list<utf8>"),
+            ("list<float32>", "list<float32>"),
+            ("list<timestamp[s,+01:00]>", "list<timestamp[s,+01:00]>"),
         ] {
             let schema = created(&["--dimension=4", &format!("--column=a:b:{typed}!")]).unwrap();
             assert_eq!(kind(&schema, 2), told);

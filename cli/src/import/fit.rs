@@ -12,7 +12,7 @@ use arrow_schema::{DataType, Field, Schema as ArrowSchema, TimeUnit};
 use longbow_client::{Error, ErrorCode, Metric, Quantization, Schema, VectorElement};
 use longbow_types::{
     limits::DIMENSION_MAX,
-    schema::{is_scalar, utf8_item, vector_type},
+    schema::{is_scalar, list_item, utf8_item, vector_type},
 };
 
 /// Key of a file's metadata that names the metric.
@@ -148,6 +148,18 @@ fn scalar(field: &Field) -> Result<DataType, Error> {
         {
             T::List(utf8_item())
         }
+        T::Decimal32(precision, scale) | T::Decimal64(precision, scale) | T::Decimal256(precision, scale)
+            if longbow_types::decimal::is_valid(*precision, *scale) =>
+        {
+            T::Decimal128(*precision, *scale)
+        }
+        T::List(item) | T::LargeList(item) => {
+            let list = T::List(list_item(scalar(item)?));
+            if !is_scalar(&list) {
+                return Err(cannot(field, &format!("columns of {kind} cannot be kept")));
+            }
+            list
+        }
         other if is_scalar(other) => other.clone(),
         other => return Err(cannot(field, &format!("columns of {other} cannot be kept"))),
     })
@@ -182,8 +194,11 @@ pub fn batch(batch: &RecordBatch, schema: &Schema) -> Result<RecordBatch, Error>
             ..error
         })?;
     }
-    for field in schema.arrow().fields() {
-        if !field.is_nullable() && file.index_of(field.name()).is_err() {
+    for (position, field) in schema.arrow().fields().iter().enumerate() {
+        if !field.is_nullable()
+            && schema.default_of(position).is_none()
+            && file.index_of(field.name()).is_err()
+        {
             let message = format!("the file has no column {:?}", field.name());
             return Err(Error::new(ErrorCode::SchemaMismatch, message).field(field.name().clone()));
         }

@@ -29,6 +29,7 @@ pub fn value(value: &Value) -> Json {
         Value::Utf8(value) => json!(value),
         Value::Binary(value) => json!(STANDARD.encode(value)),
         Value::Utf8List(values) => json!(values),
+        Value::List(values) => values.iter().map(self::value).collect(),
     }
 }
 
@@ -68,6 +69,9 @@ pub fn schema(schema: &Schema) -> Json {
                 "type": kind(schema, position),
                 "nullable": field.is_nullable(),
             });
+            if let Some(default) = schema.default_of(position) {
+                column["default"] = value(&Value::from(default));
+            }
             if position == vector.position {
                 column["dimension"] = json!(vector.dimension);
                 column["metric"] = json!(vector.metric.as_str());
@@ -91,7 +95,7 @@ pub fn kind(schema: &Schema, position: usize) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use longbow_client::{IdKind, Metric, SchemaBuilder, VectorElement};
+    use longbow_client::{DefaultValue, IdKind, Metric, SchemaBuilder, VectorElement};
 
     #[test]
     fn values_become_json() {
@@ -99,6 +103,10 @@ mod tests {
         assert_eq!(value(&Value::F64(f64::NAN)), json!("NaN"));
         assert_eq!(value(&Value::U64(u64::MAX)), json!(u64::MAX));
         assert_eq!(value(&Value::from(vec!["a"])), json!(["a"]));
+        assert_eq!(
+            value(&Value::from(vec![Value::Null, Value::I64(2)])),
+            json!([null, 2])
+        );
         assert_eq!(id(&RowId::I64(-1)), json!(-1));
     }
 
@@ -109,11 +117,14 @@ mod tests {
             .vector("v", 3, VectorElement::F16, Metric::L2)
             .utf8_list("tags")
             .timestamp_micros("at")
+            .default_value(DefaultValue::Int(-1))
             .build()
             .unwrap();
         let out = schema(&made);
         assert_eq!(out["columns"][1]["metric"], "l2");
         assert_eq!(out["columns"][1]["quantization"], "sq8");
+        assert_eq!(out["columns"][2].get("default"), None);
+        assert_eq!(out["columns"][3]["default"], -1);
         let kinds: Vec<_> = (0..4).map(|at| kind(&made, at)).collect();
         assert_eq!(kinds, ["uint64", "float16[3]", "list<utf8>", "timestamp_micros"]);
     }

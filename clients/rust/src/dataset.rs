@@ -1,4 +1,4 @@
-//! One dataset by name: create, describe, drop, and the way to its rows.
+//! One dataset by name: create, describe, alter, drop, and the way to its rows.
 
 use std::future::{Future, IntoFuture};
 use std::pin::Pin;
@@ -65,6 +65,46 @@ impl DatasetHandle {
             })
             .await?;
         DatasetInfo::from_proto(answer.dataset.ok_or_else(|| missing("dataset"))?)
+    }
+
+    /// Gives the dataset the next version of its schema, made from [`DatasetInfo::schema`] of `expected_version` with
+    /// [`Schema::with_column`] and [`Schema::with_type`]. No row is written again: those from before hold the default of
+    /// a new column, or a null. Sent again only when it surely did not happen.
+    ///
+    /// ```no_run
+    /// # async fn example(words: longbow_client::DatasetHandle) -> longbow_client::Result<()> {
+    /// use arrow_schema::{DataType, Field};
+    ///
+    /// let info = words.describe().await?;
+    /// let next = info.schema.with_column(Field::new("note", DataType::Utf8, true), None)?;
+    /// words.alter(&next, info.schema_version).await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// `SCHEMA_INCOMPATIBLE` naming a column that may not change so, from what, to what and why; `SCHEMA_CONFLICT` with
+    /// the version there is, where it is not the one expected.
+    pub async fn alter(&self, schema: &Schema, expected_version: u32) -> Result<Altered> {
+        let request = v1::AlterDatasetRequest {
+            name: self.name.clone(),
+            schema: Some(convert::schema::to_proto(schema)),
+            expected_version,
+        };
+        let answer = self
+            .client
+            .pool()
+            .call(Repeat::OnlyIfNotSent, &request, |channel, request| async move {
+                datasets(channel).alter_dataset(request).await
+            })
+            .await?;
+        let token = read_token(&answer.token)?;
+        self.client.remember(&token);
+        Ok(Altered {
+            dataset: DatasetInfo::from_proto(answer.dataset.ok_or_else(|| missing("dataset"))?)?,
+            altered: answer.altered,
+            token,
+        })
     }
 
     /// Drops the dataset and all its rows. Sent again only when it surely did not happen.
@@ -179,6 +219,17 @@ pub struct Created {
     /// False if it was already there.
     pub created: bool,
     /// A read given this knows the dataset.
+    pub token: Token,
+}
+
+/// A dataset that now has the schema asked for.
+#[derive(Debug, Clone)]
+pub struct Altered {
+    /// The dataset as the call left it, without counts.
+    pub dataset: DatasetInfo,
+    /// False if it had that schema already.
+    pub altered: bool,
+    /// A read given this sees the change.
     pub token: Token,
 }
 

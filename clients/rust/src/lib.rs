@@ -60,12 +60,13 @@ mod write;
 
 pub use client::Client;
 pub use cluster::{ClusterStatus, LatchStatus, NodeInfo, NodeState, PartitionStatus, ReplicaStatus};
-pub use dataset::{CreateDataset, Created, DatasetHandle, DatasetInfo};
+pub use dataset::{Altered, CreateDataset, Created, DatasetHandle, DatasetInfo};
 pub use filter::{Column, Filter, all, any, col};
 pub use get::{Found, GetRows, Rows};
 pub use keeper::{KeeperInfo, KeeperRole};
 pub use longbow_types::{
-    Error, ErrorCode, IdKind, Metric, Quantization, Result, Role, RowId, Schema, Token, VectorElement,
+    DefaultValue, Error, ErrorCode, IdKind, Metric, Quantization, Result, Role, RowId, Schema, Token,
+    VectorElement,
 };
 pub use options::{Options, RetryPolicy};
 pub use row::{IntoRowId, Row};

@@ -66,10 +66,20 @@ impl Row {
                     Value::Utf8(text) => text.len(),
                     Value::Binary(bytes) => bytes.len(),
                     Value::Utf8List(list) => list.iter().map(|text| text.len() + 4).sum(),
+                    Value::List(list) => list.iter().map(item_bytes).sum(),
                     _ => 8,
                 }
         });
         self.vector.len() * 4 + 32 + columns.sum::<usize>()
+    }
+}
+
+/// Rough size of an item of a list on the wire.
+fn item_bytes(item: &Value) -> usize {
+    match item {
+        Value::Utf8(text) => text.len() + 8,
+        Value::Binary(bytes) => bytes.len() + 8,
+        _ => 16,
     }
 }
 

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use arrow_schema::{DataType, Field, TimeUnit};
 use longbow_types::{
-    Error, ErrorCode, IdKind, Metric, Quantization, Result, Schema, VectorElement,
+    DefaultValue, Error, ErrorCode, IdKind, Metric, Quantization, Result, Schema, VectorElement,
     limits::DIMENSION_MAX,
     schema::{utf8_item, vector_type},
 };
@@ -29,6 +29,7 @@ pub struct SchemaBuilder {
     id: Option<String>,
     metric: Option<Metric>,
     quantization: Quantization,
+    defaults: Vec<(String, DefaultValue)>,
     fault: Option<Error>,
 }
 
@@ -134,6 +135,15 @@ impl SchemaBuilder {
         self
     }
 
+    /// Gives the column added last a value for rows that do not tell it.
+    #[must_use]
+    pub fn default_value(mut self, value: DefaultValue) -> Self {
+        if let Some(field) = self.fields.last() {
+            self.defaults.push((field.name().clone(), value));
+        }
+        self
+    }
+
     /// Checks the schema.
     pub fn build(self) -> Result<Schema> {
         if let Some(fault) = self.fault {
@@ -141,7 +151,11 @@ impl SchemaBuilder {
         }
         let id = self.id.unwrap_or_default();
         let schema = Schema::new(self.fields, &id, self.metric.unwrap_or(Metric::Cosine))?;
-        Ok(schema.with_quantization(self.quantization))
+        let mut schema = schema.with_quantization(self.quantization);
+        for (column, value) in self.defaults {
+            schema = schema.with_default(&column, value)?;
+        }
+        Ok(schema)
     }
 }
 
@@ -179,6 +193,25 @@ mod tests {
         for quantization in Quantization::ALL {
             assert_eq!(built(Some(quantization)), quantization);
         }
+    }
+
+    #[test]
+    fn a_default_is_for_the_last_column() {
+        let of = |value| {
+            SchemaBuilder::new()
+                .id("id", IdKind::U64)
+                .vector("v", 2, VectorElement::F16, Metric::Dot)
+                .utf8("a")
+                .int32("b")
+                .not_null()
+                .default_value(value)
+                .build()
+        };
+        let schema = of(DefaultValue::Int(4)).unwrap();
+        assert_eq!(schema.default_of(2), None);
+        assert_eq!(schema.default_of(3), Some(&DefaultValue::Int(4)));
+        let error = of(DefaultValue::Text("x".into())).unwrap_err();
+        assert_eq!(error.field.as_deref(), Some("b"));
     }
 
     #[test]

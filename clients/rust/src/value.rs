@@ -3,7 +3,11 @@
 use std::fmt;
 
 use bytes::Bytes;
-use longbow_wire::v1::{self, value::Kind};
+use longbow_types::DefaultValue;
+use longbow_wire::{
+    convert::default_value,
+    v1::{self, value::Kind},
+};
 
 /// One value of a column. Numbers must fit the column's width.
 #[derive(Debug, Clone, PartialEq)]
@@ -24,6 +28,8 @@ pub enum Value {
     Binary(Bytes),
     /// A list of text.
     Utf8List(Vec<String>),
+    /// A list of other values.
+    List(Vec<Value>),
 }
 
 impl Value {
@@ -45,6 +51,9 @@ impl Value {
             Value::Utf8(value) => Kind::Utf8(value),
             Value::Binary(value) => Kind::Binary(value),
             Value::Utf8List(values) => Kind::Utf8List(v1::Utf8List { values }),
+            Value::List(values) => Kind::List(v1::ValueList {
+                values: values.into_iter().map(Value::into_proto).collect(),
+            }),
         };
         v1::Value { kind: Some(kind) }
     }
@@ -59,7 +68,14 @@ impl Value {
             Some(Kind::Utf8(value)) => Value::Utf8(value),
             Some(Kind::Binary(value)) => Value::Binary(value),
             Some(Kind::Utf8List(list)) => Value::Utf8List(list.values),
+            Some(Kind::List(list)) => Value::List(list.values.into_iter().map(Value::from_proto).collect()),
         }
+    }
+}
+
+impl From<&DefaultValue> for Value {
+    fn from(default: &DefaultValue) -> Self {
+        Value::from_proto(default_value::to_proto(default))
     }
 }
 
@@ -75,6 +91,10 @@ impl fmt::Display for Value {
             Value::Utf8(value) => f.write_str(value),
             Value::Binary(value) => value.iter().try_for_each(|byte| write!(f, "{byte:02x}")),
             Value::Utf8List(values) => f.write_str(&values.join(", ")),
+            Value::List(values) => values.iter().enumerate().try_for_each(|(at, value)| {
+                let separator = if at == 0 { "" } else { ", " };
+                write!(f, "{separator}{value}")
+            }),
         }
     }
 }
@@ -106,6 +126,12 @@ from! {
     Bytes => |v| Value::Binary(v);
     Vec<u8> => |v| Value::Binary(v.into());
     Vec<String> => |v| Value::Utf8List(v);
+    Vec<Value> => |v| Value::List(v);
+    Vec<i32> => |v| Value::List(v.into_iter().map(Value::from).collect());
+    Vec<i64> => |v| Value::List(v.into_iter().map(Value::from).collect());
+    Vec<u64> => |v| Value::List(v.into_iter().map(Value::from).collect());
+    Vec<f32> => |v| Value::List(v.into_iter().map(Value::from).collect());
+    Vec<f64> => |v| Value::List(v.into_iter().map(Value::from).collect());
     Vec<&str> => |v| Value::Utf8List(v.into_iter().map(str::to_owned).collect());
 }
 
@@ -130,6 +156,8 @@ mod tests {
             Value::from("x"),
             Value::from(vec![0_u8, 255]),
             Value::from(vec!["a", "b"]),
+            Value::from(vec![1_i64, -2]),
+            Value::from(vec![Value::Null, Value::from(0.5)]),
             Value::from(None::<i32>),
         ] {
             assert_eq!(Value::from_proto(value.clone().into_proto()), value);

@@ -3,6 +3,7 @@
 //! One pure state machine, applied by keepers and by shards to the same entries: verdicts are equal everywhere.
 //! A refused entry changes nothing but the memory of its own answer.
 
+mod alter_dataset;
 mod create_dataset;
 mod drop_dataset;
 mod open_producer;
@@ -23,6 +24,7 @@ use bytes::Bytes;
 use longbow_types::{DatasetId, ErrorCode, NodeId};
 use longbow_wire::internal::{EntryHeader, Verdict, entry_header::Command};
 
+pub use alter_dataset::conflict;
 pub use producers::{ANSWERS_MAX, PRODUCERS_MAX};
 pub use verdict::{error_of, is_accepted, verdict_of};
 
@@ -132,6 +134,7 @@ impl Catalogue {
         let judged = match &header.command {
             Some(Command::Write(command)) => self.apply_write(command),
             Some(Command::CreateDataset(command)) => self.apply_create_dataset(index, command),
+            Some(Command::AlterDataset(command)) => self.apply_alter_dataset(command),
             Some(Command::DropDataset(command)) => self.apply_drop_dataset(command),
             Some(Command::RegisterShard(command)) => self.apply_register_shard(command),
             Some(Command::OpenProducer(_)) => self.apply_open_producer(index),

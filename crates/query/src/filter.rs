@@ -47,6 +47,8 @@ mod probe;
 mod properties;
 mod ranges;
 
+use std::collections::BTreeSet;
+
 use arrow::array::RecordBatch;
 use arrow::buffer::BooleanBuffer;
 use longbow_types::{Result, Schema};
@@ -92,9 +94,17 @@ impl Predicate {
         }
     }
 
+    /// The columns that evaluation looks at, each once.
+    pub fn columns(&self) -> BTreeSet<&str> {
+        let mut columns = BTreeSet::new();
+        self.step.columns(&mut columns);
+        columns
+    }
+
     /// One bit per row of the batch: whether the predicate is true of it.
     ///
-    /// Columns are found by name, so the batch may hold them in any order; one that is not there reads as null.
+    /// Columns are found by name, so the batch may hold them in any order; one that is not there reads as null. One of
+    /// integers may be of another width than in the schema that the predicate was compiled against: they compare alike.
     ///
     /// # Errors
     /// `INTERNAL` if a column is of another type than in the schema the predicate was compiled against.

@@ -2,6 +2,7 @@
 //!
 //! Nothing here does I/O, and nothing here knows where a row lives.
 
+pub mod fill;
 pub mod filter;
 pub mod ids;
 pub mod rank;

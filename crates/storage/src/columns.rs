@@ -4,7 +4,8 @@
 //! list of references. A new batch becomes a chunk of its own; very small ones are merged with their predecessors at
 //! once, as a binary counter carries, and everything else is left to [compaction](crate::compact), which also leaves
 //! out rows that are dead. If that is far behind, chunks of any size are merged here, so that their number stays small
-//! whatever happens: each row is then copied O(log n) times in all.
+//! whatever happens: each row is then copied O(log n) times in all. Chunks that were written under an
+//! earlier version of the schema stay as they are until they are merged: see `versions`.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
@@ -14,8 +15,10 @@ use arrow::compute::{concat_batches, interleave};
 use arrow_schema::{ArrowError, DataType};
 use longbow_types::{Error, ErrorCode, Result};
 
+use crate::Layout;
 use crate::numbers::Numbers;
 use crate::tenants::Key;
+use crate::versions::{self, Source};
 
 /// A chunk of this many rows is full.
 pub(crate) const CHUNK_ROWS_MAX: usize = 65_536;
@@ -97,8 +100,9 @@ impl Chunk {
     }
 
     /// The rows of both, this one's first.
-    fn and(&self, next: &Self) -> Result<Self> {
-        let batch = concat_batches(&next.batch.schema(), [&self.batch, &next.batch]).map_err(internal)?;
+    fn and(&self, layout: &Layout, next: &Self) -> Result<Self> {
+        let before = versions::upgraded(layout, &self.batch)?;
+        let batch = concat_batches(&next.batch.schema(), [before.as_ref(), &next.batch]).map_err(internal)?;
         let keys = Numbers::of(self.keys.iter().chain(next.keys.iter()).collect());
         let slots = Numbers::of(self.slots.iter().chain(next.slots.iter()).collect());
         let both = Self::of(keys, slots, batch);
@@ -124,10 +128,10 @@ pub(crate) fn find(chunks: &[Arc<Chunk>], key: Key) -> Option<Place> {
     Some((at, chunks[at].keys.find(key)?))
 }
 
-/// The list after rows were appended, whose columns may share memory with more than themselves.
+/// The list after rows were appended as the layout has them, whose columns may share memory with more than themselves.
 ///
 /// `chunks` is not changed, so that a failure leaves nothing behind.
-pub(crate) fn appended(chunks: &Chunks, rows: Chunk) -> Result<Chunks> {
+pub(crate) fn appended(layout: &Layout, chunks: &Chunks, rows: Chunk) -> Result<Chunks> {
     let mut next = chunks.clone();
     let mut last = rows;
     let mut owned = false;
@@ -140,7 +144,7 @@ pub(crate) fn appended(chunks: &Chunks, rows: Chunk) -> Result<Chunks> {
         if !may_grow || last.rows() * 2 < previous.rows() {
             break;
         }
-        last = previous.and(&last)?;
+        last = previous.and(layout, &last)?;
         owned = true;
         next.pop();
     }
@@ -164,6 +168,7 @@ fn copied(batch: &RecordBatch) -> Result<RecordBatch> {
 
 /// Rows picked by their places, gathered column by column.
 pub(crate) struct Picks<'a> {
+    layout: &'a Layout,
     chunks: Vec<&'a Chunk>,
     /// (position in `chunks`, row) of each pick.
     rows: Vec<Place>,
@@ -171,10 +176,11 @@ pub(crate) struct Picks<'a> {
 
 impl<'a> Picks<'a> {
     /// Picks rows. O(rows + chunks).
-    pub(crate) fn new(chunks: &'a Chunks, places: &[Place]) -> Self {
+    pub(crate) fn new(layout: &'a Layout, chunks: &'a Chunks, places: &[Place]) -> Self {
         // From position in the list to position among those used.
         let mut used = vec![usize::MAX; chunks.len()];
         let mut picks = Picks {
+            layout,
             chunks: Vec::new(),
             rows: Vec::with_capacity(places.len()),
         };
@@ -188,23 +194,65 @@ impl<'a> Picks<'a> {
         picks
     }
 
-    /// One column of the picked rows, in the order of the picks.
-    pub(crate) fn gather(&self, column: usize, data_type: &DataType) -> Result<ArrayRef> {
+    /// One stored column of the picked rows, in the order of the picks.
+    pub(crate) fn gather(&self, column: usize) -> Result<ArrayRef> {
         if self.rows.is_empty() {
+            let data_type = self.layout.stored().field(column).data_type();
             return Ok(arrow::array::new_empty_array(data_type));
         }
-        let columns: Vec<&dyn Array> = self
-            .chunks
+        let (mut columns, mut is_current) = (Vec::with_capacity(self.chunks.len()), true);
+        for chunk in &self.chunks {
+            let source = versions::source(self.layout, &chunk.batch, column);
+            is_current &= matches!(source, Source::Same(_));
+            columns.push(source);
+        }
+        if !is_current {
+            return self.gather_across(column, &columns);
+        }
+        let columns: Vec<&dyn Array> = columns
             .iter()
-            .map(|chunk| chunk.batch.column(column).as_ref())
+            .map(|(Source::Same(array) | Source::Narrow(array) | Source::Absent(array))| array.as_ref())
             .collect();
         interleave(&columns, &self.rows).map_err(internal)
     }
 
-    /// Bytes of one column of one picked row.
+    /// The same, of chunks some of which are of earlier versions.
+    fn gather_across(&self, column: usize, sources: &[Source<'_>]) -> Result<ArrayRef> {
+        let mut rows = self.rows.clone();
+        let mut arrays = Vec::with_capacity(sources.len());
+        for (at, source) in sources.iter().enumerate() {
+            let picks = rows.iter_mut().filter(|(chunk, _)| *chunk == at);
+            arrays.push(match source {
+                Source::Same(array) => Arc::clone(array),
+                Source::Absent(one) => {
+                    picks.for_each(|(_, row)| *row = 0);
+                    Arc::clone(one)
+                }
+                Source::Narrow(array) => {
+                    let mut wanted = Vec::new();
+                    for (_, row) in picks {
+                        let place = wanted.len();
+                        wanted.push(u32::try_from(std::mem::replace(row, place)).map_err(|_| long())?);
+                    }
+                    versions::widened(array, wanted, self.layout, column)?
+                }
+            });
+        }
+        let arrays: Vec<&dyn Array> = arrays.iter().map(AsRef::as_ref).collect();
+        interleave(&arrays, &rows).map_err(internal)
+    }
+
+    /// Bytes of one stored column of one picked row.
     pub(crate) fn bytes(&self, pick: usize, column: usize) -> usize {
         let (chunk, row) = self.rows[pick];
-        column_bytes(self.chunks[chunk].batch.column(column).as_ref(), row, 1)
+        match versions::source(self.layout, &self.chunks[chunk].batch, column) {
+            Source::Same(array) => column_bytes(array.as_ref(), row, 1),
+            Source::Absent(one) => column_bytes(one.as_ref(), 0, 1),
+            Source::Narrow(_) => {
+                let data_type = self.layout.stored().field(column).data_type();
+                data_type.primitive_width().unwrap_or(1)
+            }
+        }
     }
 }
 
@@ -224,6 +272,10 @@ fn column_bytes(column: &dyn Array, row: usize, rows: usize) -> usize {
     }
 }
 
+fn long() -> Error {
+    Error::new(ErrorCode::Internal, "a chunk has more rows than there are slots")
+}
+
 fn internal(error: ArrowError) -> Error {
     Error::new(ErrorCode::Internal, format!("columns: {error}"))
 }
@@ -233,19 +285,31 @@ mod tests {
     use super::*;
     use arrow::array::{ListBuilder, StringBuilder, UInt64Array};
     use arrow::datatypes::UInt64Type;
+    use arrow_schema::Field;
+    use longbow_types::schema::vector_type;
+    use longbow_types::{Metric, Schema, VectorElement};
+
+    fn layout() -> Layout {
+        let fields = vec![
+            Field::new("id", DataType::UInt64, false),
+            Field::new("v", vector_type(VectorElement::F32, 2), false),
+        ];
+        Layout::new(Schema::new(fields, "id", Metric::L2).unwrap())
+    }
 
     fn batch(from: u64, rows: u64) -> RecordBatch {
         let ids: ArrayRef = Arc::new(UInt64Array::from_iter_values(from..from + rows));
-        RecordBatch::try_from_iter([("id", ids)]).unwrap()
+        let versions: ArrayRef = Arc::new(UInt64Array::from_value(1, rows as usize));
+        RecordBatch::try_new(Arc::clone(layout().stored()), vec![ids, versions]).unwrap()
     }
 
     fn append(chunks: &Chunks, base: u32, batch: RecordBatch) -> Chunks {
-        appended(chunks, Chunk::new(base, batch)).unwrap()
+        appended(&layout(), chunks, Chunk::new(base, batch)).unwrap()
     }
 
     fn ids(chunks: &Chunks, keys: impl Iterator<Item = u64>) -> Vec<u64> {
         let places: Vec<Place> = keys.map(|key| find(chunks, key).unwrap()).collect();
-        let gathered = Picks::new(chunks, &places).gather(0, &DataType::UInt64).unwrap();
+        let gathered = Picks::new(&layout(), chunks, &places).gather(0).unwrap();
         gathered.as_primitive::<UInt64Type>().values().to_vec()
     }
 
@@ -294,10 +358,10 @@ mod tests {
             let rows = keys.len() as u64;
             Chunk::of(Numbers::of(keys), Numbers::of(slots), batch(0, rows))
         };
-        let chunks = appended(&Chunks::new(), chunk(vec![3, 5], vec![0, 9])).unwrap();
+        let chunks = appended(&layout(), &Chunks::new(), chunk(vec![3, 5], vec![0, 9])).unwrap();
         chunks[0].died(1);
         chunks[0].outlive();
-        let chunks = appended(&chunks, chunk(vec![6], vec![2])).unwrap();
+        let chunks = appended(&layout(), &chunks, chunk(vec![6], vec![2])).unwrap();
         let both = &chunks[0];
         assert_eq!((chunks.len(), both.dead(), both.is_outlived()), (1, 1, true));
         assert_eq!(both.keys.iter().collect::<Vec<_>>(), [3, 5, 6]);

@@ -2,8 +2,10 @@
 
 use std::sync::Arc;
 
+use arrow::array::ArrayRef;
 use arrow_schema::{DataType, Field, Schema as ArrowSchema, SchemaRef};
 use longbow_index::{Element, Metric, Params, Quantization};
+use longbow_query::fill;
 use longbow_query::rank::ROW_VERSION_COLUMN;
 use longbow_types::{Schema, VectorElement};
 
@@ -14,16 +16,27 @@ use longbow_types::{Schema, VectorElement};
 #[derive(Debug)]
 pub struct Layout {
     schema: Schema,
+    version: u32,
     stored: SchemaRef,
     /// Position in the dataset's schema of each stored column but the last.
     sources: Vec<usize>,
     /// Position of the id among the stored columns.
     id: usize,
+    /// Of each stored column but the last, the one value of rows that do not tell it.
+    fills: Vec<ArrayRef>,
 }
 
+/// Version of the schema that a dataset is created with.
+const VERSION_FIRST: u32 = 1;
+
 impl Layout {
-    /// The layout of a schema.
+    /// The layout of the schema that a dataset is created with.
     pub fn new(schema: Schema) -> Self {
+        Self::at(schema, VERSION_FIRST)
+    }
+
+    /// The layout of a version of the schema.
+    pub fn at(schema: Schema, version: u32) -> Self {
         let vector = schema.vector().position;
         let sources: Vec<usize> = (0..schema.arrow().fields().len())
             .filter(|&at| at != vector)
@@ -36,18 +49,35 @@ impl Layout {
             .iter()
             .map(|&at| Arc::clone(&schema.arrow().fields()[at]))
             .collect();
+        let fills = sources.iter().zip(&fields).map(|(&at, field)| {
+            fill::one(schema.default_of(at), field.data_type())
+                .expect("a schema's defaults are of the types of their columns")
+        });
+        let fills = fills.collect();
         fields.push(Arc::new(Field::new(ROW_VERSION_COLUMN, DataType::UInt64, false)));
         Self {
             stored: Arc::new(ArrowSchema::new(fields)),
             schema,
+            version,
             sources,
             id,
+            fills,
         }
     }
 
     /// The dataset's schema.
     pub fn schema(&self) -> &Schema {
         &self.schema
+    }
+
+    /// The version of the schema.
+    pub fn version(&self) -> u32 {
+        self.version
+    }
+
+    /// What rows that do not tell it hold in a stored column other than `_row_version`: an array of length 1.
+    pub(crate) fn fill(&self, column: usize) -> &ArrayRef {
+        &self.fills[column]
     }
 
     /// The schema of stored batches.

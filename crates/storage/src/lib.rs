@@ -26,6 +26,7 @@ mod projection;
 mod replica;
 pub mod snapshot;
 mod tenants;
+mod versions;
 mod view;
 
 pub use longbow_index::{Mark, QueryVector};

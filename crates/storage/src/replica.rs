@@ -1,5 +1,6 @@
 //! How does a replica follow the log? The one writer of a partition's state.
 
+mod alter;
 mod apply;
 mod install;
 mod retire;
@@ -61,6 +62,7 @@ impl Default for Options {
 /// Entries are applied, then published together: until [`publish`](Self::publish), readers see the state before.
 pub struct Replica {
     reader: Reader,
+    layout: Arc<Layout>,
     ids: Arc<IdMap>,
     tenants: Arc<Tenants>,
     chunks: Chunks,
@@ -163,6 +165,7 @@ impl Replica {
             chunk.died(dead);
         }
         Self {
+            layout: Arc::clone(&view.layout),
             ids: Arc::clone(&view.ids),
             tenants: Arc::clone(&view.tenants),
             chunks: view.chunks.clone(),
@@ -203,7 +206,7 @@ impl Replica {
         }
         self.is_rearranged = false;
         let view = View {
-            layout: Arc::clone(&before.layout),
+            layout: Arc::clone(&self.layout),
             index: Arc::clone(&before.index),
             ids: Arc::clone(&before.ids),
             tenants: Arc::clone(&before.tenants),

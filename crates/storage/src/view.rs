@@ -16,6 +16,7 @@ use crate::columns::Chunks;
 use crate::ids::IdMap;
 use crate::located::Located;
 use crate::tenants::{Key, Tenants};
+use crate::versions;
 
 pub use scan::Scan;
 pub use search::{Found, Query};
@@ -92,11 +93,13 @@ impl View {
     fn matching(&self, predicate: &Predicate, cancel: &dyn Fn() -> bool) -> Result<Bitset> {
         let mut words = vec![0_u64; self.live.words().len() + 1];
         let located = self.located();
+        let columns = predicate.columns();
         for chunk in &self.chunks {
             if cancel() {
                 return Err(cancelled());
             }
-            let bits = predicate.evaluate(&chunk.batch)?;
+            let batch = versions::for_predicate(&self.layout, &chunk.batch, &columns)?;
+            let bits = predicate.evaluate(&batch)?;
             let Some(base) = chunk.slots.run().filter(|_| !chunk.is_outlived()) else {
                 for row in bits.set_indices() {
                     let slot = chunk.slots.at(row);

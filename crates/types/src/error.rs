@@ -79,6 +79,8 @@ codes! {
     InvalidName = "INVALID_NAME", InvalidArgument;
     /// A schema breaks the schema rules.
     InvalidSchema = "INVALID_SCHEMA", InvalidArgument;
+    /// A schema cannot follow the one that the dataset has.
+    SchemaIncompatible = "SCHEMA_INCOMPATIBLE", InvalidArgument;
     /// Data does not fit the dataset's schema.
     SchemaMismatch = "SCHEMA_MISMATCH", InvalidArgument;
     /// A column is not in the schema.
@@ -103,7 +105,9 @@ codes! {
     RowNotFound = "ROW_NOT_FOUND", NotFound;
     /// The dataset is already there.
     DatasetExists = "DATASET_EXISTS", AlreadyExists;
-    /// The schema changed while the write was on its way; send it again.
+    /// Another change of the schema came first; read the dataset and decide anew.
+    SchemaConflict = "SCHEMA_CONFLICT", FailedPrecondition;
+    /// The schema changed while the request was on its way; send it again.
     SchemaVersionStale = "SCHEMA_VERSION_STALE", Aborted;
     /// The partition map changed while the write was on its way; send it again.
     MapEpochStale = "MAP_EPOCH_STALE", Aborted;

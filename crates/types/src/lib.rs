@@ -2,7 +2,9 @@
 //!
 //! Nothing here does I/O, and nothing here knows a protocol or a file format.
 
+pub mod decimal;
 pub mod error;
+pub mod evolution;
 pub mod id;
 pub mod limits;
 pub mod lsn;
@@ -17,4 +19,4 @@ pub use id::{DatasetId, IdKind, RowId};
 pub use lsn::{Lsn, Token};
 pub use node::{ClusterId, NodeId, Role};
 pub use quantization::Quantization;
-pub use schema::{Metric, Schema, VectorColumn, VectorElement};
+pub use schema::{DefaultValue, Metric, Schema, VectorColumn, VectorElement};

@@ -4,6 +4,8 @@
 pub const NAME_BYTES_MAX: usize = 255;
 /// Longest zone of a timestamp column, in bytes.
 pub const ZONE_BYTES_MAX: usize = 64;
+/// Longest default of a column of text or bytes, in bytes.
+pub const DEFAULT_BYTES_MAX: usize = 4_096;
 /// Longest UTF-8 row id, in bytes.
 pub const ID_BYTES_MAX: usize = 512;
 /// Largest vector dimension.

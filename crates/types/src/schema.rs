@@ -1,13 +1,18 @@
 //! The schema of a dataset: an Arrow schema with one id column and one vector column picked out and checked.
 
+mod altered;
+mod default;
+
 use std::{fmt, sync::Arc};
 
 use arrow_schema::{DataType, Field, Schema as ArrowSchema, SchemaRef, TimeUnit};
 
 use crate::{
-    Error, ErrorCode, IdKind, Quantization,
+    Error, ErrorCode, IdKind, Quantization, decimal,
     limits::{COLUMNS_MAX, DIMENSION_MAX, NAME_BYTES_MAX, ZONE_BYTES_MAX},
 };
+
+pub use default::DefaultValue;
 
 /// Distance between two vectors; smaller is nearer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -120,10 +125,21 @@ pub struct Schema {
     id: usize,
     id_kind: IdKind,
     vector: VectorColumn,
+    /// By position; of the id and of the vector none.
+    defaults: Vec<Option<DefaultValue>>,
 }
 
 /// Whether a column that is neither id nor vector may have this type.
 pub fn is_scalar(data_type: &DataType) -> bool {
+    match data_type {
+        // The one item field, so that equal types are equal.
+        DataType::List(item) => is_flat(item.data_type()) && *item == list_item(item.data_type().clone()),
+        flat => is_flat(flat),
+    }
+}
+
+/// Whether a type holds one value, so that it may be that of a list's items.
+fn is_flat(data_type: &DataType) -> bool {
     use DataType as T;
     match data_type {
         T::Boolean
@@ -139,9 +155,9 @@ pub fn is_scalar(data_type: &DataType) -> bool {
         T::Date32 | T::Date64 | T::Duration(_) => true,
         T::Time32(unit) => matches!(unit, TimeUnit::Second | TimeUnit::Millisecond),
         T::Time64(unit) => matches!(unit, TimeUnit::Microsecond | TimeUnit::Nanosecond),
+        T::Decimal128(precision, scale) => decimal::is_valid(*precision, *scale),
         T::Timestamp(_, None) => true,
         T::Timestamp(_, Some(zone)) => is_zone(zone),
-        T::List(item) => *item == utf8_item(),
         _ => false,
     }
 }
@@ -152,9 +168,14 @@ fn is_zone(zone: &str) -> bool {
     (1..=ZONE_BYTES_MAX).contains(&zone.len()) && zone.bytes().all(|byte| byte.is_ascii_graphic())
 }
 
+/// The one item field of lists of a type.
+pub fn list_item(data_type: DataType) -> Arc<Field> {
+    Arc::new(Field::new("item", data_type, true))
+}
+
 /// The one item field of text lists.
 pub fn utf8_item() -> Arc<Field> {
-    Arc::new(Field::new("item", DataType::Utf8, true))
+    list_item(DataType::Utf8)
 }
 
 /// The Arrow type of a vector column.
@@ -276,6 +297,7 @@ impl Schema {
             }
         }
         Ok(Self {
+            defaults: vec![None; columns.len()],
             arrow: Arc::new(ArrowSchema::new(columns)),
             id,
             id_kind,
@@ -288,6 +310,25 @@ impl Schema {
     pub fn with_quantization(mut self, quantization: Quantization) -> Self {
         self.vector.quantization = quantization;
         self
+    }
+
+    /// The same schema, whose rows hold a value in a column that they do not tell.
+    ///
+    /// # Errors
+    /// `UNKNOWN_COLUMN`; `INVALID_SCHEMA` for the id, the vector, and a value that the column cannot hold.
+    pub fn with_default(mut self, column: &str, value: DefaultValue) -> Result<Self, Error> {
+        let (position, field) = self.column(column)?;
+        if position == self.id || position == self.vector.position {
+            let message = "the id and the vector have no default: every row tells its own";
+            return Err(Error::new(ErrorCode::InvalidSchema, message).field(column.to_owned()));
+        }
+        self.defaults[position] = Some(value.fit(column, field.data_type())?);
+        Ok(self)
+    }
+
+    /// What rows that do not tell it hold in the column at a position; if nothing, a null where the column has nulls.
+    pub fn default_of(&self, position: usize) -> Option<&DefaultValue> {
+        self.defaults.get(position).and_then(Option::as_ref)
     }
 
     /// The columns as an Arrow schema, in order.
@@ -365,7 +406,10 @@ mod tests {
                 "vector",
             ),
             (|c| c.push(Field::new("_secret", DataType::Int8, true)), "_secret"),
-            (|c| c.push(Field::new("d", DataType::Decimal128(9, 2), true)), "d"),
+            (
+                |c| c.push(Field::new("d", DataType::Decimal128(9, 10), true)),
+                "d",
+            ),
         ];
         for (spoil, field) in cases {
             let mut columns = columns();
@@ -373,6 +417,23 @@ mod tests {
             let error = Schema::new(columns, "id", Metric::L2).unwrap_err();
             assert_eq!(error.field.as_deref(), Some(field), "{error}");
         }
+    }
+
+    #[test]
+    fn lists_hold_values_and_no_lists() {
+        let list = |item: DataType| DataType::List(list_item(item));
+        for item in [
+            DataType::Int8,
+            DataType::Float64,
+            DataType::Boolean,
+            DataType::Date32,
+        ] {
+            assert!(is_scalar(&list(item)));
+        }
+        assert!(!is_scalar(&list(list(DataType::Int8))));
+        assert!(!is_scalar(&list(DataType::Null)));
+        let other = Arc::new(Field::new("element", DataType::Int8, true));
+        assert!(!is_scalar(&DataType::List(other)));
     }
 
     #[test]

@@ -2,6 +2,7 @@
 //!
 //! Verbs check, decide and combine answers; they know no protocol and hold no state but what routers may lose.
 
+mod alter_dataset;
 mod append;
 mod create_dataset;
 mod dataset;
@@ -40,6 +41,7 @@ use longbow_types::{Error, Lsn, Result, Schema, Token};
 use longbow_wire::{internal::LatchRegister, v1};
 use prost::Message;
 
+pub use alter_dataset::Altered;
 pub use create_dataset::{Created, NewDataset};
 pub use dataset::Open;
 pub use fetch::{Fetch, Rows as FetchedRows};

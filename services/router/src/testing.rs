@@ -8,7 +8,7 @@ use bytes::Bytes;
 use half::f16;
 use longbow_types::{
     Metric, Schema, VectorElement,
-    schema::{utf8_item, vector_type},
+    schema::{list_item, utf8_item, vector_type},
 };
 
 /// Id `id` (u64), `vector`, and a nullable text column.
@@ -60,6 +60,8 @@ pub fn schema_of_all_kinds() -> Schema {
         ("seconds", T::Timestamp(TimeUnit::Second, None)),
         ("nanos", T::Timestamp(TimeUnit::Nanosecond, Some("+01:00".into()))),
         ("duration", T::Duration(TimeUnit::Microsecond)),
+        ("decimal", T::Decimal128(10, 2)),
+        ("numbers", T::List(list_item(T::Int32))),
         ("list", T::List(utf8_item())),
     ];
     fields.extend(kinds.into_iter().map(|(name, kind)| Field::new(name, kind, true)));
@@ -84,6 +86,14 @@ pub fn batch_of_all_kinds(rows: usize) -> RecordBatch {
         lists.values().append_value(format!("a{row}"));
         lists.values().append_null();
         lists.append(row % 3 != 1);
+    }
+    let decimals = Decimal128Array::from(gaps(rows, |row| 1_234 - 100 * row as i128));
+    let decimals = decimals.with_precision_and_scale(10, 2).unwrap();
+    let mut numbers = ListBuilder::new(Int32Builder::new()).with_field(list_item(DataType::Int32));
+    for row in 0..rows {
+        numbers.values().append_value(row as i32 - 2);
+        numbers.values().append_null();
+        numbers.append(row % 3 != 1);
     }
     let texts: Vec<Option<String>> = gaps(rows, |row| format!("text {row}"));
     let bytes: Vec<Option<Vec<u8>>> = gaps(rows, |row| vec![row as u8; row % 5]);
@@ -115,6 +125,8 @@ pub fn batch_of_all_kinds(rows: usize) -> RecordBatch {
         Arc::new(TimestampSecondArray::from(gaps(rows, |row| row as i64))),
         Arc::new(TimestampNanosecondArray::from(gaps(rows, |row| row as i64 - 2)).with_timezone("+01:00")),
         Arc::new(DurationMicrosecondArray::from(gaps(rows, |row| -(row as i64)))),
+        Arc::new(decimals),
+        Arc::new(numbers.finish()),
         Arc::new(lists.finish()),
     ];
     RecordBatch::try_new(schema.arrow().clone(), columns).unwrap()

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use longbow_storage::compact::{Merged, Moved};
 use longbow_storage::{Applied, Replica, WriteKind};
-use longbow_types::{Error, ErrorCode, Result};
+use longbow_types::{Error, ErrorCode, Result, Schema};
 
 use crate::partition::Partition;
 
@@ -20,6 +20,27 @@ pub(crate) struct Op {
     /// Index of the entry.
     pub(crate) index: u64,
     /// What it does.
+    pub(crate) work: Work,
+}
+
+/// What an entry does to one partition.
+#[derive(Debug, Clone)]
+pub(crate) enum Work {
+    /// Rows are written or deleted.
+    Write(Write),
+    /// The schema changes.
+    Alter {
+        /// The new schema; why there is none, if it cannot be read.
+        schema: Result<Schema>,
+        /// Its version.
+        version: u32,
+    },
+}
+
+/// Rows of one partition.
+#[derive(Debug, Clone)]
+pub(crate) struct Write {
+    /// What becomes of them.
     pub(crate) kind: WriteKind,
     /// The partition's range of the body; none if the header points outside of it.
     pub(crate) body: Option<Bytes>,
@@ -63,11 +84,13 @@ impl Applier {
             let applied = catch_unwind(AssertUnwindSafe(|| apply(&mut self.replica, op)));
             let why = match applied {
                 Ok(Ok(applied)) => {
-                    let kind = match op.kind {
-                        WriteKind::Upsert => "upsert",
-                        WriteKind::Delete => "delete",
-                    };
-                    metrics::counter!(APPLY_ROWS, "kind" => kind).increment(applied.rows as u64);
+                    if let Work::Write(write) = &op.work {
+                        let kind = match write.kind {
+                            WriteKind::Upsert => "upsert",
+                            WriteKind::Delete => "delete",
+                        };
+                        metrics::counter!(APPLY_ROWS, "kind" => kind).increment(applied.rows as u64);
+                    }
                     continue;
                 }
                 Ok(Err(error)) => error.to_string(),
@@ -87,10 +110,18 @@ impl Applier {
 }
 
 fn apply(replica: &mut Replica, op: &Op) -> Result<Applied> {
-    let body = op.body.as_ref().ok_or_else(|| {
-        Error::new(ErrorCode::Corruption, "the header points outside of the body").field("ranges")
-    })?;
-    replica.apply(op.index, op.kind, body, op.rows)
+    match &op.work {
+        Work::Write(write) => {
+            let body = write.body.as_ref().ok_or_else(|| {
+                Error::new(ErrorCode::Corruption, "the header points outside of the body").field("ranges")
+            })?;
+            replica.apply(op.index, write.kind, body, write.rows)
+        }
+        Work::Alter { schema, version } => {
+            replica.alter(op.index, schema.clone()?, *version)?;
+            Ok(Applied::default())
+        }
+    }
 }
 
 /// The message of a panic.
@@ -106,7 +137,7 @@ pub(crate) fn panic_text(panic: &(dyn Any + Send)) -> &str {
 mod tests {
     use super::*;
     use crate::partition::Key;
-    use crate::state::tests::{delete_body, schema, upsert_body};
+    use crate::state::tests::{delete_body, schema, upsert_body, wider_schema};
     use longbow_storage::Options;
     use longbow_types::DatasetId;
 
@@ -121,21 +152,16 @@ mod tests {
     }
 
     fn upsert(index: u64, id: u64) -> Op {
-        Op {
-            index,
-            kind: WriteKind::Upsert,
-            body: Some(upsert_body(&[id])),
-            rows: 1,
-        }
+        write(index, WriteKind::Upsert, Some(upsert_body(&[id])), 1)
     }
 
     fn delete(index: u64, id: u64) -> Op {
-        Op {
-            index,
-            kind: WriteKind::Delete,
-            body: Some(delete_body(&[id])),
-            rows: 1,
-        }
+        write(index, WriteKind::Delete, Some(delete_body(&[id])), 1)
+    }
+
+    fn write(index: u64, kind: WriteKind, body: Option<Bytes>, rows: u32) -> Op {
+        let work = Work::Write(Write { kind, body, rows });
+        Op { index, work }
     }
 
     #[test]
@@ -200,26 +226,35 @@ mod tests {
 
     #[test]
     fn a_malformed_body_stops_the_partition_at_the_entry_before() {
-        let garbage = Op {
-            body: Some(Bytes::from_static(b"not arrow at all")),
-            ..upsert(9, 2)
-        };
-        stops(garbage, apply, "MALFORMED_ARROW");
-        stops(
-            Op {
-                body: None,
-                ..upsert(9, 2)
-            },
-            apply,
-            "CORRUPTION",
-        );
-        stops(
-            Op {
-                rows: 7,
-                ..upsert(9, 2)
-            },
-            apply,
-            "MALFORMED_ARROW",
-        );
+        let upsert = |body, rows| write(9, WriteKind::Upsert, body, rows);
+        let garbage = Bytes::from_static(b"not arrow at all");
+        stops(upsert(Some(garbage), 1), apply, "MALFORMED_ARROW");
+        stops(upsert(None, 1), apply, "CORRUPTION");
+        stops(upsert(Some(upsert_body(&[2])), 7), apply, "MALFORMED_ARROW");
+    }
+
+    fn alter(index: u64, version: u32, schema: Result<Schema>) -> Op {
+        let work = Work::Alter { schema, version };
+        Op { index, work }
+    }
+
+    #[test]
+    fn the_schema_changes_between_writes() {
+        let (mut applier, partition) = applier();
+        applier.apply(&[upsert(5, 1), alter(6, 2, Ok(wider_schema()))]);
+        let view = partition.read(0).view;
+        assert_eq!((view.layout().version(), view.rows()), (2, 1));
+        // The tail hands it out again after a restart.
+        applier.apply(&[alter(6, 2, Ok(wider_schema())), delete(7, 1)]);
+        assert_eq!((partition.stopped(), partition.read(0).view.rows()), (None, 0));
+    }
+
+    #[test]
+    fn a_schema_that_cannot_be_taken_over_stops_the_partition() {
+        let unreadable = Err(Error::new(ErrorCode::InvalidSchema, "of a later version"));
+        stops(alter(9, 2, unreadable), apply, "of a later version");
+        stops(alter(9, 3, Ok(wider_schema())), apply, "comes after version 1");
+        let other = crate::state::tests::schema().with_quantization(longbow_types::Quantization::Bit1);
+        stops(alter(9, 2, Ok(other)), apply, "SCHEMA_INCOMPATIBLE");
     }
 }

@@ -149,7 +149,7 @@ fn work(partition: &Partition) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::apply::{Applier, Op};
+    use crate::apply::{Applier, Op, Work, Write};
     use crate::partition::Key;
     use crate::state::tests::{schema, upsert_body};
     use longbow_storage::{Options, Projection, Query, Replica, WriteKind};
@@ -163,12 +163,12 @@ mod tests {
         };
         let replica = Replica::new(schema(), &Options::default(), 3);
         let partition = Arc::new(Partition::new(key, "d".into(), replica.reader().clone()));
-        let op = Op {
-            index: 4,
+        let work = Work::Write(Write {
             kind: WriteKind::Upsert,
             body: Some(upsert_body(ids)),
             rows: ids.len() as u32,
-        };
+        });
+        let op = Op { index: 4, work };
         Applier::new(replica, Arc::clone(&partition)).apply(&[op]);
         partition
     }

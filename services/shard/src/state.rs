@@ -135,6 +135,18 @@ pub(crate) mod tests {
         Schema::new(fields, "id", Metric::L2).unwrap()
     }
 
+    /// One column more.
+    pub(crate) fn wider_schema() -> Schema {
+        let mut fields: Vec<Field> = schema()
+            .arrow()
+            .fields()
+            .iter()
+            .map(|f| Field::clone(f))
+            .collect();
+        fields.push(Field::new("note", DataType::Utf8, true));
+        Schema::new(fields, "id", Metric::L2).unwrap()
+    }
+
     /// Rows whose vector is (id, 0).
     pub(crate) fn upsert_body(ids: &[u64]) -> Bytes {
         let DataType::FixedSizeList(item, size) = vector_type(VectorElement::F32, 2) else {

@@ -26,7 +26,7 @@ use tokio::task::JoinHandle;
 use tokio::time::{Instant, timeout};
 
 use crate::actors::Actors;
-use crate::apply::Op;
+use crate::apply::{Op, Work};
 use crate::partition::Key;
 use crate::snapshots::{Restored, Round, Rounds, Store, restore};
 use crate::state::State;
@@ -292,12 +292,17 @@ impl Follower {
         match step {
             Step::Write(ops) => {
                 for (key, op) in ops {
-                    if let Some(rounds) = &mut self.tail.rounds {
-                        rounds.applied(op.body.as_ref().map_or(0, bytes::Bytes::len));
+                    if let (Some(rounds), Work::Write(write)) = (&mut self.tail.rounds, &op.work) {
+                        rounds.applied(write.body.as_ref().map_or(0, bytes::Bytes::len));
                     }
                     chunk.pending.entry(key).or_default().push(op);
                 }
                 return Ok(());
+            }
+            Step::Alter(ops) => {
+                for (key, op) in ops {
+                    chunk.pending.entry(key).or_default().push(op);
+                }
             }
             Step::Place(place) => self.tail.actors.place(place).await?,
             Step::Evict(dataset) => {

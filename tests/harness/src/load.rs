@@ -77,6 +77,9 @@ pub fn schema() -> v1::Schema {
         nullable: false,
         vector: None,
         time: None,
+        default: None,
+        list: None,
+        decimal: None,
     };
     let vector = v1::VectorType {
         dimension: DIMENSION as u32,

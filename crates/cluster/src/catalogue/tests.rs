@@ -1,8 +1,8 @@
 //! Does the catalogue judge every command alike, whatever came before it?
 
 use longbow_wire::internal::{
-    CreateDatasetCommand, DropDatasetCommand, OpenProducerCommand, PartitionRange, RegisterShardCommand,
-    WriteCommand, WriteKind,
+    AlterDatasetCommand, CreateDatasetCommand, DropDatasetCommand, OpenProducerCommand, PartitionRange,
+    RegisterShardCommand, WriteCommand, WriteKind,
 };
 use proptest::prelude::*;
 
@@ -85,6 +85,14 @@ fn open() -> EntryHeader {
 
 fn drop_dataset(dataset: u64) -> EntryHeader {
     header(Command::DropDataset(DropDatasetCommand { dataset_id: dataset }))
+}
+
+fn alter(dataset: u64, schema_version: u32, schema: &'static [u8]) -> EntryHeader {
+    header(Command::AlterDataset(AlterDatasetCommand {
+        dataset_id: dataset,
+        schema_version,
+        schema: Bytes::from_static(schema),
+    }))
 }
 
 /// Two shards at 1 and 2, the dataset "d" of two partitions at 3.
@@ -181,6 +189,32 @@ fn writes_are_judged() {
 }
 
 #[test]
+fn of_two_changes_of_one_schema_the_first_wins() {
+    let mut c = with_dataset();
+    assert_eq!(code(&mut c, &alter(4, 1, b"a")), "DATASET_NOT_FOUND");
+    assert_eq!(code(&mut c, &alter(3, 1, b"a")), "");
+    let lost = c.apply(c.applied_index() + 1, &alter(3, 1, b"b")).verdict;
+    assert_eq!(
+        (lost.code.as_str(), lost.field.as_str(), lost.limit.as_str()),
+        ("SCHEMA_CONFLICT", "expected_version", "2")
+    );
+    assert!(
+        lost.message.contains("version 2, not 1"),
+        "it names the version it lost to: {}",
+        lost.message
+    );
+    let dataset = c.dataset_by_name("d").unwrap();
+    assert_eq!((dataset.schema_version, &dataset.schema[..]), (2, &b"a"[..]));
+    assert_eq!(dataset.id, DatasetId(3));
+    // Rows checked against the old version come too late; so would those of a version that is not there yet.
+    assert_eq!(code(&mut c, &write(3, 1, 1)), "SCHEMA_VERSION_STALE");
+    assert_eq!(code(&mut c, &write(3, 3, 1)), "SCHEMA_VERSION_STALE");
+    assert_eq!(code(&mut c, &write(3, 2, 1)), "");
+    assert_eq!(code(&mut c, &alter(3, 2, b"b")), "");
+    assert_eq!(c.dataset_by_name("d").unwrap().schema_version, 3);
+}
+
+#[test]
 fn a_retry_gets_the_first_answer_and_has_no_effect() {
     let mut c = with_dataset();
     assert_eq!(code(&mut c, &from(4, 1, write(3, 1, 1))), "UNKNOWN_PRODUCER");
@@ -245,6 +279,7 @@ enum Step {
     Register(u8),
     Create(u8, u32, u32),
     Drop(u64),
+    Alter(u64, u32),
     Open,
     Write(u64, u32),
     Nothing,
@@ -255,6 +290,7 @@ fn step() -> impl Strategy<Value = (u64, u64, Step)> {
         (0u8..4).prop_map(Step::Register),
         (0u8..4, 0u32..5, 0u32..4).prop_map(|(n, p, r)| Step::Create(n, p, r)),
         (1u64..30).prop_map(Step::Drop),
+        (1u64..30, 1u32..4).prop_map(|(d, v)| Step::Alter(d, v)),
         Just(Step::Open),
         (1u64..30, 1u32..3).prop_map(|(d, v)| Step::Write(d, v)),
         Just(Step::Nothing),
@@ -267,6 +303,7 @@ fn entry(catalogue: &Catalogue, (producer, sequence, step): &(u64, u64, Step)) -
         Step::Register(n) => register(&format!("s{n}")),
         Step::Create(n, partitions, copies) => create(catalogue, &format!("d{n}"), *partitions, *copies),
         Step::Drop(dataset) => drop_dataset(*dataset),
+        Step::Alter(dataset, version) => alter(*dataset, *version, b"altered"),
         Step::Open => open(),
         Step::Write(dataset, version) => write(*dataset, *version, 1),
         Step::Nothing => return EntryHeader::default(),

@@ -49,13 +49,14 @@ fn word(lanes: &Lanes) -> u64 {
 /// The bits of values whose keys are in a set.
 pub(super) fn probed<N: Keyed>(values: &[N], probe: &FixedProbe) -> BooleanBuffer {
     match probe {
-        FixedProbe::Ranges(ranges) => match ranges.as_slice() {
-            [one] => in_range(values, narrow::<N>(*one)),
-            ranges => {
-                let ranges: Vec<_> = ranges.iter().map(|range| narrow::<N>(*range)).collect();
-                in_ranges(values, &ranges)
+        FixedProbe::Ranges(ranges) => {
+            let ranges: Vec<_> = ranges.iter().filter_map(|range| narrow::<N>(*range)).collect();
+            match ranges.as_slice() {
+                [] => BooleanBuffer::new_unset(values.len()),
+                [one] => in_range(values, *one),
+                ranges => in_ranges(values, ranges),
             }
-        },
+        }
         // One loop for each kind of probe, so that none asks which it is at every row.
         probe @ FixedProbe::Table { .. } => pack(values, |value| probe.contains(value.key().into())),
         FixedProbe::Keys(keys) => pack(values, |value| keys.contains(&value.key().into())),
@@ -66,12 +67,16 @@ pub(super) fn probed<N: Keyed>(values: &[N], probe: &FixedProbe) -> BooleanBuffe
     }
 }
 
-/// A range as keys of the type; ends beyond them are open.
-fn narrow<N: Keyed>((low, high): (i128, i128)) -> (N::Key, N::Key) {
-    (
+/// A range as keys of the type; an end beyond them is open, and a range beyond them is none: values may be narrower than
+/// the column was when the filter was read.
+fn narrow<N: Keyed>((low, high): (i128, i128)) -> Option<(N::Key, N::Key)> {
+    if low > N::HIGH.into() || high < N::LOW.into() {
+        return None;
+    }
+    Some((
         N::Key::try_from(low).unwrap_or(N::LOW),
         N::Key::try_from(high).unwrap_or(N::HIGH),
-    )
+    ))
 }
 
 fn in_range<N: Keyed>(values: &[N], (low, high): (N::Key, N::Key)) -> BooleanBuffer {
@@ -103,6 +108,21 @@ mod tests {
     use super::*;
 
     proptest! {
+        /// Ranges are those of a wider type than the values'.
+        #[test]
+        fn ranges_beyond_the_type_hold_nothing(
+            values in proptest::collection::vec(any::<i8>(), 0..100),
+            ends in proptest::collection::vec((-400..400_i128, -400..400_i128), 1..4),
+        ) {
+            let ranges: Vec<_> = ends.into_iter().map(|(a, b)| (a.min(b), a.max(b))).collect();
+            let bits = probed(&values, &FixedProbe::Ranges(ranges.clone()));
+            let expected: Vec<bool> = values
+                .iter()
+                .map(|&value| ranges.iter().any(|(low, high)| (*low..=*high).contains(&value.into())))
+                .collect();
+            prop_assert_eq!(bits.iter().collect::<Vec<_>>(), expected);
+        }
+
         #[test]
         fn bits_stand_where_the_values_stood(values in proptest::collection::vec(any::<bool>(), 0..200)) {
             let bits = pack(&values, |value| value);

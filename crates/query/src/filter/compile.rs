@@ -89,6 +89,7 @@ impl<'a> Compiler<'a> {
         for value in values {
             self.values += match &value.kind {
                 Some(v1::value::Kind::Utf8List(list)) => list.values.len().max(1),
+                Some(v1::value::Kind::List(list)) => list.values.len().max(1),
                 _ => 1,
             };
         }

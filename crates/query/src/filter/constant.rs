@@ -49,6 +49,8 @@ impl Constant {
                     items.map(|text| Key::Bytes(text.clone().into_bytes())).collect(),
                 ))
             }
+            (T::List(item), Kind::List(list)) => return items(list, item, field),
+            (T::Decimal128(precision, scale), kind) => decimal(kind, *precision, *scale),
             (T::Float16 | T::Float32 | T::Float64, kind) => float(kind, data_type),
             (data_type, Kind::Utf8(text)) => instant::key(text, data_type)
                 .filter(|key| span(data_type).is_some_and(|(low, high)| (low..=high).contains(key)))
@@ -68,6 +70,37 @@ impl Constant {
                 .limit(data_type)
         })
     }
+}
+
+/// A list of values of a column of lists. One with an item that equals nothing equals nothing.
+fn items(list: &v1::ValueList, item: &Field, field: &Field) -> Result<Constant> {
+    let item = item.clone().with_name(field.name());
+    let mut keys = Vec::with_capacity(list.values.len());
+    let mut equals_nothing = false;
+    for value in &list.values {
+        match Constant::new(value, &item)? {
+            Constant::Key(key) => keys.push(key),
+            Constant::Null | Constant::Nan | Constant::List(_) => equals_nothing = true,
+        }
+    }
+    Ok(if equals_nothing {
+        Constant::Nan
+    } else {
+        Constant::List(keys)
+    })
+}
+
+/// A decimal, every digit of which the column holds. A float is what its shortest spelling says.
+fn decimal(kind: &Kind, precision: u8, scale: i8) -> Option<Constant> {
+    let units = match kind {
+        Kind::Utf8(text) => longbow_types::decimal::parse(text, precision, scale),
+        Kind::I64(value) => longbow_types::decimal::parse(&value.to_string(), precision, scale),
+        Kind::U64(value) => longbow_types::decimal::parse(&value.to_string(), precision, scale),
+        Kind::F64(value) if value.is_nan() => return Some(Constant::Nan),
+        Kind::F64(value) => longbow_types::decimal::parse(&value.to_string(), precision, scale),
+        _ => None,
+    };
+    units.map(|units| Constant::Key(Key::Fixed(units)))
 }
 
 fn float(kind: &Kind, data_type: &DataType) -> Option<Constant> {
@@ -109,5 +142,6 @@ fn spell(kind: &Kind) -> String {
         Kind::Utf8(_) => "text".to_owned(),
         Kind::Binary(_) => "binary".to_owned(),
         Kind::Utf8List(_) => "a list of text".to_owned(),
+        Kind::List(_) => "a list".to_owned(),
     }
 }

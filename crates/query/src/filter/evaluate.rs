@@ -1,5 +1,7 @@
 //! Evaluates a predicate against a batch: one bit per row, nulls counting as not true.
 
+use std::collections::BTreeSet;
+
 use arrow::array::{Array, ArrayRef, AsArray, RecordBatch};
 use arrow::buffer::BooleanBuffer;
 use arrow::datatypes as t;
@@ -61,6 +63,17 @@ impl Step {
             },
             Node::And(parts) => Step::And(parts.iter().map(Step::new).collect()),
             Node::Or(parts) => Step::Or(parts.iter().map(Step::new).collect()),
+        }
+    }
+
+    /// Adds the columns that are looked at.
+    pub(super) fn columns<'a>(&'a self, columns: &mut BTreeSet<&'a str>) {
+        match self {
+            Step::Constant(_) => {}
+            Step::Values { column, .. } | Step::Look { column, .. } => {
+                columns.insert(column);
+            }
+            Step::And(parts) | Step::Or(parts) => parts.iter().for_each(|part| part.columns(columns)),
         }
     }
 
@@ -197,6 +210,7 @@ fn fixed(array: &ArrayRef, probe: &FixedProbe) -> Result<BooleanBuffer> {
         T::UInt16 => primitive!(t::UInt16Type),
         T::UInt32 => primitive!(t::UInt32Type),
         T::UInt64 => primitive!(t::UInt64Type),
+        T::Decimal128(..) => primitive!(t::Decimal128Type),
         T::Float16 => primitive!(t::Float16Type),
         T::Float32 => primitive!(t::Float32Type),
         T::Float64 => primitive!(t::Float64Type),

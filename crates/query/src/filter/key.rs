@@ -6,6 +6,7 @@
 
 use arrow_schema::DataType;
 use half::f16;
+use longbow_types::decimal::max_units;
 
 use super::ranges::Ranges;
 
@@ -91,6 +92,7 @@ pub(super) fn span(data_type: &DataType) -> Option<(i128, i128)> {
         T::UInt16 => of!(u16),
         T::UInt32 => of!(u32),
         T::UInt64 => of!(u64),
+        T::Decimal128(precision, _) => (-max_units(*precision), max_units(*precision)),
         T::Float16 => floats!(f16),
         T::Float32 => floats!(f32),
         T::Float64 => floats!(f64),

@@ -87,6 +87,10 @@ fn kind_of(value: &Value) -> &Kind {
 }
 
 fn holds_item(have: Option<&Kind>, want: &Kind, data_type: &DataType) -> bool {
+    if let (Some(Kind::List(list)), DataType::List(item)) = (have, data_type) {
+        let is_it = |have| matches!(compare(have, want, item.data_type()), Some((_, true)));
+        return list.values.iter().map(non_null).any(is_it);
+    }
     let (Some(Kind::Utf8List(list)), DataType::List(item)) = (have, data_type) else {
         return false;
     };
@@ -113,6 +117,22 @@ fn compare(have: Option<&Kind>, want: &Kind, data_type: &DataType) -> Option<(Op
     let ordered = |ordering: Option<Ordering>| Some((ordering, ordering == Some(Ordering::Equal)));
     match (have?, want) {
         (_, Kind::Null(_)) => None,
+        (Kind::List(a), Kind::List(b)) => {
+            let DataType::List(item) = data_type else {
+                panic!("{data_type} has no lists")
+            };
+            let mut pairs = a.values.iter().zip(&b.values);
+            let same = pairs.all(|(a, b)| {
+                matches!(
+                    compare(non_null(a), kind_of(b), item.data_type()),
+                    Some((_, true))
+                )
+            });
+            Some((None, same && a.values.len() == b.values.len()))
+        }
+        (a, b) if matches!(data_type, DataType::Decimal128(..)) => {
+            ordered(Some(hundredths(a).cmp(&hundredths(b))))
+        }
         (Kind::Bool(a), Kind::Bool(b)) => ordered(Some(a.cmp(b))),
         (Kind::F64(a), b) => ordered(width(*a, data_type).partial_cmp(&width(number(b), data_type))),
         (Kind::Utf8(a), Kind::Utf8(b)) => ordered(Some(a.as_bytes().cmp(b.as_bytes()))),
@@ -120,6 +140,20 @@ fn compare(have: Option<&Kind>, want: &Kind, data_type: &DataType) -> Option<(Op
         (Kind::Utf8List(a), Kind::Utf8List(b)) => Some((None, a.values == b.values)),
         (a, b) => ordered(Some(whole(a).cmp(&whole(b)))),
     }
+}
+
+/// An item of a list, unless it is a null.
+pub fn non_null(value: &Value) -> Option<&Kind> {
+    value.kind.as_ref().filter(|kind| !matches!(kind, Kind::Null(_)))
+}
+
+/// A decimal of two digits behind the point, few enough for a double.
+pub fn hundredths(kind: &Kind) -> i64 {
+    let value = match kind {
+        Kind::Utf8(text) => text.parse().unwrap(),
+        other => number(other),
+    };
+    (value * 100.0_f64).round() as i64
 }
 
 fn width(value: f64, data_type: &DataType) -> f64 {

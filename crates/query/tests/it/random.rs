@@ -111,8 +111,24 @@ impl Random {
                 let bytes: [&[u8]; 6] = [b"", b"a", b"ab", b"\0", b"\xff", b"\xff\xff"];
                 Kind::Binary(self.pick(&bytes).to_vec().into())
             }
-            T::List(_) => Kind::Utf8List(v1::Utf8List {
+            T::Decimal128(..) => {
+                let texts = ["-999.99", "-0.01", "0", "0.50", "1", "1.5", "+2.00", "999.99"];
+                match self.one_in(3) {
+                    true => self.pick(&[Kind::F64(0.5), Kind::I64(1), Kind::U64(2), Kind::F64(-0.01)]),
+                    false => Kind::Utf8(self.pick(&texts).to_owned()),
+                }
+            }
+            T::List(item) if *item.data_type() == T::Utf8 => Kind::Utf8List(v1::Utf8List {
                 values: self.some(4, Self::text),
+            }),
+            T::List(item) => Kind::List(v1::ValueList {
+                values: self.some(4, |random| {
+                    let kind = match random.one_in(8) {
+                        true => Kind::Null(0),
+                        false => random.value(item.data_type()),
+                    };
+                    v1::Value { kind: Some(kind) }
+                }),
             }),
             other => panic!("no values of {other}"),
         }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use arrow::array::*;
 use arrow::datatypes::*;
 use half::f16;
-use longbow_types::schema::{utf8_item, vector_type};
+use longbow_types::schema::{list_item, utf8_item, vector_type};
 use longbow_types::{Metric, VectorElement};
 use longbow_wire::v1::value::Kind;
 
@@ -51,6 +51,12 @@ pub fn columns() -> Vec<Column> {
         ),
         ("duration", DataType::Duration(TimeUnit::Millisecond)),
         ("list", DataType::List(utf8_item())),
+        ("decimal", DataType::Decimal128(5, 2)),
+        ("numbers", DataType::List(list_item(DataType::Int16))),
+        ("floats", DataType::List(list_item(DataType::Float32))),
+        ("bits", DataType::List(list_item(DataType::Boolean))),
+        ("blobs", DataType::List(list_item(DataType::Binary))),
+        ("prices", DataType::List(list_item(DataType::Decimal128(5, 2)))),
     ]
     .into_iter()
     .map(|(name, data_type)| Column {
@@ -139,6 +145,30 @@ fn array(data_type: &DataType, cells: &[Option<&Kind>]) -> ArrayRef {
         DataType::Timestamp(_, zone) => Arc::new(
             TimestampMicrosecondArray::from_iter(pick!(I64, v => *v)).with_timezone_opt(zone.clone()),
         ),
+        DataType::Decimal128(precision, scale) => {
+            let units = cells
+                .iter()
+                .map(|cell| cell.map(|cell| i128::from(crate::oracle::hundredths(cell))));
+            let units = units.collect::<Decimal128Array>();
+            Arc::new(units.with_precision_and_scale(*precision, *scale).unwrap())
+        }
+        DataType::List(item) if *item.data_type() != DataType::Utf8 => {
+            let (mut items, mut lengths) = (Vec::new(), Vec::new());
+            for cell in cells {
+                let before = items.len();
+                if let Some(Kind::List(list)) = cell {
+                    items.extend(list.values.iter().map(|value| crate::oracle::non_null(value)));
+                }
+                lengths.push(items.len() - before);
+            }
+            let nulls = cells.iter().map(Option::is_some).collect::<Vec<_>>();
+            Arc::new(ListArray::new(
+                item.clone(),
+                arrow::buffer::OffsetBuffer::from_lengths(lengths),
+                array(item.data_type(), &items),
+                Some(nulls.into()),
+            ))
+        }
         DataType::List(_) => {
             let mut builder = ListBuilder::new(StringBuilder::new());
             for cell in cells {

@@ -16,6 +16,7 @@ use crate::View;
 use crate::columns::Chunk;
 use crate::numbers::Numbers;
 use crate::tenants::Key;
+use crate::versions::{self, Source};
 
 /// Less than this is not worth other threads.
 const PARALLEL_BYTES_MIN: usize = 1 << 20;
@@ -101,10 +102,13 @@ impl Plan {
             rows_dropped: (stored - keys.len()) as u64,
         };
         let batches: Vec<RecordBatch> = chunks.iter().map(|chunk| chunk.batch.clone()).collect();
-        let width = batches[0].num_columns();
+        let width = view.layout.stored().fields().len();
         let bytes_of = |column: usize| -> usize {
-            let columns = batches.iter().map(|batch| batch.column(column));
-            columns.map(|column| column.get_array_memory_size()).sum()
+            let of = |batch| match versions::source(&view.layout, batch, column) {
+                Source::Same(array) | Source::Narrow(array) => array.get_array_memory_size(),
+                Source::Absent(_) => 0,
+            };
+            batches.iter().map(of).sum()
         };
         // The largest first, so that threads end together.
         let mut order: Vec<usize> = (0..width).collect();
@@ -173,9 +177,7 @@ impl Merge {
             return;
         }
         while let Some(&column) = self.order.get(self.next.fetch_add(1, Ordering::Relaxed)) {
-            let batches = self.batches.iter();
-            let columns: Vec<&dyn Array> = batches.map(|batch| batch.column(column).as_ref()).collect();
-            match blocks::copy(&columns, &self.runs, cancel) {
+            match self.copy(column, cancel) {
                 Ok(copy) => self.copied.lock()[column] = Some(copy),
                 Err(error) => {
                     self.failure.lock().get_or_insert(error);
@@ -185,6 +187,14 @@ impl Merge {
                 }
             }
         }
+    }
+
+    /// One column of the view's version of the schema, whatever those of the chunks are.
+    fn copy(&self, column: usize, cancel: &dyn Fn() -> bool) -> Result<ArrayRef> {
+        let of = |batch| versions::whole(&self.view.layout, batch, column);
+        let columns = self.batches.iter().map(of).collect::<Result<Vec<_>>>()?;
+        let columns: Vec<&dyn Array> = columns.iter().map(AsRef::as_ref).collect();
+        blocks::copy(&columns, &self.runs, cancel)
     }
 
     /// The merged chunk, when every thread's [`Self::work`] has ended.
@@ -206,7 +216,8 @@ impl Merge {
                 .collect::<Option<Vec<ArrayRef>>>();
             let columns =
                 columns.ok_or_else(|| Error::new(ErrorCode::Internal, "a column was not copied"))?;
-            let batch = RecordBatch::try_new(self.batches[0].schema(), columns).map_err(blocks::failed)?;
+            let schema = Arc::clone(self.view.layout.stored());
+            let batch = RecordBatch::try_new(schema, columns).map_err(blocks::failed)?;
             let merged = Chunk::of(Numbers::of(self.keys), Numbers::of(self.slots), batch);
             moved.bytes = merged.bytes as u64;
             chunk = Some(Arc::new(merged));

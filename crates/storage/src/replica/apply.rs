@@ -22,10 +22,7 @@ impl Replica {
     /// `MALFORMED_ARROW`, `SCHEMA_MISMATCH` or `NULL_NOT_ALLOWED` for a body that is not what a router writes;
     /// `TOO_LARGE` or `STORAGE_FAILED` when the index can take no more; `INTERNAL` for an entry out of order.
     pub fn apply(&mut self, index: u64, kind: WriteKind, body: &[u8], rows: u32) -> Result<Applied> {
-        if index <= self.applied_index {
-            let message = format!("entry {index} comes after entry {}", self.applied_index);
-            return Err(Error::new(ErrorCode::Internal, message));
-        }
+        self.check_order(index)?;
         let applied = match kind {
             WriteKind::Upsert => self.upsert(index, body, rows)?,
             WriteKind::Delete => self.delete(body, rows)?,
@@ -35,8 +32,16 @@ impl Replica {
         Ok(applied)
     }
 
+    pub(super) fn check_order(&self, index: u64) -> Result<()> {
+        if index > self.applied_index {
+            return Ok(());
+        }
+        let message = format!("entry {index} comes after entry {}", self.applied_index);
+        Err(Error::new(ErrorCode::Internal, message))
+    }
+
     fn upsert(&mut self, index: u64, body: &[u8], rows: u32) -> Result<Applied> {
-        let layout = Arc::clone(&self.reader.view.load().layout);
+        let layout = Arc::clone(&self.layout);
         let decoded = Rows::decode(&layout, body, rows)?;
         if decoded.rows == 0 {
             return Ok(Applied::default());
@@ -61,7 +66,7 @@ impl Replica {
         let keys = Numbers::Run(first, decoded.rows);
         // No view shows these slots before they are published, nor do those of the rows that had them before.
         let chunk = Chunk::of(keys, Numbers::of(slots.clone()), batch);
-        let chunks = appended(&self.chunks, chunk)?;
+        let chunks = appended(&layout, &self.chunks, chunk)?;
         let mut lost = Vec::new();
         for (row, key) in (first..).enumerate().take(decoded.rows) {
             lost.extend(self.ids.insert(&ids, row, key));
@@ -75,7 +80,7 @@ impl Replica {
     }
 
     fn delete(&mut self, body: &[u8], rows: u32) -> Result<Applied> {
-        let layout = Arc::clone(&self.reader.view.load().layout);
+        let layout = Arc::clone(&self.layout);
         let column = decode_ids(&layout, body, rows)?;
         let ids = Ids::new(column.as_ref())?;
         let mut lost: Vec<Trace> = (0..ids.len())

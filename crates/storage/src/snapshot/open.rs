@@ -14,6 +14,7 @@ use super::{Snapshots, store};
 use crate::columns::{Chunk, Chunks};
 use crate::ids::IdMap;
 use crate::tenants::Tenants;
+use crate::versions::recognised;
 use crate::{Layout, Replica, View};
 
 /// Most bytes of a file of columns: chunks are full long before.
@@ -102,7 +103,7 @@ impl Snapshots {
             file: super::Name::manifest(generation).to_string(),
             source,
         })?;
-        let layout = Arc::new(Layout::new(schema));
+        let layout = Arc::new(Layout::at(schema, manifest.owner.schema_version));
         let live = self.live(&manifest)?;
         let mut chunks = Chunks::with_capacity(manifest.columns.len());
         let mut base = 0;
@@ -154,24 +155,10 @@ impl Snapshots {
         })
     }
 
-    /// Rows of columns as the layout wants them.
+    /// Rows of columns as the layout wants them, or as an earlier version of the schema did.
     fn batch(&self, file: &Listed, layout: &Layout) -> Result<RecordBatch> {
         let batch = self.arrow(file)?;
-        let mismatch = |reason: String| Error::mismatch(&file.name.to_string(), reason);
-        let (have, want) = (batch.schema(), layout.stored());
-        let names = |schema: &arrow_schema::Schema| -> Vec<String> {
-            schema.fields().iter().map(|field| field.name().clone()).collect()
-        };
-        if names(&have) != names(want) {
-            let reason = format!(
-                "columns {} are not {}",
-                names(&have).join(", "),
-                names(want).join(", ")
-            );
-            return Err(mismatch(reason));
-        }
-        RecordBatch::try_new(Arc::clone(want), batch.columns().to_vec())
-            .map_err(|error| mismatch(error.to_string()))
+        recognised(layout, &batch).map_err(|reason| Error::mismatch(&file.name.to_string(), reason))
     }
 
     fn index(

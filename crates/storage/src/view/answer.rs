@@ -23,7 +23,7 @@ impl View {
     /// A stored column of some slots.
     pub(super) fn stored(&self, picks: &Picks<'_>, column: usize) -> Result<Part> {
         let field = &self.layout.stored().fields()[column];
-        Ok((Arc::clone(field), picks.gather(column, field.data_type())?))
+        Ok((Arc::clone(field), picks.gather(column)?))
     }
 
     /// The projected columns of some slots, the vector last.

@@ -45,7 +45,7 @@ impl View {
         rows.dedup();
         let (places, slots): (Vec<Place>, Vec<u32>) = rows.into_iter().unzip();
 
-        let picks = Picks::new(&self.chunks, &places);
+        let picks = Picks::new(&self.layout, &self.chunks, &places);
         *taken += self.check_answer(&picks, slots.len(), projection, *taken)?;
         let mut parts = vec![
             self.stored(&picks, self.layout.id())?,

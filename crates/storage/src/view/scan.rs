@@ -62,7 +62,7 @@ impl Scan {
     }
 
     fn piece(&self, places: &[Place], slots: &[u32]) -> Result<RecordBatch> {
-        let picks = Picks::new(&self.view.chunks, places);
+        let picks = Picks::new(&self.view.layout, &self.view.chunks, places);
         let mut parts = vec![self.view.stored(&picks, self.view.layout.id())?];
         parts.extend(self.view.projected(&picks, slots, &self.projection)?);
         answer::batch(parts)
@@ -102,7 +102,7 @@ impl Iterator for Scan {
         let (mut places, mut slots) = self.rows(want);
         let &(at, row) = places.last()?;
         self.next = (at, row + 1);
-        let picks = Picks::new(&self.view.chunks, &places);
+        let picks = Picks::new(&self.view.layout, &self.view.chunks, &places);
         let mut bytes = 0;
         let fits = (0..places.len())
             .take_while(|&pick| {

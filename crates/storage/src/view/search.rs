@@ -82,7 +82,11 @@ impl View {
                 .place(slot)
                 .ok_or_else(|| Error::new(ErrorCode::Internal, message()))
         });
-        let picks = Picks::new(&self.chunks, &places.collect::<Result<Vec<Place>>>()?);
+        let picks = Picks::new(
+            &self.layout,
+            &self.chunks,
+            &places.collect::<Result<Vec<Place>>>()?,
+        );
         self.check_answer(&picks, slots.len(), query.projection, 0)?;
         let field = Arc::new(Field::new(DISTANCE_COLUMN, DataType::Float32, false));
         let mut parts = vec![

@@ -1,6 +1,7 @@
 //! Tests of the public surface: a replica against a naive model, beside readers, and fed with nonsense.
 #![allow(clippy::unwrap_used)] // a test is its own proof
 
+mod altered;
 mod bodies;
 mod compaction;
 mod model;

@@ -3,7 +3,7 @@
 mod beside;
 mod crash;
 mod damage;
-mod disk;
+pub mod disk;
 mod forged;
 mod golden;
 mod history;

@@ -5,11 +5,12 @@ use std::sync::Arc;
 use arrow_schema::{DataType, Field, TimeUnit};
 use longbow_types::{
     Error, ErrorCode, Metric, Quantization, Result, Schema, VectorElement,
+    decimal::{PRECISION_MAX, is_valid},
     limits::DIMENSION_MAX,
-    schema::{utf8_item, vector_type},
+    schema::{list_item, utf8_item, vector_type},
 };
 
-use super::times;
+use super::{default_value, times};
 use crate::v1;
 
 /// Name of the id column when none is given.
@@ -34,6 +35,14 @@ pub fn from_proto(schema: &v1::Schema) -> Result<Schema> {
             let message = "time properties are given for TIME, TIMESTAMP and DURATION and only there";
             return Err(Error::new(ErrorCode::InvalidSchema, message).field(column.name.clone()));
         }
+        if column.list.is_some() != (kind == v1::ColumnKind::List) {
+            let message = "list properties are given for COLUMN_KIND_LIST and only there";
+            return Err(Error::new(ErrorCode::InvalidSchema, message).field(column.name.clone()));
+        }
+        if column.decimal.is_some() != (kind == v1::ColumnKind::Decimal) {
+            let message = "decimal properties are given for COLUMN_KIND_DECIMAL and only there";
+            return Err(Error::new(ErrorCode::InvalidSchema, message).field(column.name.clone()));
+        }
         let data_type = match &column.vector {
             Some(vector) => {
                 metric = metric_of(vector.metric, &column.name)?;
@@ -41,11 +50,25 @@ pub fn from_proto(schema: &v1::Schema) -> Result<Schema> {
                 vector_from_proto(vector, &column.name)?
             }
             None if times::is_time(kind) => times::from_proto(kind, column.time.as_ref(), &column.name)?,
-            None => scalar_from_proto(kind, &column.name)?,
+            None => match &column.list {
+                Some(list) => list_from_proto(list, &column.name)?,
+                None => match &column.decimal {
+                    Some(decimal) => decimal_from_proto(decimal, &column.name)?,
+                    None => scalar_from_proto(kind, &column.name)?,
+                },
+            },
         };
         fields.push(Field::new(&column.name, data_type, column.nullable));
     }
-    Ok(Schema::new(fields, id, metric)?.with_quantization(quantization))
+    let mut built = Schema::new(fields, id, metric)?.with_quantization(quantization);
+    for (position, column) in schema.columns.iter().enumerate() {
+        if let Some(value) = &column.default {
+            let data_type = built.arrow().field(position).data_type();
+            let default = default_value::from_proto(value, data_type, &column.name)?;
+            built = built.with_default(&column.name, default)?;
+        }
+    }
+    Ok(built)
 }
 
 /// Spells a schema out as a message. Inverse of [`from_proto`].
@@ -61,6 +84,9 @@ pub fn to_proto(schema: &Schema) -> v1::Schema {
             kind: kind_to_proto(field.data_type()) as i32,
             nullable: field.is_nullable(),
             time: times::to_proto(field.data_type()),
+            default: schema.default_of(position).map(default_value::to_proto),
+            list: list_to_proto(field.data_type()),
+            decimal: decimal_to_proto(field.data_type()),
             vector: (position == vector.position).then(|| v1::VectorType {
                 dimension: u32::try_from(vector.dimension).expect("dimensions are checked to be small"),
                 metric: metric_to_proto(vector.metric) as i32,
@@ -71,6 +97,69 @@ pub fn to_proto(schema: &Schema) -> v1::Schema {
     v1::Schema {
         columns: columns.collect(),
         id_column: schema.id_name().to_owned(),
+    }
+}
+
+/// The type of lists of a kind of items. Which kinds those may be is for [`Schema::new`] to say.
+fn list_from_proto(list: &v1::ListType, name: &str) -> Result<DataType> {
+    let kind = list.item();
+    if list.time.is_some() && !times::is_time(kind) {
+        let message =
+            "time properties are given for items that are TIME, TIMESTAMP or DURATION and only there";
+        return Err(Error::new(ErrorCode::InvalidSchema, message).field(name.to_owned()));
+    }
+    if list.decimal.is_some() != (kind == v1::ColumnKind::Decimal) {
+        let message = "decimal properties are given for items that are DECIMAL and only there";
+        return Err(Error::new(ErrorCode::InvalidSchema, message).field(name.to_owned()));
+    }
+    let item = match &list.decimal {
+        Some(decimal) => decimal_from_proto(decimal, name)?,
+        None if times::is_time(kind) => times::from_proto(kind, list.time.as_ref(), name)?,
+        None => scalar_from_proto(kind, name)?,
+    };
+    Ok(DataType::List(list_item(item)))
+}
+
+/// What a list holds, where its kind does not tell it.
+fn list_to_proto(data_type: &DataType) -> Option<v1::ListType> {
+    match data_type {
+        DataType::List(item) if *item.data_type() != DataType::Utf8 => Some(v1::ListType {
+            item: kind_to_proto(item.data_type()) as i32,
+            time: times::to_proto(item.data_type()),
+            decimal: decimal_to_proto(item.data_type()),
+        }),
+        _ => None,
+    }
+}
+
+fn decimal_from_proto(decimal: &v1::DecimalType, name: &str) -> Result<DataType> {
+    let (precision, scale) = (u8::try_from(decimal.precision), i8::try_from(decimal.scale));
+    match (precision, scale) {
+        (Ok(precision), Ok(scale)) if is_valid(precision, scale) => {
+            Ok(DataType::Decimal128(precision, scale))
+        }
+        _ => {
+            let message = format!(
+                "a decimal of {} digits, {} of them behind the point",
+                decimal.precision, decimal.scale
+            );
+            Err(Error::new(ErrorCode::InvalidSchema, message)
+                .field(name.to_owned())
+                .limit(format_args!(
+                    "1 to {PRECISION_MAX} digits, as many behind the point at most"
+                )))
+        }
+    }
+}
+
+fn decimal_to_proto(data_type: &DataType) -> Option<v1::DecimalType> {
+    match data_type {
+        DataType::Decimal128(precision, scale) => Some(v1::DecimalType {
+            precision: u32::from(*precision),
+            // A schema has no negative ones.
+            scale: u32::try_from(*scale).unwrap_or(0),
+        }),
+        _ => None,
     }
 }
 
@@ -184,7 +273,7 @@ fn scalar_from_proto(kind: v1::ColumnKind, name: &str) -> Result<DataType> {
         K::Utf8List => DataType::List(utf8_item()),
         K::Date32 => DataType::Date32,
         K::Date64 => DataType::Date64,
-        K::Unspecified | K::Vector | K::Time | K::Timestamp | K::Duration => {
+        K::Unspecified | K::Vector | K::Time | K::Timestamp | K::Duration | K::List | K::Decimal => {
             let message = "the column's kind is not set, or is not known to this version";
             return Err(Error::new(ErrorCode::InvalidSchema, message).field(name.to_owned()));
         }
@@ -214,8 +303,10 @@ fn kind_to_proto(data_type: &DataType) -> v1::ColumnKind {
         DataType::Duration(_) => K::Duration,
         micros if times::is_micros(micros) => K::TimestampMicros,
         DataType::Timestamp(..) => K::Timestamp,
-        DataType::List(_) => K::Utf8List,
+        DataType::List(item) if *item.data_type() == DataType::Utf8 => K::Utf8List,
+        DataType::List(_) => K::List,
         DataType::FixedSizeList(..) => K::Vector,
+        DataType::Decimal128(..) => K::Decimal,
         // `Schema` holds no other types.
         _ => K::Unspecified,
     }
@@ -233,6 +324,9 @@ mod tests {
             nullable: true,
             vector: None,
             time: None,
+            default: None,
+            list: None,
+            decimal: None,
         }
     }
 
@@ -312,6 +406,90 @@ mod tests {
                 (error.code, error.field.as_deref()),
                 (ErrorCode::InvalidSchema, Some("t")),
                 "{column:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn decimals_round_trip() {
+        use v1::ColumnKind as K;
+        let of = |precision, scale| v1::DecimalType { precision, scale };
+        let decimal = |precision, scale| v1::Column {
+            decimal: Some(of(precision, scale)),
+            ..column("d", K::Decimal)
+        };
+        let list = v1::Column {
+            list: Some(v1::ListType {
+                item: K::Decimal as i32,
+                time: None,
+                decimal: Some(of(5, 1)),
+            }),
+            ..column("d", K::List)
+        };
+        for sent in [decimal(1, 0), decimal(38, 38), list] {
+            let sent = with_one_more(sent);
+            assert_eq!(to_proto(&from_proto(&sent).unwrap()), sent);
+        }
+        let elsewhere = v1::Column {
+            kind: K::Int8 as i32,
+            ..decimal(3, 1)
+        };
+        for sent in [
+            decimal(0, 0),
+            decimal(39, 0),
+            decimal(3, 4),
+            decimal(300, 200),
+            column("d", K::Decimal),
+            elsewhere,
+        ] {
+            let error = from_proto(&with_one_more(sent)).unwrap_err();
+            assert_eq!(
+                (error.code, error.field.as_deref()),
+                (ErrorCode::InvalidSchema, Some("d"))
+            );
+        }
+    }
+
+    #[test]
+    fn lists_round_trip() {
+        use v1::{ColumnKind as K, TimeUnit as U};
+        let list = |item: K, unit: Option<U>| v1::Column {
+            list: Some(v1::ListType {
+                item: item as i32,
+                time: unit.map(|unit| v1::TimeType {
+                    unit: unit as i32,
+                    zone: String::new(),
+                }),
+                decimal: None,
+            }),
+            ..column("l", K::List)
+        };
+        let flat = (1..=15).map(|kind| K::try_from(kind).unwrap());
+        let flat = flat.filter(|kind| *kind != K::Utf8).map(|kind| list(kind, None));
+        let times = [K::Time, K::Duration, K::Timestamp].map(|kind| list(kind, Some(U::Nanosecond)));
+        for sent in flat.chain(times) {
+            let sent = with_one_more(sent);
+            assert_eq!(to_proto(&from_proto(&sent).unwrap()), sent);
+        }
+        let texts = from_proto(&with_one_more(list(K::Utf8, None))).unwrap();
+        assert_eq!(to_proto(&texts).columns[2].kind(), K::Utf8List);
+        let wrong = [
+            list(K::Vector, None),
+            list(K::List, None),
+            list(K::Utf8List, None),
+            list(K::Time, None),
+            list(K::Int8, Some(U::Second)),
+            column("l", K::List),
+            v1::Column {
+                kind: K::Int8 as i32,
+                ..list(K::Int8, None)
+            },
+        ];
+        for sent in wrong {
+            let error = from_proto(&with_one_more(sent)).unwrap_err();
+            assert_eq!(
+                (error.code, error.field.as_deref()),
+                (ErrorCode::InvalidSchema, Some("l"))
             );
         }
     }
@@ -410,6 +588,41 @@ mod tests {
             (read.vector().metric, read.vector().element),
             (Metric::L2, VectorElement::F16)
         );
+    }
+
+    #[test]
+    fn defaults_are_carried_and_checked() {
+        use v1::{ColumnKind as K, value::Kind};
+        let with = |kind, value| v1::Column {
+            default: Some(v1::Value { kind: Some(value) }),
+            ..column("c", kind)
+        };
+        for (kind, value) in [
+            (K::Utf8, Kind::Utf8("none".into())),
+            (K::Uint64, Kind::U64(u64::MAX)),
+            (K::Date32, Kind::I64(-1)),
+            (K::Float64, Kind::F64(0.1)),
+        ] {
+            let sent = with_one_more(with(kind, value));
+            assert_eq!(to_proto(&from_proto(&sent).unwrap()), sent);
+        }
+        for (kind, value) in [
+            (K::Utf8, Kind::I64(1)),
+            (K::Uint8, Kind::I64(256)),
+            (K::Utf8List, Kind::Utf8("a".into())),
+            (K::Int8, Kind::Null(0)),
+        ] {
+            let error = from_proto(&with_one_more(with(kind, value))).unwrap_err();
+            assert_eq!(
+                (error.code, error.field.as_deref()),
+                (ErrorCode::InvalidSchema, Some("c"))
+            );
+        }
+        let mut id = with_one_more(column("c", K::Utf8));
+        id.columns[0].default = Some(v1::Value {
+            kind: Some(Kind::U64(1)),
+        });
+        assert_eq!(from_proto(&id).unwrap_err().field.as_deref(), Some("id"));
     }
 
     #[test]

@@ -177,7 +177,19 @@ impl Column<'_> {
             (T::Boolean, Value::Bool(value)) => Some(Kind::Bool(*value)),
             (T::Boolean, Value::String(text)) => text.to_ascii_lowercase().parse().ok().map(Kind::Bool),
             (T::Utf8, Value::String(text)) => Some(Kind::Utf8(text.clone())),
-            (T::List(_), Value::Array(items)) => texts(items),
+            (T::List(item), Value::Array(items)) if *item.data_type() == T::Utf8 => texts(items),
+            (T::List(item), Value::Array(items)) => {
+                let item = Column {
+                    name: self.name,
+                    data_type: item.data_type(),
+                };
+                let values = items.iter().map(|value| item.value(value));
+                Some(Kind::List(v1::ValueList {
+                    values: values.collect::<Result<_>>()?,
+                }))
+            }
+            (T::Decimal128(..), Value::String(text)) => Some(Kind::Utf8(text.trim().to_owned())),
+            (T::Decimal128(..), Value::Number(number)) => Some(Kind::Utf8(number.to_string())),
             // What the text says depends on the column's unit, and is read with the filter.
             (times, Value::String(text)) if times.is_temporal() => {
                 integer(text).or_else(|| Some(Kind::Utf8(text.clone())))

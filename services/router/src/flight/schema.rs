@@ -12,7 +12,7 @@ use arrow::{
 use arrow_schema::{ArrowError, DataType, Field, Schema as ArrowSchema, TimeUnit};
 use longbow_types::{
     Error, ErrorCode, Metric, Result, Schema, VectorElement,
-    schema::{utf8_item, vector_type},
+    schema::{list_item, vector_type},
 };
 
 const ID: &str = "id";
@@ -298,16 +298,27 @@ fn scalar_type(data_type: &DataType, name: &str) -> Result<DataType> {
         T::Binary | T::LargeBinary | T::BinaryView | T::FixedSizeBinary(_) => T::Binary,
         T::Dictionary(_, value) => scalar_type(value, name)?,
         T::Timestamp(..) => T::Timestamp(TimeUnit::Microsecond, Some("UTC".into())),
-        T::List(item) | T::LargeList(item) if scalar_type(item.data_type(), name)? == T::Utf8 => {
-            T::List(utf8_item())
+        T::Decimal32(precision, scale) | T::Decimal64(precision, scale) | T::Decimal256(precision, scale)
+            if longbow_types::decimal::is_valid(*precision, *scale) =>
+        {
+            T::Decimal128(*precision, *scale)
+        }
+        T::List(item) | T::LargeList(item) => {
+            let list = T::List(list_item(scalar_type(item.data_type(), name)?));
+            if !longbow_types::schema::is_scalar(&list) {
+                return Err(unsupported(data_type, name));
+            }
+            list
         }
         plain if plain.is_primitive() && longbow_types::schema::is_scalar(plain) => plain.clone(),
         T::Boolean => T::Boolean,
-        other => {
-            let message = format!("columns of type {other} are not supported");
-            return Err(Error::new(ErrorCode::InvalidSchema, message).field(name.to_owned()));
-        }
+        other => return Err(unsupported(other, name)),
     })
+}
+
+fn unsupported(data_type: &DataType, name: &str) -> Error {
+    let message = format!("columns of type {data_type} are not supported");
+    Error::new(ErrorCode::InvalidSchema, message).field(name.to_owned())
 }
 
 #[cfg(test)]
@@ -421,6 +432,28 @@ mod tests {
     }
 
     #[test]
+    fn every_width_of_a_type_is_kept_in_one_form() {
+        let fixed = DataType::FixedSizeList(Arc::new(Field::new("item", DataType::Float32, true)), 2);
+        let large = DataType::LargeList(Arc::new(Field::new("element", DataType::Int8, true)));
+        let dictionary = DataType::Dictionary(Box::new(DataType::Int8), Box::new(DataType::LargeUtf8));
+        for (sent, kept) in [
+            (DataType::Decimal32(5, 1), DataType::Decimal128(5, 1)),
+            (DataType::Decimal256(38, 2), DataType::Decimal128(38, 2)),
+            (large, DataType::List(list_item(DataType::Int8))),
+            (
+                list(DataType::Utf8View),
+                DataType::List(list_item(DataType::Utf8)),
+            ),
+            (dictionary, DataType::Utf8),
+            (DataType::BinaryView, DataType::Binary),
+        ] {
+            let column = vec![Field::new("c", sent.clone(), true)];
+            let schema = of_stream(&stream(DataType::Int64, fixed.clone(), column), None).unwrap();
+            assert_eq!(schema.unwrap().arrow().field(2).data_type(), &kept, "{sent}");
+        }
+    }
+
+    #[test]
     fn what_cannot_be_a_dataset_is_refused_by_name() {
         let fixed = || vector_type(VectorElement::F32, 3);
         let complex = stream(DataType::Int64, fixed(), vec![])
@@ -437,9 +470,17 @@ mod tests {
                 stream(
                     DataType::Int64,
                     fixed(),
-                    vec![Field::new("d", DataType::Decimal128(9, 2), true)],
+                    vec![Field::new("d", DataType::Decimal256(76, 2), true)],
                 ),
                 "d",
+            ),
+            (
+                stream(
+                    DataType::Int64,
+                    fixed(),
+                    vec![Field::new("l", list(list(DataType::Int8)), true)],
+                ),
+                "l",
             ),
             (
                 stream(

@@ -53,6 +53,30 @@ impl DatasetService for Api {
         .await
     }
 
+    async fn alter_dataset(
+        &self,
+        request: Request<v1::AlterDatasetRequest>,
+    ) -> Result<Response<v1::AlterDatasetResponse>, Status> {
+        let at = deadline_of(request.metadata());
+        let request = request.into_inner();
+        answer(at, async {
+            let schema = request.schema.as_ref().ok_or_else(|| {
+                Error::new(ErrorCode::MissingField, "the change has no schema").field("schema")
+            })?;
+            let schema = convert::schema::from_proto(schema)?;
+            let altered = self
+                .core
+                .alter_dataset(&request.name, &schema, request.expected_version, at)
+                .await?;
+            Ok(v1::AlterDatasetResponse {
+                dataset: Some(altered.open.to_proto()),
+                altered: altered.altered,
+                token: altered.token.to_string(),
+            })
+        })
+        .await
+    }
+
     async fn list_datasets(
         &self,
         request: Request<v1::ListDatasetsRequest>,

@@ -1,12 +1,13 @@
 //! How does a batch from outside become a batch of the dataset?
 //!
-//! Columns may come in any order and in any encoding of the same meaning; nullable ones may be left out. What comes out
-//! has exactly the dataset's Arrow schema, and every row in it would be accepted by every shard.
+//! Columns may come in any order and in any encoding of the same meaning; those that are nullable or have a default may
+//! be left out. What comes out has exactly the dataset's Arrow schema, and every row in it would be accepted by every shard.
 
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, AsArray, RecordBatch, new_null_array};
+use arrow::array::{Array, ArrayRef, AsArray, RecordBatch};
 use arrow_schema::{DataType, Field};
+use longbow_query::fill;
 use longbow_types::{Error, ErrorCode, IdKind, Result, Schema, id::check_utf8};
 
 use super::{scalars, vectors};
@@ -34,8 +35,7 @@ pub fn adapt(batch: &RecordBatch, schema: &Schema, first_row: usize) -> Result<R
     for (position, field) in schema.arrow().fields().iter().enumerate() {
         let at = |row: usize| format!("rows[{}].{}", first_row + row, field.name());
         let column = match batch.column_by_name(field.name()) {
-            None if field.is_nullable() => new_null_array(field.data_type(), batch.num_rows()),
-            None => return Err(missing(field)),
+            None => left_out(schema, position, batch.num_rows())?,
             Some(column) if position == schema.vector().position => {
                 vectors::adapt(column, schema, first_row)?
             }
@@ -87,6 +87,16 @@ fn check_ids(column: &ArrayRef, kind: IdKind, at: &dyn Fn(usize) -> String) -> R
     Ok(())
 }
 
+/// What rows hold in a column that their write leaves out.
+fn left_out(schema: &Schema, position: usize, rows: usize) -> Result<ArrayRef> {
+    let field = schema.arrow().field(position);
+    let default = schema.default_of(position);
+    if default.is_none() && !field.is_nullable() {
+        return Err(missing(field));
+    }
+    fill::repeated(&fill::one(default, field.data_type())?, rows)
+}
+
 fn missing(field: &Field) -> Error {
     let message = format!("the column {:?} is missing and cannot be null", field.name());
     Error::new(ErrorCode::MissingField, message).field(field.name().clone())
@@ -98,7 +108,7 @@ mod tests {
     use crate::testing::{batch_of_all_kinds, schema_of_all_kinds};
     use arrow::array::{Int64Array, StringArray, UInt64Array};
     use arrow::compute::concat_batches;
-    use longbow_types::limits::ID_BYTES_MAX;
+    use longbow_types::{DefaultValue, limits::ID_BYTES_MAX};
 
     fn without(batch: &RecordBatch, name: &str) -> RecordBatch {
         let keep: Vec<usize> = (0..batch.num_columns())
@@ -127,6 +137,26 @@ mod tests {
         assert_eq!(adapted.column_by_name("utf8").unwrap().null_count(), 4);
         // Batches of one dataset are of one schema, however they came.
         concat_batches(schema.arrow(), [&adapted, &batch]).unwrap();
+    }
+
+    #[test]
+    fn columns_left_out_hold_their_default() {
+        let schema = schema_of_all_kinds()
+            .with_default("required", DefaultValue::Int(-7))
+            .unwrap()
+            .with_default("utf8", DefaultValue::Text("none".into()))
+            .unwrap();
+        let batch = batch_of_all_kinds(3);
+        let left_out = without(&without(&batch, "required"), "utf8");
+        let adapted = adapt(&left_out, &schema, 0).unwrap();
+        let numbers: &Int64Array = adapted.column_by_name("required").unwrap().as_primitive();
+        assert_eq!(numbers.values()[..], [-7; 3]);
+        let texts = adapted.column_by_name("utf8").unwrap().as_string::<i32>();
+        assert!(texts.iter().all(|text| text == Some("none")));
+        // What is told stays, also a null.
+        let null: ArrayRef = Arc::new(StringArray::from(vec![None::<&str>; 3]));
+        let adapted = adapt(&with(&batch, "utf8", null), &schema, 0).unwrap();
+        assert_eq!(adapted.column_by_name("utf8").unwrap().null_count(), 3);
     }
 
     #[test]

@@ -29,6 +29,7 @@ use arrow_schema::{ArrowError, DataType, TimeUnit};
 use bytes::Bytes;
 use longbow_types::{
     Error, ErrorCode, Result,
+    decimal::is_valid,
     limits::{COLUMNS_MAX, WRITE_BYTES_MAX},
 };
 
@@ -340,6 +341,13 @@ fn is_readable(data_type: &DataType, depth: usize) -> bool {
         T::Null | T::Boolean | T::Utf8 | T::LargeUtf8 | T::Utf8View => true,
         T::Int8 | T::Int16 | T::Int32 | T::Int64 | T::UInt8 | T::UInt16 | T::UInt32 | T::UInt64 => true,
         T::Float16 | T::Float32 | T::Float64 => true,
+        T::Decimal32(precision, scale) => *precision <= 9 && is_valid(*precision, *scale),
+        T::Decimal64(precision, scale) => *precision <= 18 && is_valid(*precision, *scale),
+        T::Decimal128(precision, scale) => is_valid(*precision, *scale),
+        // Wider than any column, though its values may not be.
+        T::Decimal256(precision, scale) => {
+            (1..=76).contains(precision) && (0..=76).contains(scale) && scale.unsigned_abs() <= *precision
+        }
         T::Binary | T::LargeBinary | T::BinaryView => true,
         T::FixedSizeBinary(width) => *width > 0,
         T::Timestamp(

@@ -14,8 +14,8 @@ use arrow::{
     compute::cast,
     datatypes::{Float16Type, Float32Type, Float64Type},
 };
-use arrow_schema::{DataType, Field};
-use longbow_types::{Error, ErrorCode, Result, limits::WRITE_BYTES_MAX, schema::utf8_item};
+use arrow_schema::{DataType, Field, FieldRef};
+use longbow_types::{Error, ErrorCode, Result, limits::WRITE_BYTES_MAX};
 
 use super::size;
 
@@ -44,8 +44,8 @@ pub fn adapt(source: &ArrayRef, field: &Field, at: &dyn Fn(usize) -> String) -> 
         | (T::LargeBinary | T::BinaryView | T::FixedSizeBinary(_), T::Binary) => {
             cast(source, target).map_err(|error| mismatch(field, error.to_string()))
         }
-        (T::List(_), T::List(_)) => text_lists(source.as_list::<i32>(), field, at),
-        (T::LargeList(_), T::List(_)) => text_lists(source.as_list::<i64>(), field, at),
+        (T::List(_), T::List(item)) => lists(source.as_list::<i32>(), item, field, at),
+        (T::LargeList(_), T::List(item)) => lists(source.as_list::<i64>(), item, field, at),
         (T::Timestamp(..) | T::Date32 | T::Date64, T::Timestamp(..)) => timestamps(source, field, at),
         (T::Date32 | T::Date64, T::Date32 | T::Date64)
         | (T::Time32(_) | T::Time64(_), T::Time32(_) | T::Time64(_))
@@ -154,8 +154,9 @@ fn in_unit(
     })
 }
 
-fn text_lists<O: OffsetSizeTrait>(
+fn lists<O: OffsetSizeTrait>(
     source: &GenericListArray<O>,
+    item: &FieldRef,
     field: &Field,
     at: &dyn Fn(usize) -> String,
 ) -> Result<ArrayRef> {
@@ -167,7 +168,7 @@ fn text_lists<O: OffsetSizeTrait>(
     };
     let values = adapt(
         source.values(),
-        &Field::new(field.name(), DataType::Utf8, true),
+        &item.as_ref().clone().with_name(field.name()),
         &row_of,
     )?;
     let offsets: Option<Vec<i32>> = source
@@ -177,7 +178,7 @@ fn text_lists<O: OffsetSizeTrait>(
         .collect();
     let offsets = offsets.ok_or_else(|| mismatch(field, "lists of more than 2^31 values".to_owned()))?;
     let offsets = OffsetBuffer::new(ScalarBuffer::from(offsets));
-    let lists = ListArray::try_new(utf8_item(), offsets, values, source.nulls().cloned());
+    let lists = ListArray::try_new(Arc::clone(item), offsets, values, source.nulls().cloned());
     lists
         .map(|lists| Arc::new(lists) as ArrayRef)
         .map_err(|error| mismatch(field, error.to_string()))
@@ -211,6 +212,7 @@ mod tests {
     use arrow::array::*;
     use arrow::datatypes::Int8Type;
     use arrow_schema::TimeUnit;
+    use longbow_types::schema::utf8_item;
 
     fn to(source: ArrayRef, target: DataType) -> Result<ArrayRef> {
         adapt(&source, &Field::new("c", target, true), &|row| {
@@ -240,6 +242,27 @@ mod tests {
         let lists = to(list([Some("x"), None]), DataType::List(utf8_item())).unwrap();
         assert_eq!(*lists.data_type(), DataType::List(utf8_item()));
         assert!(lists.is_null(1) && lists.as_list::<i32>().value(0).len() == 2);
+    }
+
+    #[test]
+    fn items_of_lists_are_adapted_as_columns_are() {
+        use longbow_types::schema::list_item;
+        let mut builder = LargeListBuilder::new(Int64Builder::new());
+        builder.values().append_value(-3);
+        builder.values().append_null();
+        builder.append(true);
+        builder.append_null();
+        builder.values().append_value(300);
+        builder.append(true);
+        let source: ArrayRef = Arc::new(builder.finish());
+        let narrow = to(source.clone(), DataType::List(list_item(DataType::Int16))).unwrap();
+        let first = narrow.as_list::<i32>().value(0);
+        let items: &Int16Array = first.as_primitive();
+        assert_eq!(items.iter().collect::<Vec<_>>(), [Some(-3), None]);
+        assert!(narrow.is_null(1));
+        let error = to(source.clone(), DataType::List(list_item(DataType::Int8))).unwrap_err();
+        assert_eq!(error.field.as_deref(), Some("rows[2].c"));
+        assert!(to(source, DataType::List(list_item(DataType::Utf8))).is_err());
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! How large do rows become once each holds its own values, in the dataset's types?
 //!
 //! A few bytes can ask for gigabytes: a dictionary's value is sent once and stored for every row that names it, and a
-//! column that is left out is stored as nulls, which are as wide as values. So size is reckoned before anything is
+//! column that is left out is stored as nulls, which are as wide as values, or as its default. So size is reckoned before anything is
 //! built, over all columns and batches of a call together.
 
 use arrow::{
@@ -10,7 +10,7 @@ use arrow::{
     downcast_dictionary_array,
 };
 use arrow_schema::DataType;
-use longbow_types::{Error, ErrorCode, Result, Schema, limits::WRITE_BYTES_MAX};
+use longbow_types::{DefaultValue, Error, ErrorCode, Result, Schema, limits::WRITE_BYTES_MAX};
 
 /// Refuses rows that are more than one write may hold.
 ///
@@ -30,7 +30,63 @@ pub fn check(bytes: u64) -> Result<()> {
 
 /// Bytes that a batch becomes in a dataset, columns that it leaves out included.
 pub fn in_dataset(batch: &RecordBatch, schema: &Schema) -> u64 {
-    text(batch).saturating_add(fixed(batch.num_rows(), schema))
+    let rows = batch.num_rows();
+    let left_out = |name: &str| {
+        if batch.column_by_name(name).is_none() {
+            rows
+        } else {
+            0
+        }
+    };
+    text(batch)
+        .saturating_add(items(batch, schema))
+        .saturating_add(fixed(rows, schema))
+        .saturating_add(defaults(schema, left_out))
+}
+
+/// Bytes of the numbers in columns of lists, in the dataset's width.
+fn items(batch: &RecordBatch, schema: &Schema) -> u64 {
+    let bytes = |field: &arrow_schema::FieldRef| {
+        let DataType::List(item) = field.data_type() else {
+            return 0;
+        };
+        // Whatever is of no fixed width is counted with the text.
+        let width = item.data_type().primitive_width().unwrap_or(0) as u64;
+        let items = batch
+            .column_by_name(field.name())
+            .map_or(0, |column| match column.data_type() {
+                DataType::List(_) => spanned(column.as_list::<i32>().value_offsets()),
+                DataType::LargeList(_) => spanned(column.as_list::<i64>().value_offsets()),
+                _ => 0,
+            });
+        items.saturating_mul(width)
+    };
+    schema
+        .arrow()
+        .fields()
+        .iter()
+        .map(bytes)
+        .fold(0, u64::saturating_add)
+}
+
+fn spanned<O: OffsetSizeTrait>(offsets: &[O]) -> u64 {
+    let ends = offsets.first().zip(offsets.last());
+    ends.map_or(0, |(first, last)| (*last - *first).as_usize() as u64)
+}
+
+/// Bytes of the defaults of text and bytes, where `left_out` tells how many rows do not tell a column.
+pub fn defaults(schema: &Schema, left_out: impl Fn(&str) -> usize) -> u64 {
+    let columns = schema.arrow().fields().iter().enumerate();
+    columns
+        .map(|(position, field)| {
+            let bytes = match schema.default_of(position) {
+                Some(DefaultValue::Text(text)) => text.len(),
+                Some(DefaultValue::Bytes(bytes)) => bytes.len(),
+                _ => return 0,
+            };
+            (bytes as u64).saturating_mul(left_out(field.name()) as u64)
+        })
+        .fold(0, u64::saturating_add)
 }
 
 /// Bytes that rows take whatever they hold: those of columns of fixed width, null or not, and of the offsets of others.
@@ -66,22 +122,18 @@ pub fn text_of(column: &ArrayRef) -> u64 {
             .map(|key| lengths.get(key).copied().unwrap_or(0))
             .fold(0, u64::saturating_add)
     }
-    fn span<O: OffsetSizeTrait>(offsets: &[O]) -> u64 {
-        let ends = offsets.first().zip(offsets.last());
-        ends.map_or(0, |(first, last)| (*last - *first).as_usize() as u64)
-    }
     fn items<O: OffsetSizeTrait>(offsets: &[O], values: &ArrayRef) -> u64 {
         let start = offsets.first().map_or(0, |offset| offset.as_usize());
-        let items = values.slice(start, span(offsets) as usize);
+        let items = values.slice(start, spanned(offsets) as usize);
         // Each item has an offset of its own.
         text_of(&items).saturating_add(4 * items.len() as u64)
     }
     let array = column.as_ref();
     match array.data_type() {
-        DataType::Utf8 => span(column.as_string::<i32>().value_offsets()),
-        DataType::LargeUtf8 => span(column.as_string::<i64>().value_offsets()),
-        DataType::Binary => span(column.as_binary::<i32>().value_offsets()),
-        DataType::LargeBinary => span(column.as_binary::<i64>().value_offsets()),
+        DataType::Utf8 => spanned(column.as_string::<i32>().value_offsets()),
+        DataType::LargeUtf8 => spanned(column.as_string::<i64>().value_offsets()),
+        DataType::Binary => spanned(column.as_binary::<i32>().value_offsets()),
+        DataType::LargeBinary => spanned(column.as_binary::<i64>().value_offsets()),
         DataType::FixedSizeBinary(size) => {
             (column.len() as u64).saturating_mul(u64::try_from(*size).unwrap_or(0))
         }
@@ -158,7 +210,22 @@ mod tests {
         assert!(whole <= built && built <= whole * 2, "{whole} for {built}");
         let few = batch.project(&[0, 1, 2]).unwrap();
         assert_eq!(in_dataset(&few, &schema), text(&few) + fixed(50, &schema));
-        assert_eq!(in_dataset(&batch, &schema) - text(&batch), fixed(50, &schema));
+        // 50 lists of two numbers of 32 bits.
+        assert_eq!(items(&batch, &schema), 50 * 2 * 4);
+        assert_eq!(whole - text(&batch) - items(&batch, &schema), fixed(50, &schema));
+    }
+
+    #[test]
+    fn defaults_count_for_each_row_that_leaves_them_out() {
+        let (schema, batch) = (schema_of_all_kinds(), batch_of_all_kinds(50));
+        let with = schema
+            .clone()
+            .with_default("utf8", DefaultValue::Text("x".repeat(100)))
+            .unwrap();
+        assert_eq!(in_dataset(&batch, &with), in_dataset(&batch, &schema));
+        let few = batch.project(&[0, 1, 2]).unwrap();
+        assert!(few.column_by_name("utf8").is_none());
+        assert_eq!(in_dataset(&few, &with), in_dataset(&few, &schema) + 5_000);
     }
 
     #[test]

@@ -213,6 +213,26 @@ impl Core {
         }
     }
 
+    /// The dataset as it is by now, if that is why a read of it failed: it was dropped, and another of the name is there,
+    /// or its schema has changed.
+    ///
+    /// # Errors
+    /// The read's own, if that is not why.
+    pub(super) async fn moved_on(&self, old: &Open, error: Error, at: Instant) -> Result<Open> {
+        match error.code {
+            ErrorCode::DatasetNotFound => self.replaced(old, at).await,
+            ErrorCode::SchemaVersionStale => {
+                let newer = self.reopen(old, at).await?;
+                let known = (old.dataset.id, old.dataset.schema_version);
+                if (newer.dataset.id, newer.dataset.schema_version) == known {
+                    return Err(error);
+                }
+                Ok(newer)
+            }
+            _ => Err(error),
+        }
+    }
+
     /// The dataset that has the name of one that was dropped.
     ///
     /// # Errors

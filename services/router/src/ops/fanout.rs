@@ -224,6 +224,7 @@ fn target(open: &Open, tasks: &[Task]) -> PartitionSet {
         dataset_id: open.dataset.id.0,
         partitions: tasks.iter().map(|task| task.want.partition).collect(),
         min_index: tasks.iter().map(|task| task.want.min_index).max().unwrap_or(0),
+        schema_version: open.dataset.schema_version,
     }
 }
 
@@ -276,6 +277,8 @@ pub(super) fn failure(status: &Status) -> (Error, Class) {
 /// What a failure says about asking again.
 pub(super) fn classify(error: &Error) -> Class {
     match error.code.kind() {
+        // The replicas have one log: where one has gone on, the others have, or will.
+        _ if error.code == ErrorCode::SchemaVersionStale => Class::Final,
         ErrorKind::InvalidArgument
         | ErrorKind::AlreadyExists
         | ErrorKind::FailedPrecondition
@@ -309,6 +312,7 @@ mod tests {
         assert_eq!(class(ErrorCode::Overloaded), Class::Later);
         assert_eq!(class(ErrorCode::NoReplica), Class::Later);
         assert_eq!(class(ErrorCode::DatasetNotFound), Class::Final);
+        assert_eq!(class(ErrorCode::SchemaVersionStale), Class::Final);
         let (error, class) = failure(&Status::out_of_range("Error, decoded message length too large"));
         assert_eq!((error.code, class), (ErrorCode::TooLarge, Class::Final));
         assert_eq!(error.limit.as_deref(), Some("134217728 bytes"));

@@ -99,9 +99,8 @@ impl Core {
         let open = self.open(&request.dataset, at).await?;
         let found = self.fetch_in(&open, request, at).await;
         match found {
-            Err(error) if error.code == ErrorCode::DatasetNotFound => {
-                // Dropped meanwhile; another of the same name may be there.
-                let newer = self.replaced(&open, at).await?;
+            Err(error) => {
+                let newer = self.moved_on(&open, error, at).await?;
                 self.fetch_in(&newer, request, at).await
             }
             found => found,

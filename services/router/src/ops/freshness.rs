@@ -271,6 +271,7 @@ impl Core {
                 dataset_id: open.dataset.id.0,
                 partitions: held,
                 min_index: 0,
+                schema_version: 0,
             };
             let request = fanout::request(
                 WaitAppliedRequest {

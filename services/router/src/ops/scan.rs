@@ -72,9 +72,8 @@ impl Core {
         let at = deadline_or_default(deadline);
         let open = self.open(dataset, at).await?;
         match self.scan_open(open.clone(), &scan, deadline).await {
-            Err(error) if error.code == ErrorCode::DatasetNotFound => {
-                // Dropped meanwhile; another of the same name may be there.
-                let newer = self.replaced(&open, at).await?;
+            Err(error) => {
+                let newer = self.moved_on(&open, error, at).await?;
                 self.scan_open(newer, &scan, deadline).await
             }
             begun => begun,
@@ -202,6 +201,7 @@ impl Position {
             dataset_id: self.open.dataset.id.0,
             partitions: vec![partition],
             min_index: self.floor.get(&partition).copied().unwrap_or(0),
+            schema_version: self.open.dataset.schema_version,
         };
         let message = ScanPartitionsRequest {
             target: Some(target),

@@ -79,12 +79,11 @@ impl Core {
         let open = self.open(&search.dataset, at).await?;
         let started = Instant::now();
         let mut found = self.search_open(&open, search, at).await;
-        if let Err(error) = &found
-            && error.code == ErrorCode::DatasetNotFound
-        {
-            // Dropped meanwhile; another of the same name may be there.
-            let newer = self.replaced(&open, at).await?;
-            found = self.search_open(&newer, search, at).await;
+        if let Err(error) = found {
+            found = match self.moved_on(&open, error, at).await {
+                Ok(newer) => self.search_open(&newer, search, at).await,
+                Err(error) => Err(error),
+            };
         }
         // How long each shard took is the shards' to tell, `longbow_vector_search_latency_seconds`.
         metrics::histogram!("longbow_global_search_duration_seconds").record(started.elapsed().as_secs_f64());

@@ -169,12 +169,13 @@ impl Core {
     }
 
     /// The dataset as a newer catalogue has it.
-    async fn reopen(&self, old: &Open, at: Instant) -> Result<Open> {
+    pub(super) async fn reopen(&self, old: &Open, at: Instant) -> Result<Open> {
         let patience = at.min(Instant::now() + REFRESH);
         let newer = old.view.catalogue.applied_index() + 1;
         // In vain only if the log is wrong about us; then the second refusal is the caller's.
         let _ = self.0.watch.wait_for_index(newer, Some(patience)).await;
-        self.open(&old.dataset.name, at).await
+        // That may have been news of other datasets.
+        self.open_newest(&old.dataset.name, at).await
     }
 }
 
@@ -201,7 +202,8 @@ pub async fn check(input: Input, schema: &Schema) -> Result<()> {
 fn checked(input: &Input, schema: &Schema) -> Result<RecordBatch> {
     let batches = match input {
         Input::Rows(rows) => {
-            size::check(size::fixed(rows.len(), schema))?;
+            let left_out = |name: &str| rows.iter().filter(|row| !row.columns.contains_key(name)).count();
+            size::check(size::fixed(rows.len(), schema).saturating_add(size::defaults(schema, left_out)))?;
             return batch_from_rows(rows, schema);
         }
         Input::ArrowIpc(bytes) => {

@@ -127,6 +127,7 @@ impl Core {
             dataset_id: open.dataset.id.0,
             partitions: held.clone(),
             min_index: index,
+            schema_version: 0,
         };
         let request = fanout::request(
             WaitAppliedRequest {

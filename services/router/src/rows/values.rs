@@ -1,22 +1,24 @@
 //! One value of a column: message to Arrow and back.
 
-use std::sync::Arc;
+use std::{borrow::Cow, sync::Arc};
 
 use arrow::{
     array::{
-        Array, ArrayRef, AsArray, BinaryBuilder, BooleanBuilder, ListBuilder, PrimitiveBuilder, StringBuilder,
+        Array, ArrayRef, AsArray, BinaryBuilder, BooleanBuilder, ListArray, NullBufferBuilder,
+        PrimitiveBuilder, StringBuilder,
     },
+    buffer::{OffsetBuffer, ScalarBuffer},
     datatypes::{
-        ArrowPrimitiveType, Date32Type, Date64Type, DurationMicrosecondType, DurationMillisecondType,
-        DurationNanosecondType, DurationSecondType, Float16Type, Float32Type, Float64Type, Int8Type,
-        Int16Type, Int32Type, Int64Type, Time32MillisecondType, Time32SecondType, Time64MicrosecondType,
-        Time64NanosecondType, TimestampMicrosecondType, TimestampMillisecondType, TimestampNanosecondType,
-        TimestampSecondType, UInt8Type, UInt16Type, UInt32Type, UInt64Type,
+        ArrowPrimitiveType, Date32Type, Date64Type, Decimal128Type, DurationMicrosecondType,
+        DurationMillisecondType, DurationNanosecondType, DurationSecondType, Float16Type, Float32Type,
+        Float64Type, Int8Type, Int16Type, Int32Type, Int64Type, Time32MillisecondType, Time32SecondType,
+        Time64MicrosecondType, Time64NanosecondType, TimestampMicrosecondType, TimestampMillisecondType,
+        TimestampNanosecondType, TimestampSecondType, UInt8Type, UInt16Type, UInt32Type, UInt64Type,
     },
 };
-use arrow_schema::{DataType, Field, TimeUnit};
+use arrow_schema::{DataType, Field, FieldRef, TimeUnit};
 use half::f16;
-use longbow_types::{Error, ErrorCode, Result, schema::utf8_item};
+use longbow_types::{Error, ErrorCode, Result, decimal};
 use longbow_wire::v1::{self, value::Kind};
 
 /// Largest integer up to which every integer is a double.
@@ -57,6 +59,7 @@ pub fn column(
         T::Duration(U::Millisecond) => cells.integers::<DurationMillisecondType>()?,
         T::Duration(U::Microsecond) => cells.integers::<DurationMicrosecondType>()?,
         T::Duration(U::Nanosecond) => cells.integers::<DurationNanosecondType>()?,
+        T::Decimal128(precision, scale) => cells.decimals(*precision, *scale)?,
         T::Float16 => cells.floats::<Float16Type>(f16::from_f64, f16::to_f64)?,
         T::Float32 => cells.floats::<Float32Type>(|x| x as f32, f64::from)?,
         T::Float64 => cells.floats::<Float64Type>(|x| x, |x| x)?,
@@ -96,23 +99,7 @@ pub fn column(
             })?;
             Arc::new(builder.finish())
         }
-        T::List(_) => {
-            let mut builder = ListBuilder::new(StringBuilder::new()).with_field(utf8_item());
-            cells.each(|kind| {
-                match kind {
-                    None => builder.append_null(),
-                    Some(Kind::Utf8List(list)) => {
-                        list.values
-                            .iter()
-                            .for_each(|value| builder.values().append_value(value));
-                        builder.append(true);
-                    }
-                    Some(_) => return None,
-                }
-                Some(())
-            })?;
-            Arc::new(builder.finish())
-        }
+        T::List(item) => cells.lists(item)?,
         other => {
             let message = format!("values of {other} cannot be spelt out");
             return Err(Error::new(ErrorCode::Internal, message).field(field.name().clone()));
@@ -127,9 +114,9 @@ struct Cells<'a> {
     at: &'a dyn Fn(usize) -> String,
 }
 
-impl Cells<'_> {
+impl<'a> Cells<'a> {
     /// Hands every value on, `None` for a null; `None` back means that the value is of a wrong type.
-    fn each(&self, mut append: impl FnMut(Option<&Kind>) -> Option<()>) -> Result<()> {
+    fn each(&self, mut append: impl FnMut(Option<&'a Kind>) -> Option<()>) -> Result<()> {
         for (row, value) in self.values.iter().enumerate() {
             let kind = match value {
                 None => None,
@@ -200,6 +187,61 @@ impl Cells<'_> {
         Ok(Arc::new(builder.finish()))
     }
 
+    fn decimals(&self, precision: u8, scale: i8) -> Result<ArrayRef> {
+        let mut builder = self.builder::<Decimal128Type>();
+        let read = |text: &str| decimal::parse(text, precision, scale);
+        self.each(|kind| {
+            match kind {
+                None => builder.append_null(),
+                Some(Kind::Utf8(text)) => builder.append_value(read(text)?),
+                Some(Kind::I64(value)) => builder.append_value(read(&value.to_string())?),
+                Some(Kind::U64(value)) => builder.append_value(read(&value.to_string())?),
+                // What its shortest spelling says, all of it.
+                Some(Kind::F64(value)) => builder.append_value(read(&value.to_string())?),
+                Some(_) => return None,
+            }
+            Some(())
+        })?;
+        Ok(Arc::new(builder.finish()))
+    }
+
+    /// Lists of items that are values of a column themselves.
+    fn lists(&self, item: &FieldRef) -> Result<ArrayRef> {
+        let (mut items, mut rows) = (Vec::new(), Vec::new());
+        let (mut offsets, mut valid) = (vec![0_i32], NullBufferBuilder::new(self.values.len()));
+        let mut row = 0;
+        self.each(|kind| {
+            match kind {
+                None => {}
+                Some(Kind::List(list)) => items.extend(list.values.iter().map(Cow::Borrowed)),
+                Some(Kind::Utf8List(list)) if *item.data_type() == DataType::Utf8 => {
+                    let texts = list.values.iter().map(|text| v1::Value {
+                        kind: Some(Kind::Utf8(text.clone())),
+                    });
+                    items.extend(texts.map(Cow::Owned));
+                }
+                Some(_) => return None,
+            }
+            rows.resize(items.len(), row);
+            row += 1;
+            // A message is far shorter than 2^31 values.
+            offsets.push(i32::try_from(items.len()).ok()?);
+            valid.append(kind.is_some());
+            Some(())
+        })?;
+        let cells: Vec<Option<&v1::Value>> = items
+            .iter()
+            .map(|item: &Cow<'_, v1::Value>| Some(item.as_ref()))
+            .collect();
+        let at = |position: usize| (self.at)(rows[position]);
+        let values = column(&cells, item, &at)?;
+        let offsets = OffsetBuffer::new(ScalarBuffer::from(offsets));
+        let lists = ListArray::try_new(Arc::clone(item), offsets, values, valid.finish());
+        lists.map(|lists| Arc::new(lists) as ArrayRef).map_err(|error| {
+            Error::new(ErrorCode::Internal, error.to_string()).field(self.field.name().clone())
+        })
+    }
+
     fn builder<T: ArrowPrimitiveType>(&self) -> PrimitiveBuilder<T> {
         PrimitiveBuilder::<T>::with_capacity(self.values.len()).with_data_type(self.field.data_type().clone())
     }
@@ -249,6 +291,10 @@ pub fn value(array: &dyn Array, row: usize) -> Result<v1::Value> {
         T::Duration(U::Millisecond) => number!(DurationMillisecondType, I64),
         T::Duration(U::Microsecond) => number!(DurationMicrosecondType, I64),
         T::Duration(U::Nanosecond) => number!(DurationNanosecondType, I64),
+        T::Decimal128(_, scale) => {
+            let units = array.as_primitive::<Decimal128Type>().value(row);
+            Kind::Utf8(decimal::spell(units, *scale))
+        }
         T::Utf8 => Kind::Utf8(array.as_string::<i32>().value(row).to_owned()),
         T::Binary => Kind::Binary(array.as_binary::<i32>().value(row).to_vec().into()),
         T::List(item) if *item.data_type() == T::Utf8 => {
@@ -260,6 +306,13 @@ pub fn value(array: &dyn Array, row: usize) -> Result<v1::Value> {
                 .map(|text| text.unwrap_or_default().to_owned());
             Kind::Utf8List(v1::Utf8List {
                 values: values.collect(),
+            })
+        }
+        T::List(_) => {
+            let list = array.as_list::<i32>().value(row);
+            let values = (0..list.len()).map(|at| value(list.as_ref(), at));
+            Kind::List(v1::ValueList {
+                values: values.collect::<Result<_>>()?,
             })
         }
         other => {
@@ -281,5 +334,6 @@ fn spell(kind: &Kind) -> String {
         Kind::Utf8(_) => "text".to_owned(),
         Kind::Binary(_) => "binary".to_owned(),
         Kind::Utf8List(_) => "a list of text".to_owned(),
+        Kind::List(_) => "a list".to_owned(),
     }
 }

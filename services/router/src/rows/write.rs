@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use arrow::array::{ArrayRef, RecordBatch};
 use longbow_types::{Error, ErrorCode, Result, RowId, Schema, limits::WRITE_ROWS_MAX};
-use longbow_wire::v1;
+use longbow_wire::{convert::default_value, v1};
 
 use super::{
     ids::{id_array, id_from_proto},
@@ -30,8 +30,11 @@ pub fn batch_from_rows(rows: &[v1::Row], schema: &Schema) -> Result<RecordBatch>
             vector_column(rows, schema)?
         } else {
             let at = |row: usize| format!("rows[{row}].{}", field.name());
-            let cells: Vec<Option<&v1::Value>> =
-                rows.iter().map(|row| row.columns.get(field.name())).collect();
+            let default = schema.default_of(position).map(default_value::to_proto);
+            let cells: Vec<Option<&v1::Value>> = rows
+                .iter()
+                .map(|row| row.columns.get(field.name()).or(default.as_ref()))
+                .collect();
             values::column(&cells, field, &at)?
         };
         columns.push(column);
@@ -143,7 +146,7 @@ mod tests {
         testing::{batch_of_all_kinds, schema_of, schema_of_all_kinds},
     };
     use longbow_query::ids::Ids;
-    use longbow_types::{Metric, VectorElement};
+    use longbow_types::{DefaultValue, Metric, VectorElement};
     use longbow_wire::v1::value::Kind;
 
     fn row(id: u64, vector: &[f32]) -> v1::Row {
@@ -251,6 +254,24 @@ mod tests {
     }
 
     #[test]
+    fn columns_left_out_hold_their_default() {
+        let schema = schema_of_all_kinds()
+            .with_default("i8", DefaultValue::Int(-7))
+            .unwrap();
+        let mut rows = spelt(&batch_of_all_kinds(3), &schema);
+        rows[0].columns.remove("i8");
+        rows[1].columns.insert("i8".into(), text(Some(Kind::Null(0))));
+        rows[2].columns.insert("i8".into(), text(Some(Kind::I64(3))));
+        let batch = batch_from_rows(&rows, &schema).unwrap();
+        let again = spelt(&batch, &schema);
+        let held: Vec<_> = again.iter().map(|row| row.columns["i8"].kind.clone()).collect();
+        assert_eq!(
+            held,
+            [Some(Kind::I64(-7)), Some(Kind::Null(0)), Some(Kind::I64(3))]
+        );
+    }
+
+    #[test]
     fn numbers_must_fit_their_column() {
         let schema = schema_of_all_kinds();
         let base = || {
@@ -263,6 +284,9 @@ mod tests {
             ("i8", Kind::U64(127)),
             ("f32", Kind::I64(3)),
             ("f16", Kind::F64(0.1)),
+            ("decimal", Kind::Utf8("-12.34".into())),
+            ("decimal", Kind::F64(0.1)),
+            ("decimal", Kind::I64(12_345_678)),
         ];
         for (name, kind) in fits {
             let mut row = base();
@@ -277,6 +301,9 @@ mod tests {
             ("f32", Kind::F64(1e300)),
             ("f64", Kind::U64(u64::MAX)),
             ("bool", Kind::I64(1)),
+            ("decimal", Kind::Utf8("1.234".into())),
+            ("decimal", Kind::F64(0.123)),
+            ("decimal", Kind::I64(123_456_789)),
             ("list", Kind::Utf8("a".into())),
         ];
         for (name, kind) in bad {

@@ -13,6 +13,9 @@ use crate::partition::{Key, Partition, Read};
 /// When a caller that met a node in replay may try again.
 const RETRY_AFTER: Duration = Duration::from_millis(250);
 
+/// How long a version of the schema is waited for that this node has not heard of: longer, and others are better asked.
+const VERSION_PATIENCE: Duration = Duration::from_secs(1);
+
 /// How far a read must wait.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Until {
@@ -31,10 +34,12 @@ pub(super) struct Located {
 }
 
 impl Service {
-    /// Finds replicas and waits until each has applied `min_index` and, perhaps, linked what it then held.
+    /// Finds replicas and waits until each has applied `min_index` and, perhaps, linked what it then held. All are of the
+    /// version of the schema that is asked for, if one is.
     ///
     /// # Errors
-    /// `DATASET_NOT_FOUND`; `NO_REPLICA` for a partition that is not here, or while the log is replayed;
+    /// `DATASET_NOT_FOUND`; `NO_REPLICA` for a partition that is not here, while the log is replayed, or while the version
+    /// of the schema is an earlier one; `SCHEMA_VERSION_STALE` when it is a later one;
     /// `REPLICA_STOPPED` for an index that will never be applied, or rows that will never be linked;
     /// `DEADLINE_EXCEEDED`; `STOPPING`.
     pub(super) async fn locate(
@@ -64,7 +69,7 @@ impl Service {
         // A dataset's id is the index of the entry that created it.
         let index = target.min_index.max(target.dataset_id);
         tokio::select! {
-            located = deadline::within(deadline, self.arrive(DatasetId(target.dataset_id), &ordinals, index, until)) => located?,
+            located = deadline::within(deadline, self.arrive(DatasetId(target.dataset_id), &ordinals, index, target.schema_version, until)) => located?,
             () = self.shutdown.wait() => Err(Error::new(ErrorCode::Stopping, "the node is stopping")),
         }
     }
@@ -74,6 +79,7 @@ impl Service {
         dataset: DatasetId,
         ordinals: &[u32],
         index: u64,
+        schema_version: u32,
         until: Until,
     ) -> Result<Located> {
         if self.state.routed() < dataset.0 {
@@ -92,15 +98,19 @@ impl Service {
         let partitions = partitions.collect::<Result<Vec<_>>>()?;
         for partition in &partitions {
             self.reached(partition, index, until).await?;
+            self.reached_version(partition, schema_version).await?;
         }
         let routed = self.state.routed();
-        let reads = partitions
+        let reads: Vec<Read> = partitions
             .iter()
             .map(|partition| partition.read(routed))
             .collect();
         // A drop is done before its index counts as routed: nobody shall be told that its rows are as new as that.
         if partitions.iter().any(|partition| partition.is_evicted()) {
             return Err(not_found(dataset));
+        }
+        for read in &reads {
+            check_version(read, schema_version)?;
         }
         Ok(Located {
             dataset: known.name.clone(),
@@ -116,6 +126,23 @@ impl Service {
         reached
             .map(drop)
             .map_err(|_| Error::new(ErrorCode::Stopping, "the node is stopping"))
+    }
+
+    /// Waits, for a moment, until a partition has come to a version of the schema.
+    async fn reached_version(&self, partition: &Partition, wanted: u32) -> Result<()> {
+        let mut progress = partition.progress();
+        let come = async {
+            let is_early = || partition.reader.view().layout().version() < wanted;
+            while is_early() && partition.stopped().is_none() && !partition.is_evicted() {
+                // The sender lives as long as the partition.
+                let _ = progress.changed().await;
+            }
+        };
+        let _ = tokio::time::timeout(VERSION_PATIENCE, come).await;
+        if partition.is_evicted() {
+            return Err(not_found(partition.key.dataset));
+        }
+        check_version(&partition.read(self.state.routed()), wanted)
     }
 
     /// Waits until a partition has applied an index and, perhaps, linked what it then held.
@@ -155,6 +182,21 @@ impl Service {
             }
         }
     }
+}
+
+/// Refuses a view of another version of the schema than is asked for: its columns may be others, or of other types.
+fn check_version(read: &Read, wanted: u32) -> Result<()> {
+    let found = read.view.layout().version();
+    if wanted == 0 || wanted == found {
+        return Ok(());
+    }
+    let message = format!("the schema is at version {found}, the request was made for {wanted}");
+    if found < wanted {
+        return Err(Error::new(ErrorCode::NoReplica, message).retry_after(RETRY_AFTER));
+    }
+    Err(Error::new(ErrorCode::SchemaVersionStale, message)
+        .field("schema_version")
+        .limit(found))
 }
 
 fn not_found(dataset: DatasetId) -> Error {

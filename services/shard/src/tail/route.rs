@@ -12,13 +12,15 @@ use longbow_wire::v1;
 use prost::Message as _;
 
 use crate::actors::Place;
-use crate::apply::Op;
+use crate::apply::{Op, Work, Write};
 use crate::partition::Key;
 
 /// One thing to do.
 pub(super) enum Step {
     /// Rows for replicas of this node.
     Write(Vec<(Key, Op)>),
+    /// A schema for replicas of this node, and for the catalogue.
+    Alter(Vec<(Key, Op)>),
     /// Make replicas.
     Place(Place),
     /// Drop the replicas of a dataset.
@@ -82,6 +84,7 @@ impl Route {
         match header.command {
             Some(Command::Write(write)) => Some(Step::Write(self.write(index, &write, body))),
             Some(Command::CreateDataset(_)) => Some(self.created(DatasetId(index))),
+            Some(Command::AlterDataset(alter)) => Some(self.altered(index, DatasetId(alter.dataset_id))),
             Some(Command::DropDataset(_)) => dropped.map(Step::Evict),
             Some(Command::RegisterShard(_)) => Some(Step::Changed),
             Some(Command::OpenProducer(_)) | None => None,
@@ -105,26 +108,46 @@ impl Route {
                 dataset,
                 ordinal: range.partition,
             };
-            let op = Op {
-                index,
+            let work = Work::Write(Write {
                 kind,
                 body: slice(body, range),
                 rows: range.rows,
-            };
-            (key, op)
+            });
+            (key, Op { index, work })
         };
         write.ranges.iter().filter(mine).map(op).collect()
+    }
+
+    /// Partitions of a dataset that this node has.
+    fn held<'a>(&'a self, dataset: &'a Dataset) -> impl Iterator<Item = u32> {
+        (0_u32..)
+            .zip(&dataset.partitions)
+            .filter(|(_, nodes)| nodes.contains(&self.me))
+            .map(|(ordinal, _)| ordinal)
+    }
+
+    fn altered(&self, index: u64, id: DatasetId) -> Step {
+        let Some(dataset) = self.catalogue.dataset(id) else {
+            return Step::Changed;
+        };
+        // One that cannot be read, because it is of a later version, stops the replicas: they could not take the rows.
+        let schema = schema_of(dataset);
+        let op = |ordinal| {
+            let key = Key { dataset: id, ordinal };
+            let work = Work::Alter {
+                schema: schema.clone(),
+                version: dataset.schema_version,
+            };
+            (key, Op { index, work })
+        };
+        Step::Alter(self.held(dataset).map(op).collect())
     }
 
     fn created(&self, id: DatasetId) -> Step {
         let Some(dataset) = self.catalogue.dataset(id) else {
             return Step::Changed;
         };
-        let partitions: Vec<u32> = (0_u32..)
-            .zip(&dataset.partitions)
-            .filter(|(_, nodes)| nodes.contains(&self.me))
-            .map(|(ordinal, _)| ordinal)
-            .collect();
+        let partitions: Vec<u32> = self.held(dataset).collect();
         if partitions.is_empty() {
             return Step::Changed;
         }
@@ -151,7 +174,7 @@ fn dropped_dataset(header: &EntryHeader) -> Option<DatasetId> {
     }
 }
 
-/// The schema that a dataset was created with.
+/// The schema of a dataset.
 pub(crate) fn schema_of(dataset: &Dataset) -> Result<longbow_types::Schema> {
     let message = v1::Schema::decode(dataset.schema.clone())
         .map_err(|error| Error::new(ErrorCode::InvalidSchema, error.to_string()))?;
@@ -170,7 +193,8 @@ mod tests {
     use super::*;
     use longbow_types::Quantization;
     use longbow_wire::internal::{
-        CreateDatasetCommand, DropDatasetCommand, OpenProducerCommand, RegisterShardCommand, ReplicaSet,
+        AlterDatasetCommand, CreateDatasetCommand, DropDatasetCommand, OpenProducerCommand,
+        RegisterShardCommand, ReplicaSet,
     };
 
     fn me() -> NodeId {
@@ -263,7 +287,10 @@ mod tests {
             panic!("a write is routed")
         };
         ops.into_iter()
-            .map(|(key, op)| (key.ordinal, op.body.map(|body| body.to_vec())))
+            .map(|(key, op)| match op.work {
+                Work::Write(write) => (key.ordinal, write.body.map(|body| body.to_vec())),
+                Work::Alter { .. } => panic!("a write is routed"),
+            })
             .collect()
     }
 
@@ -302,6 +329,37 @@ mod tests {
         (again.producer, again.sequence) = (log.index, 1);
         assert_eq!(ops(log.append(&again)).len(), 1);
         assert!(log.append(&again).is_none(), "a retry writes nothing twice");
+    }
+
+    #[test]
+    fn a_schema_goes_to_the_replicas_of_this_node_and_to_the_catalogue() {
+        let mut log = Log::with_dataset();
+        let wider = crate::state::tests::wider_schema().with_quantization(Quantization::Bit1);
+        let alter = |schema_version, schema: &longbow_types::Schema| {
+            header(Command::AlterDataset(AlterDatasetCommand {
+                dataset_id: 4,
+                schema_version,
+                schema: schema::to_proto(schema).encode_to_vec().into(),
+            }))
+        };
+        let Some(Step::Alter(ops)) = log.append(&alter(1, &wider)) else {
+            panic!("a schema is routed")
+        };
+        let altered: Vec<_> = ops
+            .into_iter()
+            .map(|(key, op)| match op.work {
+                Work::Alter { schema, version } => (key.ordinal, op.index, schema.unwrap(), version),
+                Work::Write(_) => panic!("a schema is routed"),
+            })
+            .collect();
+        assert_eq!(altered, [(0, 5, wider.clone(), 2), (2, 5, wider.clone(), 2)]);
+        let published = log.route.published();
+        assert_eq!(published.dataset(DatasetId(4)).unwrap().schema_version, 2);
+        assert!(log.append(&alter(1, &wider)).is_none(), "the second of two loses");
+        assert!(
+            log.append(&write(4, 1, &[(0, 0, 2)])).is_none(),
+            "rows of the old version come too late"
+        );
     }
 
     #[test]

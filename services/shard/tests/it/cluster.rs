@@ -212,6 +212,7 @@ pub fn all(dataset: u64, min_index: u64) -> PartitionSet {
         dataset_id: dataset,
         partitions: (0..PARTITIONS).collect(),
         min_index,
+        schema_version: 0,
     }
 }
 

@@ -56,6 +56,11 @@ impl Engine {
 fn changes_view(header: &EntryHeader) -> bool {
     matches!(
         header.command,
-        Some(Command::CreateDataset(_) | Command::DropDataset(_) | Command::RegisterShard(_))
+        Some(
+            Command::CreateDataset(_)
+                | Command::AlterDataset(_)
+                | Command::DropDataset(_)
+                | Command::RegisterShard(_)
+        )
     )
 }

@@ -1,0 +1,197 @@
+//! `longbow dataset alter`: the next version of a schema.
+
+use anyhow::Context;
+use clap::Args;
+use longbow_client::{Client, DatasetInfo, Schema};
+use longbow_types::evolution::{Change, changes};
+use serde_json::{Value as Json, json};
+
+use super::column;
+use crate::{
+    column_text,
+    output::{Output, json as to_json},
+};
+
+pub(super) const EXAMPLES: &str = "\
+Examples:
+  longbow dataset alter words --add note:utf8
+  longbow dataset alter words --add 'rank:int32!=0' --widen word_count:int64
+  longbow dataset alter words --add lang:utf8=en --expected-version 1
+  longbow dataset alter words --widen word_count:int64 --dry-run
+
+New columns come after those there are, and are nullable or have a default: rows from before hold the default, or
+a null. Types and defaults are written as in `longbow dataset create`.
+
+An integer becomes a wider one that holds all its values (int8 to int64, uint32 to int64), a float a wider float.
+Nothing else changes: columns are not dropped, renamed or narrowed, and the id and the vector stay what they are.
+
+No row is written again. Writes that were on their way under the version before are checked anew by the router.
+Of two changes made from one version the first wins; the other is told the version it lost to (SCHEMA_CONFLICT).";
+
+/// Arguments of `longbow dataset alter`.
+#[derive(Debug, Args)]
+pub struct AlterArgs {
+    /// Name of the dataset.
+    pub dataset: String,
+    /// A new column; may be given many times.
+    #[arg(long, value_name = "NAME:TYPE[!][=DEFAULT]")]
+    pub add: Vec<String>,
+    /// A column that becomes wider, and its new type; may be given many times.
+    #[arg(long, value_name = "NAME:TYPE")]
+    pub widen: Vec<String>,
+    /// Change this version of the schema and no other; without it, the one that there is.
+    #[arg(long, value_name = "N")]
+    pub expected_version: Option<u32>,
+    /// Only tell what would change.
+    #[arg(long)]
+    pub dry_run: bool,
+}
+
+/// Runs the command.
+pub(super) async fn run(args: &AlterArgs, client: &Client, output: &Output) -> anyhow::Result<()> {
+    let handle = client.dataset(&args.dataset);
+    let info = handle.describe().await?;
+    let expected = args.expected_version.unwrap_or(info.schema_version);
+    // What was meant for another version is refused as that, whatever it would do to this one.
+    let (next, planned) = if expected == info.schema_version {
+        let next = next(args, &info.schema)?;
+        let planned = changes(&info.schema, &next)?;
+        (next, planned)
+    } else {
+        (info.schema.clone(), Vec::new())
+    };
+    if args.dry_run && expected == info.schema_version {
+        let value = json!({
+            "altered": false,
+            "dry_run": true,
+            "schema_version": info.schema_version,
+            "changes": planned.iter().map(as_json).collect::<Vec<_>>(),
+        });
+        output.result(&value, || {
+            let head = format!("would change {} from version {}", info.name, info.schema_version);
+            told(&head, &planned)
+        })?;
+        return Ok(());
+    }
+    let altered = handle
+        .alter(&next, expected)
+        .await
+        .with_context(|| format!("altering {}", args.dataset))?;
+    let value = json!({
+        "altered": altered.altered,
+        "token": altered.token.to_string(),
+        "changes": planned.iter().map(as_json).collect::<Vec<_>>(),
+        "dataset": to_json::dataset(&altered.dataset),
+    });
+    output.result(&value, || summary(&altered.dataset, altered.altered, &planned))?;
+    Ok(())
+}
+
+/// The schema asked for.
+fn next(args: &AlterArgs, schema: &Schema) -> Result<Schema, longbow_client::Error> {
+    let mut next = schema.clone();
+    for text in &args.widen {
+        let field = column::field(text)?;
+        next = next.with_type(field.name(), field.data_type().clone())?;
+    }
+    for text in &args.add {
+        let typed = column::parse(text)?;
+        next = next.with_column(typed.field, typed.default)?;
+    }
+    Ok(next)
+}
+
+fn summary(info: &DatasetInfo, altered: bool, planned: &[Change]) -> String {
+    if !altered {
+        return format!("nothing to change: {} has that schema", info.name);
+    }
+    let head = format!("{} is at schema version {}", info.name, info.schema_version);
+    told(&head, planned)
+}
+
+fn told(head: &str, planned: &[Change]) -> String {
+    let lines = planned.iter().map(|change| match change {
+        Change::Added { column } => format!("  {column}: added"),
+        Change::Widened { column, from, to } => {
+            let (from, to) = (column_text::name(from), column_text::name(to));
+            format!("  {column}: from {from} to {to}")
+        }
+    });
+    [head.to_owned()]
+        .into_iter()
+        .chain(lines)
+        .collect::<Vec<_>>()
+        .join("\n")
+}
+
+fn as_json(change: &Change) -> Json {
+    match change {
+        Change::Added { column } => json!({ "column": column, "change": "added" }),
+        Change::Widened { column, from, to } => json!({
+            "column": column,
+            "change": "widened",
+            "from": column_text::name(from),
+            "to": column_text::name(to),
+        }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::Parser;
+    use longbow_client::{ErrorCode, IdKind, Metric, SchemaBuilder, VectorElement};
+
+    fn schema() -> Schema {
+        SchemaBuilder::new()
+            .id("id", IdKind::U64)
+            .vector("vector", 4, VectorElement::F16, Metric::Cosine)
+            .int32("word_count")
+            .build()
+            .unwrap()
+    }
+
+    fn asked(line: &str) -> Result<Vec<Change>, longbow_client::Error> {
+        let whole = format!("longbow dataset alter words {line}");
+        let cli = crate::args::Cli::try_parse_from(whole.split_whitespace()).unwrap();
+        let crate::args::Command::Dataset(super::super::DatasetCommand::Alter(args)) = cli.command else {
+            panic!("not an alter");
+        };
+        changes(&schema(), &next(&args, &schema())?)
+    }
+
+    #[test]
+    fn options_become_a_schema() {
+        let planned = asked("--widen word_count:int64 --add note:utf8 --add rank:int32!=0").unwrap();
+        let text = told("words", &planned);
+        assert_eq!(
+            text,
+            "words\n  word_count: from int32 to int64\n  note: added\n  rank: added"
+        );
+        assert_eq!(asked("").unwrap(), []);
+        assert_eq!(as_json(&planned[0])["to"], "int64");
+    }
+
+    #[test]
+    fn what_may_not_be_is_told_before_anything_is_sent() {
+        for (line, code, field) in [
+            (
+                "--widen word_count:int16",
+                ErrorCode::SchemaIncompatible,
+                "word_count",
+            ),
+            ("--add rank:int32!", ErrorCode::SchemaIncompatible, "rank"),
+            ("--add word_count:int32", ErrorCode::InvalidSchema, "word_count"),
+            ("--widen nope:int64", ErrorCode::UnknownColumn, "nope"),
+            ("--widen id:int64", ErrorCode::SchemaIncompatible, "id"),
+            ("--add x", ErrorCode::InvalidSchema, "column"),
+        ] {
+            let error = asked(line).unwrap_err();
+            assert_eq!(
+                (error.code, error.field.as_deref()),
+                (code, Some(field)),
+                "{line}"
+            );
+        }
+    }
+}

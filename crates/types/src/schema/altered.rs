@@ -1,0 +1,105 @@
+//! A schema made from another: how the next version of a dataset's is written down.
+
+use arrow_schema::{DataType, Field};
+
+use super::{DefaultValue, Schema};
+use crate::Error;
+
+impl Schema {
+    /// The same schema with one column more at its end.
+    ///
+    /// # Errors
+    /// `INVALID_SCHEMA` or `INVALID_NAME` naming the column.
+    pub fn with_column(&self, column: Field, default: Option<DefaultValue>) -> Result<Self, Error> {
+        let name = column.name().clone();
+        let fields = self.arrow.fields().iter().map(|field| Field::clone(field));
+        let wider = self.rebuilt(fields.chain([column]).collect())?;
+        match default {
+            Some(value) => wider.with_default(&name, value),
+            None => Ok(wider),
+        }
+    }
+
+    /// The same schema, in which a column has another type. Whether a dataset may change so is for
+    /// [`crate::evolution`] to say.
+    ///
+    /// # Errors
+    /// `UNKNOWN_COLUMN`; `INVALID_SCHEMA` for a type that the column cannot have.
+    pub fn with_type(&self, column: &str, data_type: DataType) -> Result<Self, Error> {
+        let (position, _) = self.column(column)?;
+        let mut fields: Vec<Field> = self
+            .arrow
+            .fields()
+            .iter()
+            .map(|field| Field::clone(field))
+            .collect();
+        fields[position] = fields[position].clone().with_data_type(data_type);
+        self.rebuilt(fields)
+    }
+
+    /// These columns, and everything else as it is here.
+    fn rebuilt(&self, fields: Vec<Field>) -> Result<Self, Error> {
+        let mut schema = Self::new(fields, self.id_name(), self.vector.metric)?
+            .with_quantization(self.vector.quantization);
+        for (position, default) in self.defaults.iter().enumerate() {
+            if let Some(value) = default {
+                schema = schema.with_default(self.arrow.field(position).name(), value.clone())?;
+            }
+        }
+        Ok(schema)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::evolution::{Change, changes};
+    use crate::schema::vector_type;
+    use crate::{ErrorCode, Metric, Quantization, VectorElement};
+
+    fn base() -> Schema {
+        let fields = vec![
+            Field::new("key", DataType::Utf8, false),
+            Field::new("vector", vector_type(VectorElement::F16, 4), false),
+            Field::new("n", DataType::Int8, true),
+        ];
+        Schema::new(fields, "key", Metric::Dot)
+            .unwrap()
+            .with_quantization(Quantization::Bit1)
+            .with_default("n", DefaultValue::Int(3))
+            .unwrap()
+    }
+
+    #[test]
+    fn what_is_made_so_may_follow() {
+        let added = Field::new("text", DataType::Utf8, false);
+        let next = base()
+            .with_column(added, Some(DefaultValue::Text("none".into())))
+            .unwrap()
+            .with_type("n", DataType::Int64)
+            .unwrap();
+        let expected = [
+            Change::Widened {
+                column: "n".into(),
+                from: DataType::Int8,
+                to: DataType::Int64,
+            },
+            Change::Added {
+                column: "text".into(),
+            },
+        ];
+        assert_eq!(changes(&base(), &next).unwrap(), expected);
+        assert_eq!(next.default_of(2), Some(&DefaultValue::Int(3)));
+        assert_eq!(next.vector(), base().vector());
+    }
+
+    #[test]
+    fn what_cannot_be_a_schema_is_named() {
+        let twice = base().with_column(Field::new("n", DataType::Utf8, true), None);
+        assert_eq!(twice.unwrap_err().field.as_deref(), Some("n"));
+        let nowhere = base().with_type("m", DataType::Int64).unwrap_err();
+        assert_eq!(nowhere.code, ErrorCode::UnknownColumn);
+        // A default that the other type cannot hold.
+        assert!(base().with_type("n", DataType::Utf8).is_err());
+    }
+}
