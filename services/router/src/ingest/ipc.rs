@@ -5,6 +5,7 @@
 //! A fence behind that turns a panic of the reader, should one be left, into a refusal.
 
 mod layout;
+mod readable;
 
 use std::{
     collections::HashMap,
@@ -25,11 +26,10 @@ use arrow::{
         writer::StreamWriter,
     },
 };
-use arrow_schema::{ArrowError, DataType, TimeUnit};
+use arrow_schema::ArrowError;
 use bytes::Bytes;
 use longbow_types::{
     Error, ErrorCode, Result,
-    decimal::is_valid,
     limits::{COLUMNS_MAX, WRITE_BYTES_MAX},
 };
 
@@ -111,7 +111,7 @@ impl Decoder {
             return Err(malformed(format!("{} columns", schema.fields().len())).limit(columns_max));
         }
         for field in schema.fields() {
-            if !is_readable(field.data_type(), 0) {
+            if !readable::is_readable(field.data_type(), 0) {
                 let message = format!("columns of type {} are not supported", field.data_type());
                 return Err(Error::new(ErrorCode::TypeMismatch, message).field(field.name().clone()));
             }
@@ -331,45 +331,6 @@ fn aligned(body: Bytes) -> Buffer {
         Buffer::from(body)
     } else {
         Buffer::from(&body[..])
-    }
-}
-
-/// Whether some column could take this type. Everything else is refused before a body is looked at.
-fn is_readable(data_type: &DataType, depth: usize) -> bool {
-    use DataType as T;
-    match data_type {
-        T::Null | T::Boolean | T::Utf8 | T::LargeUtf8 | T::Utf8View => true,
-        T::Int8 | T::Int16 | T::Int32 | T::Int64 | T::UInt8 | T::UInt16 | T::UInt32 | T::UInt64 => true,
-        T::Float16 | T::Float32 | T::Float64 => true,
-        T::Decimal32(precision, scale) => *precision <= 9 && is_valid(*precision, *scale),
-        T::Decimal64(precision, scale) => *precision <= 18 && is_valid(*precision, *scale),
-        T::Decimal128(precision, scale) => is_valid(*precision, *scale),
-        // Wider than any column, though its values may not be.
-        T::Decimal256(precision, scale) => {
-            (1..=76).contains(precision) && (0..=76).contains(scale) && scale.unsigned_abs() <= *precision
-        }
-        T::Binary | T::LargeBinary | T::BinaryView => true,
-        T::FixedSizeBinary(width) => *width > 0,
-        T::Timestamp(
-            TimeUnit::Second | TimeUnit::Millisecond | TimeUnit::Microsecond | TimeUnit::Nanosecond,
-            _,
-        ) => true,
-        T::Date32 | T::Date64 | T::Duration(_) => true,
-        T::Time32(TimeUnit::Second | TimeUnit::Millisecond) => true,
-        T::Time64(TimeUnit::Microsecond | TimeUnit::Nanosecond) => true,
-        T::List(item) | T::LargeList(item) => {
-            depth < TYPE_DEPTH_MAX && is_readable(item.data_type(), depth + 1)
-        }
-        T::FixedSizeList(item, size) => {
-            *size > 0 && depth < TYPE_DEPTH_MAX && is_readable(item.data_type(), depth + 1)
-        }
-        T::Dictionary(key, value) => {
-            key.is_dictionary_key_type()
-                && !value.is_nested()
-                && !matches!(**value, T::Dictionary(..))
-                && is_readable(value, depth + 1)
-        }
-        _ => false,
     }
 }
 

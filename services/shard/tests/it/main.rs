@@ -14,3 +14,4 @@ mod rows;
 mod settings;
 mod snapshots;
 mod starts;
+mod versions;
