@@ -129,6 +129,8 @@ impl Sender {
     /// Streams until the engine is gone, opening the stream again whenever it breaks.
     async fn run(mut self) {
         let mut pause = PAUSE_MIN;
+        // The first message is why there is a sender at all: a vote asked for, or given. It is not out of date.
+        let mut is_first = true;
         loop {
             if self.messages.is_closed() {
                 return;
@@ -140,7 +142,7 @@ impl Sender {
                 .filter(|member| member.is_live());
             if let Some(member) = address {
                 // What waited while nobody listened is out of date.
-                while self.messages.try_recv().is_ok() {}
+                while !is_first && self.messages.try_recv().is_ok() {}
                 let began = tokio::time::Instant::now();
                 if self.stream(member.rpc_addr).await {
                     return;
@@ -150,6 +152,7 @@ impl Sender {
                     pause = PAUSE_MIN;
                 }
             }
+            is_first = false;
             tokio::time::sleep(pause).await;
             pause = (pause * 2).min(PAUSE_MAX);
         }

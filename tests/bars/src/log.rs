@@ -1,5 +1,6 @@
 //! The bars of the log.
 
+mod cluster;
 mod door;
 mod etcd;
 mod failover;
@@ -29,11 +30,9 @@ use tempfile::TempDir;
 use crate::{
     LogArgs,
     counting::{CountingDisk, Counts},
-    report::{NotRun, Report, Required::AtLeast, Required::AtMost},
-    run::{root, run},
+    report::{Report, Required::AtLeast, Required::AtMost},
+    run::root,
 };
-
-use failover::{Going, Outages};
 
 const GROUP_ENTRIES: u64 = 64;
 const ENTRY_BYTES: usize = 64 << 10;
@@ -58,104 +57,9 @@ pub fn measure(args: &LogArgs) -> Result<bool> {
         open::seconds(&folder(args)?)
     });
     report.bar("log-simulation-seeds", AtLeast(1000.0), simulation::seeds);
-    cluster(&mut report, args);
+    cluster::measure(&mut report, args);
     keeper::bars(&mut report, args);
     Ok(report.short())
-}
-
-const FAILOVER_TRIALS: usize = 20;
-const LATCH_TRIALS: usize = 3;
-const FAULT_SEEDS: u64 = 2;
-const FAULT_SEEDS_FULL: u64 = 20;
-
-/// Real clusters that are hurt.
-fn cluster(report: &mut Report, args: &LogArgs) {
-    report.holds("log-faults-none-lost-2-seeds-per-class", || {
-        faults::nothing_is_lost(FAULT_SEEDS)
-    });
-    report.holds("log-faults-full-20-seeds-per-class", || {
-        only_full(args)?;
-        faults::nothing_is_lost(FAULT_SEEDS_FULL)
-    });
-    report.holds("log-mutation-test-per-guard", || {
-        only_full(args)?;
-        faults::mutants_are_caught()
-    });
-    failovers(report);
-    report.bar("log-latch-eio-to-refusal-ms", AtMost(500.0), || {
-        let mut worst = Duration::ZERO;
-        for _ in 0..LATCH_TRIALS {
-            worst = worst.max(on_a_runtime(latch::eio_to_refusal())?);
-        }
-        Ok(millis(worst))
-    });
-    report.bar(
-        "log-latch-one-of-three-errors-beyond-one-retry",
-        AtMost(0.0),
-        || Ok(on_a_runtime(latch::one_of_three())? as f64),
-    );
-}
-
-fn failovers(report: &mut Report) {
-    const KILLED: [&str; 2] = [
-        "log-failover-kill-median-timeouts",
-        "log-failover-kill-worst-timeouts",
-    ];
-    const ASKED: &str = "log-failover-sigterm-median-ms";
-    const FAILED: &str = "log-failover-errors-beyond-one-retry";
-    let mut failed = Ok(0);
-    if [KILLED[0], KILLED[1], FAILED]
-        .iter()
-        .any(|name| report.wants(name))
-    {
-        match on_a_runtime(failover::outages(Going::Killed, FAILOVER_TRIALS)) {
-            Ok(Outages { each, failed_twice }) => {
-                let timeouts = |outage: &Duration| outage.div_duration_f64(failover::ELECTION_TIMEOUT);
-                let each: Vec<f64> = each.iter().map(timeouts).collect();
-                report.bar(KILLED[0], AtMost(1.5), || Ok(median(&each)));
-                let worst = each.iter().copied().fold(0.0, f64::max);
-                report.bar(KILLED[1], AtMost(4.5), || Ok(worst));
-                failed = Ok(failed_twice);
-            }
-            Err(error) => failed = Err(error),
-        }
-    }
-    if report.wants(ASKED) || report.wants(FAILED) {
-        match on_a_runtime(failover::outages(Going::Asked, FAILOVER_TRIALS)) {
-            Ok(Outages { each, failed_twice }) => {
-                let each: Vec<f64> = each.into_iter().map(millis).collect();
-                report.bar(ASKED, AtMost(100.0), || Ok(median(&each)));
-                failed = failed.map(|failed| failed + failed_twice);
-            }
-            Err(error) => failed = Err(error),
-        }
-    }
-    report.bar(FAILED, AtMost(0.0), || Ok(failed? as f64));
-}
-
-/// Builds the program, unless another is named, and runs what hurts it.
-fn on_a_runtime<T>(measured: impl Future<Output = Result<T>>) -> Result<T> {
-    if std::env::var_os(BINARY).is_none() {
-        run("cargo", &["build", "--release", "-p", "longbow"])?;
-    }
-    tokio::runtime::Runtime::new()?.block_on(measured)
-}
-
-/// Names the program to measure, as for the tests of faults.
-const BINARY: &str = "FAULTS_BINARY";
-
-fn binary() -> PathBuf {
-    let built = || root().join("target/release/longbow");
-    std::env::var_os(BINARY).map_or_else(built, PathBuf::from)
-}
-
-fn only_full(args: &LogArgs) -> Result<()> {
-    ensure!(args.full, NotRun("takes long: --full".to_owned()));
-    Ok(())
-}
-
-fn millis(duration: Duration) -> f64 {
-    duration.as_secs_f64() * 1e3
 }
 
 /// The folder measured in: on the disk of the repository unless told, for a folder in memory syncs for nothing.
@@ -166,30 +70,37 @@ fn folder(args: &LogArgs) -> Result<PathBuf> {
 }
 
 fn throughput(report: &mut Report, args: &LogArgs) {
+    const NAMES: [&str; 5] = [
+        "log-64k-group64-vs-bare-disk",
+        "log-bytes-written-per-log-byte",
+        "log-fdatasyncs-per-group",
+        "log-fdatasyncs-per-group-no-fewer",
+        "log-writes-per-group",
+    ];
+    if !NAMES.iter().any(|name| report.wants(name)) {
+        return;
+    }
     let pairs = if args.full { PAIRS_FULL } else { PAIRS };
     let measured = folder(args).and_then(|folder| Pairs::measure(&folder, pairs));
     let measured = match measured {
         Ok(measured) => measured,
         Err(error) => return report.holds("log-64k-group64", || Err(error)),
     };
-    report.bar("log-64k-group64-vs-bare-disk", AtLeast(0.85), || {
-        Ok(median(&measured.ratios))
-    });
+    report.bar(NAMES[0], AtLeast(0.85), || Ok(median(&measured.ratios)));
     let Pairs { counts, groups, .. } = &measured;
-    report.bar("log-bytes-written-per-log-byte", AtMost(1.02), || {
+    report.bar(NAMES[1], AtMost(1.02), || {
         let logged = groups * GROUP_ENTRIES * ENTRY_BYTES as u64;
         Ok(counts.bytes as f64 / logged as f64)
     });
     eprintln!("{} of {groups} groups began a segment", measured.segments);
-    for (name, required) in [
-        ("log-fdatasyncs-per-group", AtMost(1.0)),
-        ("log-fdatasyncs-per-group-no-fewer", AtLeast(1.0)),
-    ] {
+    for (name, required) in [(NAMES[2], AtMost(1.0)), (NAMES[3], AtLeast(1.0))] {
         report.bar(name, required, || Ok(counts.syncs as f64 / *groups as f64));
     }
-    report.bar("log-writes-per-group", AtMost(1.0), || {
-        Ok(counts.writes as f64 / *groups as f64)
-    });
+    report.bar(
+        NAMES[4],
+        AtMost(1.0),
+        || Ok(counts.writes as f64 / *groups as f64),
+    );
 }
 
 /// The log and the bare disk, in turn.

@@ -7,7 +7,7 @@ use std::{
     time::Duration,
 };
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, anyhow, bail, ensure};
 use rustix::process::Signal;
 use serde_json::Value;
 use tempfile::TempDir;
@@ -16,7 +16,7 @@ use longbow_wire::v1::{self, cluster_service_client::ClusterServiceClient};
 
 use crate::{
     load::channel,
-    process::{Process, is_there, signal, wait_for_end},
+    process::{Process, has_ended, is_there, signal, wait_for_end},
     wait,
 };
 
@@ -231,15 +231,19 @@ impl Cluster {
         Ok(())
     }
 
-    /// Waits until a node answers `/readyz` with 200.
+    /// Waits until a node answers `/readyz` with 200. Fails at once if it ends.
     pub async fn ready(&self, id: &str) -> Result<()> {
-        let addr = self.node(id)?.http_addr.clone();
+        let (pid, addr) = (self.pid(id)?, self.node(id)?.http_addr.clone());
         wait::until(&format!("{id} to be ready"), PATIENCE, || async {
+            if has_ended(pid) {
+                let log = self.restarted_log(id).or_else(|_| self.log(id))?;
+                return Ok(Err(anyhow!("{id} has ended:\n{log}")));
+            }
             let (status, body) = http_get(&addr, "/readyz").await?;
             ensure!(status == 200, "/readyz answered {status}: {body}");
-            Ok(())
+            Ok(Ok(()))
         })
-        .await
+        .await?
     }
 
     /// What a node has written to its log since the cluster came up.

@@ -192,3 +192,69 @@ fn parse(preamble: &[u8; PREAMBLE_BYTES]) -> Option<(String, u16)> {
     let (node, port) = text.split_once(' ')?;
     Some((node.to_owned(), port.parse().ok()?))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cluster::PATIENCE;
+
+    /// Sends back what it gets.
+    async fn echo(listener: TcpListener) {
+        while let Ok((stream, _)) = listener.accept().await {
+            tokio::spawn(async move {
+                let (mut input, mut output) = stream.into_split();
+                tokio::io::copy(&mut input, &mut output).await
+            });
+        }
+    }
+
+    async fn call(links: &Links, port: u16) -> TcpStream {
+        let mut preamble = [0; PREAMBLE_BYTES];
+        let text = format!("one {port}");
+        preamble[..text.len()].copy_from_slice(text.as_bytes());
+        let mut stream = TcpStream::connect(links.address).await.unwrap();
+        stream.write_all(&preamble).await.unwrap();
+        stream
+    }
+
+    async fn held(links: &Links, pieces: u64) {
+        crate::wait::until("something to wait", PATIENCE, || async {
+            let held = links.shared.held.load(Ordering::Relaxed);
+            anyhow::ensure!(held == pieces, "{held} wait");
+            Ok(())
+        })
+        .await
+        .unwrap();
+    }
+
+    #[tokio::test]
+    async fn what_is_cut_waits_until_it_is_mended() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let port = listener.local_addr().unwrap().port();
+        tokio::spawn(echo(listener));
+        let mut links = Links::start().await.unwrap();
+        links.shared.names.lock().insert(port, "other".to_owned());
+        let mut byte = [0];
+        let mut stream = call(&links, port).await;
+        stream.write_all(b"a").await.unwrap();
+        stream.read_exact(&mut byte).await.unwrap();
+        assert_eq!(byte, *b"a");
+
+        for (from, to) in [("one", "other"), ("other", "one")] {
+            let cut = (from.to_owned(), to.to_owned());
+            links.shared.cuts.send_if_modified(|cuts| cuts.insert(cut));
+            stream.write_all(b"b").await.unwrap();
+            held(&links, 1).await;
+            // No new connection either.
+            let mut second = call(&links, port).await;
+            second.write_all(b"c").await.unwrap();
+            held(&links, 2).await;
+            assert!(stream.try_read(&mut byte).is_err() && second.try_read(&mut byte).is_err());
+            assert_eq!(links.mend().data, 2);
+            stream.read_exact(&mut byte).await.unwrap();
+            assert_eq!(byte, *b"b");
+            second.read_exact(&mut byte).await.unwrap();
+            assert_eq!(byte, *b"c");
+        }
+    }
+}

@@ -117,10 +117,20 @@ pub fn wait_for_end(pid: u32) -> Result<()> {
 }
 
 /// Whether a process is stopped by a signal.
-pub fn is_stopped(pid: u32) -> Result<bool> {
-    let stat = fs::read_to_string(format!("/proc/{pid}/stat"))?;
-    let after_name = stat.rsplit_once(')').context("no name in stat")?.1;
-    Ok(after_name.trim_start().starts_with('T'))
+pub fn is_stopped(pid: u32) -> bool {
+    state_of(pid).is_some_and(|state| state == 'T')
+}
+
+/// Whether a process has ended, also where nobody has looked at its end yet.
+pub fn has_ended(pid: u32) -> bool {
+    state_of(pid).is_none_or(|state| state == 'Z')
+}
+
+/// The state of a process, as the kernel names it in a letter; `None` if there is none.
+fn state_of(pid: u32) -> Option<char> {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    let (_, after_name) = stat.rsplit_once(')')?;
+    after_name.trim_start().chars().next()
 }
 
 /// Resident memory of a process, in bytes.

@@ -37,7 +37,7 @@ async fn the_leader_is_stopped_for_a_while() {
         scene.go_on("while the leader is stopped").await?;
         scene.leader_but(&leader).await?;
         tokio::time::sleep(STOPPED.saturating_sub(since.elapsed())).await;
-        ensure!(is_stopped(scene.cluster.pid(&leader)?)?, "it was not stopped");
+        ensure!(is_stopped(scene.cluster.pid(&leader)?), "it was not stopped");
         scene.cluster.resume(&leader)?;
         scene.cluster.ready(&leader).await
     })

@@ -35,25 +35,29 @@ const CENSUS: Duration = Duration::from_millis(500);
 /// How long replicas may take to reach a token's index before it is asked whether the log has come that far at all.
 const DOUBT: Duration = Duration::from_millis(50);
 
-/// When a leader was last looked for in vain. Reads must not all wait for one that is gone.
+/// When a leader was last looked for in vain, with all patience. Reads must not all wait for one that is gone.
+///
+/// A short look that was in vain proves little: the leader may be there and slow to answer. So it counts for nothing,
+/// and once the memory has faded a read looks with all patience again.
 #[derive(Debug, Default)]
 pub(super) struct Leaderless(Mutex<Option<Instant>>);
 
 impl Leaderless {
-    fn patience(&self) -> Duration {
-        let recently = self
-            .0
-            .lock()
-            .is_some_and(|since| since.elapsed() < LEADERLESS_MEMORY);
-        if recently {
-            LEADERLESS_PATIENCE
-        } else {
-            LEADER_PATIENCE
+    fn patience(&self, now: Instant) -> Duration {
+        let since = *self.0.lock();
+        match since {
+            Some(since) if now.saturating_duration_since(since) < LEADERLESS_MEMORY => LEADERLESS_PATIENCE,
+            _ => LEADER_PATIENCE,
         }
     }
 
-    fn note(&self, found: bool) {
-        *self.0.lock() = (!found).then(Instant::now);
+    /// What came of a look with so much patience.
+    fn note(&self, found: bool, patience: Duration, now: Instant) {
+        if found {
+            *self.0.lock() = None;
+        } else if patience == LEADER_PATIENCE {
+            *self.0.lock() = Some(now);
+        }
     }
 }
 
@@ -216,11 +220,11 @@ impl Core {
 
     /// The read index, looked for no longer than a degraded answer may be late.
     pub(super) async fn read_index(&self, at: Instant) -> Result<Lsn> {
-        let leaderless = &self.0.leaderless;
-        let left = at.saturating_duration_since(Instant::now());
-        let until = Instant::now() + leaderless.patience().min(left / 2);
-        let index = self.0.keeper.read_index(Some(until)).await;
-        leaderless.note(index.is_ok());
+        let (leaderless, now) = (&self.0.leaderless, Instant::now());
+        let patience = leaderless.patience(now);
+        let left = at.saturating_duration_since(now);
+        let index = self.0.keeper.read_index(Some(now + patience.min(left / 2))).await;
+        leaderless.note(index.is_ok(), patience, Instant::now());
         index
     }
 
@@ -373,11 +377,24 @@ mod tests {
 
     #[test]
     fn a_leader_that_is_gone_is_not_waited_for_by_every_read() {
-        let leaderless = Leaderless::default();
-        assert_eq!(leaderless.patience(), LEADER_PATIENCE);
-        leaderless.note(false);
-        assert_eq!(leaderless.patience(), LEADERLESS_PATIENCE);
-        leaderless.note(true);
-        assert_eq!(leaderless.patience(), LEADER_PATIENCE);
+        let (leaderless, now) = (Leaderless::default(), Instant::now());
+        assert_eq!(leaderless.patience(now), LEADER_PATIENCE);
+        leaderless.note(false, LEADER_PATIENCE, now);
+        assert_eq!(leaderless.patience(now), LEADERLESS_PATIENCE);
+        leaderless.note(true, LEADERLESS_PATIENCE, now);
+        assert_eq!(leaderless.patience(now), LEADER_PATIENCE);
+    }
+
+    #[test]
+    fn a_leader_that_is_slow_is_found_again() {
+        let (leaderless, now) = (Leaderless::default(), Instant::now());
+        leaderless.note(false, LEADER_PATIENCE, now);
+        // Reads one after the other, each too short for an answer.
+        let later = |tenths: u32| now + LEADERLESS_MEMORY * tenths / 10;
+        for tenths in 1..10 {
+            assert_eq!(leaderless.patience(later(tenths)), LEADERLESS_PATIENCE);
+            leaderless.note(false, LEADERLESS_PATIENCE, later(tenths));
+        }
+        assert_eq!(leaderless.patience(later(10)), LEADER_PATIENCE);
     }
 }

@@ -1,7 +1,9 @@
 //! Nothing acknowledged is lost, whoever crashes.
 
+use std::time::Duration;
+
 use longbow_types::Role;
-use longbow_wire::internal::{TailEntry, WatchCatalogueRequest};
+use longbow_wire::internal::{GetKeeperStatusRequest, TailEntry, WatchCatalogueRequest};
 
 use crate::{
     cluster::{Keepers, Node, create, dataset, deadline, open_producer, until, write},
@@ -150,10 +152,18 @@ async fn three_keepers_survive_their_leader_and_a_restart_of_all() {
     }
 }
 
+async fn term_of(node: &Node, keepers: &Keepers, at: usize) -> u64 {
+    let mut keeper = node.keeper(keepers.addr(at));
+    let status = keeper.get_keeper_status(GetKeeperStatusRequest {}).await;
+    status.unwrap().into_inner().term
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_leader_that_stops_hands_over() {
     let shutdowns: Vec<_> = (0..3).map(|_| longbow_node::shutdown::Shutdown::new()).collect();
     let mut keepers = Keepers::new(3);
+    // Long, so that nobody else begins an election meanwhile.
+    keepers.change_config = |config| config.election_timeout = Duration::from_secs(2);
     for (at, shutdown) in shutdowns.iter().enumerate() {
         keepers.start_with(at, shutdown.clone()).await;
     }
@@ -161,12 +171,21 @@ async fn a_leader_that_stops_hands_over() {
     let router = Node::join(&keepers, Role::Router, "r1").await;
     router.append(&open_producer(), &[]).await.unwrap();
     let leader = keepers.leader(&router).await;
+    let term = term_of(&router, &keepers, leader).await;
     let keeper = keepers.running[leader].take().unwrap();
     shutdowns[leader].trigger();
     keeper.wait().await.unwrap();
     let answer = router.append(&open_producer(), &[]).await.unwrap();
     assert_eq!(answer.verdict.unwrap().code, "");
-    assert_ne!(keepers.leader(&router).await, leader);
+    let next = keepers.leader(&router).await;
+    assert_ne!(next, leader);
+    // The two that are left had nothing to say to each other before; now each has one message for the other. Were one lost,
+    // the next leader would be that of a second election.
+    assert_eq!(
+        term_of(&router, &keepers, next).await,
+        term + 1,
+        "leadership was not handed over"
+    );
     // Closed cleanly: nothing to write anew on the next start.
     keepers.start(leader).await;
     keepers.ready().await;

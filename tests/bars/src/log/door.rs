@@ -28,7 +28,7 @@ use serde::Deserialize;
 use tokio::task::JoinSet;
 use tonic::Streaming;
 
-use super::binary;
+use super::cluster::binary;
 
 type Keeper = KeeperServiceClient<AuthedChannel>;
 

@@ -10,14 +10,15 @@ use longbow_harness::{
     register::{Notary, Registers, write},
 };
 use rustix::process::Signal;
-use tokio::task::JoinSet;
+use tokio::{task::JoinSet, time::MissedTickBehavior};
 
-use super::binary;
+use super::cluster::binary;
 
 const DATASET: &str = "failover";
 const CLIENTS: u64 = 4;
-/// Between two writes that look for the end of an outage.
-const PROBES_EVERY: Duration = Duration::from_millis(5);
+/// Between two writes that look for the end of an outage, and how many may be under way: they shall not be a load.
+const PROBES_EVERY: Duration = Duration::from_millis(10);
+const PROBES_MAX: usize = 100;
 /// Beyond all keys of the load.
 const PROBED_KEY: u64 = 1 << 40;
 /// The keepers' shortest election timeout: the default, said aloud.
@@ -88,11 +89,12 @@ async fn first_write(endpoints: &[String], notary: &Notary, began: Instant) -> R
     let channels = endpoints.iter().map(|e| channel(e)).collect::<Result<Vec<_>>>()?;
     let mut under_way = JoinSet::new();
     let mut ticks = tokio::time::interval(PROBES_EVERY);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut turns = channels.iter().cycle();
     loop {
         ensure!(began.elapsed() < PATIENCE, "no write went through");
         tokio::select! {
-            _ = ticks.tick() => {
+            _ = ticks.tick(), if under_way.len() < PROBES_MAX => {
                 let channel = turns.next().context("a router")?.clone();
                 let value = notary.value();
                 under_way.spawn(async move { write(&channel, DATASET, PROBED_KEY, value).await });

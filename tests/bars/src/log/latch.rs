@@ -10,13 +10,15 @@ use longbow_harness::{
     register::{Notary, Registers, write},
 };
 use tempfile::TempDir;
-use tokio::task::JoinSet;
+use tokio::{task::JoinSet, time::MissedTickBehavior};
 
-use super::binary;
+use super::cluster::binary;
 
 const DATASET: &str = "latch";
 const CLIENTS: u64 = 4;
+/// Between two writes that look for the refusal, and how many may be under way: they shall not be a load.
 const PROBES_EVERY: Duration = Duration::from_millis(5);
+const PROBES_MAX: usize = 100;
 const PROBED_KEY: u64 = 1 << 40;
 
 /// From the moment that the only keeper's disk is made to fail until both routers refuse writes for the latch's sake.
@@ -56,10 +58,11 @@ async fn refused(endpoint: String, notary: Notary, began: Instant) -> Result<Dur
     let channel = channel(&endpoint)?;
     let mut under_way = JoinSet::new();
     let mut ticks = tokio::time::interval(PROBES_EVERY);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         ensure!(began.elapsed() < PATIENCE, "{endpoint} does not refuse writes");
         tokio::select! {
-            _ = ticks.tick() => {
+            _ = ticks.tick(), if under_way.len() < PROBES_MAX => {
                 let (channel, value) = (channel.clone(), notary.value());
                 under_way.spawn(async move { write(&channel, DATASET, PROBED_KEY, value).await });
             }
