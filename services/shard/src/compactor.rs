@@ -139,7 +139,7 @@ fn tell(moved: Option<Moved>) {
 mod tests {
     use super::*;
     use crate::actors::Place;
-    use crate::apply::Op;
+    use crate::apply::{Op, Work, Write};
     use crate::state::tests::{delete_body, schema, upsert_body};
     use longbow_storage::{Options, WriteKind};
     use longbow_types::DatasetId;
@@ -179,12 +179,12 @@ mod tests {
             WriteKind::Upsert => upsert_body(ids),
             WriteKind::Delete => delete_body(ids),
         };
-        let op = Op {
-            index,
+        let work = Work::Write(Write {
             kind,
             body: Some(body),
             rows: ids.len() as u32,
-        };
+        });
+        let op = Op { index, work };
         let entries = [0, 1].map(|ordinal| (key(ordinal), vec![op.clone()]));
         actors.deliver(entries.into()).await.unwrap();
     }

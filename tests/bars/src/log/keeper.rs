@@ -11,8 +11,11 @@ use longbow_harness::process::resident_bytes;
 use tempfile::TempDir;
 
 use super::{
-    Bare, ENTRY_BYTES, GROUP_ENTRIES, GROUPS, door::Door, etcd::Etcd, folder, median, noise, on_a_runtime,
-    only_full,
+    Bare, ENTRY_BYTES, GROUP_ENTRIES, GROUPS,
+    cluster::{on_a_runtime, only_full},
+    door::Door,
+    etcd::Etcd,
+    folder, median, noise,
 };
 use crate::{
     LogArgs,
