@@ -14,6 +14,7 @@ mod keepers;
 mod latch;
 mod quantization;
 mod restart;
+mod retention;
 mod shared;
 mod slaughter;
 mod wide;
