@@ -91,6 +91,7 @@ fn hint(error: &Error) -> Option<&'static str> {
             "`longbow status` shows which shards are missing"
         }
         ErrorCode::ReplicaStopped => "`longbow status` names the replica and why it stopped",
+        ErrorCode::ReplicaLost => "`longbow status --partitions` names the replica and why it is lost",
         ErrorCode::TypeMismatch => {
             "`longbow dataset describe NAME` shows columns and types; in a filter, a time is written \
              timestamp '2020-01-02T03:04:05Z'"

@@ -15,6 +15,7 @@ mod identity;
 mod latch;
 mod quantization;
 mod restart;
+mod retention;
 mod shared;
 mod slaughter;
 mod typed;

@@ -88,10 +88,11 @@ fn replicas(status: &ClusterStatus) -> String {
     );
     for partition in &status.partitions {
         for replica in &partition.replicas {
-            let state = match &replica.stopped {
-                Some(why) => format!("stopped: {why}"),
-                None if replica.reachable => "ok".to_owned(),
-                None => "unreachable".to_owned(),
+            let state = match (&replica.lost, &replica.stopped) {
+                (Some(why), _) => format!("lost: {why}"),
+                (None, Some(why)) => format!("stopped: {why}"),
+                (None, None) if replica.reachable => "ok".to_owned(),
+                (None, None) => "unreachable".to_owned(),
             };
             all.add_row([
                 partition.dataset.clone(),
@@ -126,7 +127,7 @@ fn by_dataset(status: &ClusterStatus) -> String {
         sum.working += partition
             .replicas
             .iter()
-            .filter(|replica| replica.reachable && replica.stopped.is_none())
+            .filter(|replica| replica.reachable && replica.stopped.is_none() && replica.lost.is_none())
             .count() as u64;
         // The most advanced replica counts.
         let best = partition
@@ -193,6 +194,7 @@ fn as_json(status: &ClusterStatus) -> Json {
                 "rows": replica.rows,
                 "rows_unindexed": replica.rows_unindexed,
                 "stopped": replica.stopped,
+                "lost": replica.lost,
             })
         });
         json!({
@@ -225,6 +227,7 @@ mod tests {
             rows,
             rows_unindexed: 1,
             stopped: None,
+            lost: None,
         };
         ClusterStatus {
             cluster_id: "c".into(),

@@ -92,6 +92,8 @@ pub struct ReplicaStatus {
     pub rows_unindexed: u64,
     /// Why it stopped applying, if it did.
     pub stopped: Option<String>,
+    /// Why it is lost, if it is: nothing of it is there.
+    pub lost: Option<String>,
 }
 
 /// The cluster-wide "stop accepting writes" state.
@@ -158,6 +160,7 @@ impl PartitionStatus {
             rows: replica.rows,
             rows_unindexed: replica.rows_unindexed,
             stopped: non_empty(replica.stopped),
+            lost: non_empty(replica.lost),
         };
         Self {
             dataset: status.dataset,

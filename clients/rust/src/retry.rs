@@ -82,7 +82,10 @@ pub(crate) fn is_unknown(error: &Error) -> bool {
 /// Whether the same call may succeed later.
 fn can_help(error: &Error) -> bool {
     // Nobody but an operator ends these.
-    if matches!(error.code, ErrorCode::ReplicaStopped | ErrorCode::StorageFailed) {
+    if matches!(
+        error.code,
+        ErrorCode::ReplicaStopped | ErrorCode::ReplicaLost | ErrorCode::StorageFailed
+    ) {
         return error.retry_after.is_some();
     }
     matches!(error.code.kind(), ErrorKind::Unavailable | ErrorKind::Aborted) || error.retry_after.is_some()

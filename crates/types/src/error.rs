@@ -145,6 +145,8 @@ codes! {
     NoReplica = "NO_REPLICA", Unavailable;
     /// A replica stopped applying at a faulty entry.
     ReplicaStopped = "REPLICA_STOPPED", Unavailable;
+    /// A replica is lost: what it would be made of is neither on its disk nor in the log.
+    ReplicaLost = "REPLICA_LOST", Unavailable;
     /// The node is stopping.
     Stopping = "STOPPING", Unavailable;
     /// A queue is full.

@@ -10,6 +10,7 @@ mod evict;
 mod install;
 mod node;
 mod place;
+mod release;
 mod replica;
 
 use std::collections::BTreeMap;
@@ -77,6 +78,11 @@ impl Actors {
     /// Drops all replicas of a dataset.
     pub(crate) async fn evict(&self, dataset: DatasetId) -> Result<()> {
         self.ask(evict::Evict(dataset)).await
+    }
+
+    /// Lets go of all replicas, with what to tell those who wait for one.
+    pub(crate) async fn release(&self, why: String) -> Result<()> {
+        self.ask(release::Release(why)).await
     }
 
     /// Applies entries. Returns when each replica has applied its own, or stopped.

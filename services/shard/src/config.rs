@@ -47,12 +47,12 @@ pub const SETTINGS: &[Setting] = &[
     .default("0"),
     Setting::new(
         "shard.snapshot_every",
-        "Bytes of writes applied between two snapshots of this node's replicas, more if these are large; 0: none are written",
+        "Bytes of writes applied between two snapshots of this node's replicas, more if these are large; 0: none are written, and the keepers' log is never cut",
     )
     .default("268435456"),
     Setting::new(
         "shard.snapshots_kept",
-        "Snapshots kept of each replica: the newest, and older ones in case that it is damaged",
+        "Snapshots kept of each replica: the newest, and older ones in case that it is damaged; the keepers' log is kept from the newest but one on, with 1 from the newest",
     )
     .default("2"),
 ];

@@ -6,7 +6,8 @@
 //! answers from the newest view, on the threads of [`pool`], never on a mailbox. Now and then the [`compactor`] merges chunks
 //! of rows, and [`snapshots`] are written of all views, from which the next start goes on.
 //!
-//! A shard has no authority: what it holds is a function of the log, and it can be thrown away.
+//! A shard has no authority: what it holds is a function of the log. That is cut, though, behind what [`vouch`] tells
+//! the keepers is in snapshots: with these, what was cut would be lost.
 
 mod actors;
 mod apply;
@@ -14,6 +15,7 @@ mod builders;
 mod compactor;
 mod config;
 mod latch;
+mod lost;
 mod partition;
 mod pool;
 mod report;
@@ -22,6 +24,7 @@ mod running;
 mod snapshots;
 mod state;
 mod tail;
+mod vouch;
 mod wants;
 
 pub use config::{Config, SETTINGS};

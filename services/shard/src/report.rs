@@ -25,6 +25,9 @@ const APPLY_LAG: &str = "longbow_apply_lag_entries";
 /// Replicas that stopped applying.
 const STOPPED: &str = "longbow_replicas_stopped";
 
+/// Replicas that this node should have and has lost.
+const LOST: &str = "longbow_replicas_lost";
+
 const EVERY: Duration = Duration::from_secs(1);
 
 /// What was reported last: by metric and dataset (empty: none).
@@ -56,6 +59,7 @@ fn measure(state: &State) -> BTreeMap<(&'static str, String), f64> {
         .saturating_sub(state.routed());
     add(APPLY_LAG, "", lag as f64);
     add(STOPPED, "", 0.0);
+    add(LOST, "", state.lost().len() as f64);
     for partition in state.partitions().values() {
         let view = partition.reader.view();
         add(INDEX_SIZE, &partition.dataset, view.rows() as f64);

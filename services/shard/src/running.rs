@@ -27,6 +27,7 @@ use crate::rpc::Service;
 use crate::snapshots::{Store, Taker};
 use crate::state::State;
 use crate::tail::Tail;
+use crate::vouch;
 
 /// A shard that listens. It is ready once it has caught up with the log and is registered.
 pub struct Running {
@@ -106,14 +107,14 @@ pub async fn start(config: Config, shutdown: Shutdown) -> anyhow::Result<Running
         actors: Arc::clone(&actors),
         gossip: gossip.clone(),
         peers: peers.clone(),
-        keeper: KeeperClient::new(peers, gossip.clone()),
+        keeper: KeeperClient::new(peers.clone(), gossip.clone()),
         readiness: readiness.clone(),
         shutdown: shutdown.clone(),
         snapshots: snapshots.clone(),
         rounds,
     };
     let tail = tokio::spawn(tail.follow());
-    let tasks = vec![
+    let mut tasks = vec![
         tokio::spawn(report::report(Arc::clone(&state), shutdown.clone())),
         tokio::spawn(compactor::compact(
             Arc::clone(&state),
@@ -123,6 +124,11 @@ pub async fn start(config: Config, shutdown: Shutdown) -> anyhow::Result<Running
         )),
         tokio::spawn(latch::keep(stored, latched, gossip.clone(), shutdown.clone())),
     ];
+    if let Some(store) = &snapshots {
+        let (state, store) = (Arc::clone(&state), Arc::clone(store));
+        let vouching = vouch::vouch(state, store, gossip.clone(), peers, shutdown.clone());
+        tasks.push(tokio::spawn(vouching));
+    }
     let service = Service {
         state,
         pool: Arc::clone(&pool),

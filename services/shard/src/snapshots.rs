@@ -10,6 +10,8 @@
 //! <data_path>/snapshots.of-<log>                    set aside, because the keepers have another log now
 //! ```
 
+mod durable;
+mod reach;
 mod restore;
 mod taker;
 
@@ -28,6 +30,7 @@ use parking_lot::Mutex;
 
 use crate::partition::Key;
 
+pub(crate) use reach::{Base, Reached, reach};
 pub(crate) use restore::{Restored, restore};
 pub(crate) use taker::{Rounds, Taker};
 
@@ -48,6 +51,8 @@ pub(crate) struct Store {
     keep: usize,
     /// Those that were opened or written since the start.
     open: Mutex<BTreeMap<Key, Snapshots>>,
+    /// What of them keepers may be told.
+    pub(crate) durable: durable::Durable,
     /// The log that the snapshots are of, if the keepers have another; else 0.
     foreign: AtomicU64,
 }
@@ -59,6 +64,7 @@ impl Store {
             data: data.to_owned(),
             keep,
             open: Mutex::new(BTreeMap::new()),
+            durable: durable::Durable::default(),
             foreign: AtomicU64::new(0),
         }
     }

@@ -6,10 +6,11 @@ use std::sync::atomic::{AtomicU32, AtomicU64};
 
 use arc_swap::ArcSwap;
 use longbow_cluster::catalogue::Catalogue;
-use longbow_types::NodeId;
+use longbow_types::{DatasetId, NodeId};
 use tokio::sync::{Notify, watch};
 
 use crate::builders::Wake;
+use crate::lost::AllLost;
 use crate::partition::{Key, Partition};
 use crate::wants::Wants;
 
@@ -21,6 +22,8 @@ pub(crate) struct State {
     /// This node.
     pub(crate) me: NodeId,
     partitions: ArcSwap<Partitions>,
+    /// Replicas that this node is assigned, and has lost.
+    lost: ArcSwap<AllLost>,
     /// Every entry up to this index has been applied where it belongs, or its partition has stopped.
     routed: watch::Sender<u64>,
     /// The catalogue, without producers, as of an index at most `routed`; nothing changed in between.
@@ -45,6 +48,7 @@ impl State {
         Self {
             me,
             partitions: ArcSwap::default(),
+            lost: ArcSwap::default(),
             routed: watch::Sender::new(0),
             catalogue: watch::Sender::new(Arc::new(Catalogue::new())),
             caught_up: watch::Sender::new(false),
@@ -66,6 +70,25 @@ impl State {
         let mut partitions = Partitions::clone(&self.partitions.load());
         change(&mut partitions);
         self.partitions.store(Arc::new(partitions));
+    }
+
+    /// Replicas that are lost.
+    pub(crate) fn lost(&self) -> Arc<AllLost> {
+        self.lost.load_full()
+    }
+
+    /// The tail alone says which are.
+    pub(crate) fn set_lost(&self, lost: AllLost) {
+        self.lost.store(Arc::new(lost));
+    }
+
+    /// A dataset is gone, and nobody misses its replicas any more.
+    pub(crate) fn forget_lost(&self, dataset: DatasetId) {
+        if self.lost.load().keys().any(|key| key.dataset == dataset) {
+            let mut lost = AllLost::clone(&self.lost.load());
+            lost.retain(|key, _| key.dataset != dataset);
+            self.set_lost(lost);
+        }
     }
 
     /// Every entry up to this index has been applied where it belongs.

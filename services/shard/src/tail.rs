@@ -1,5 +1,7 @@
 //! How does the log come here? From any live keeper, in order, starting again elsewhere when a keeper fails.
 
+mod anew;
+mod cut;
 mod goal;
 mod patience;
 mod register;
@@ -30,6 +32,7 @@ use crate::apply::{Op, Work};
 use crate::partition::Key;
 use crate::snapshots::{Restored, Round, Rounds, Store, restore};
 use crate::state::State;
+use cut::Cut;
 use patience::Patience;
 use route::{Route, Step};
 
@@ -69,6 +72,8 @@ struct Follower {
     /// The registration under way, or the last one.
     registering: Option<JoinHandle<()>>,
     patience: Patience,
+    /// Keepers that have not got the next entry any more.
+    cut: Cut,
 }
 
 /// Why a keeper is not followed any further.
@@ -117,6 +122,7 @@ impl Tail {
             goal,
             registering: None,
             patience: Patience::new(),
+            cut: Cut::default(),
         };
         tokio::select! {
             end = follower.run() => end,
@@ -170,9 +176,11 @@ impl Follower {
             };
             turn += 1;
             let before = self.tail.state.routed();
-            let error = match self.follow(keeper).await {
+            let Err(stop) = self.follow(keeper).await;
+            let error = match self.behind_the_cut(stop, keeper, &keepers).await {
                 Err(Stop::Keeper(error)) => error,
                 Err(Stop::Node(error)) => return Err(error),
+                Ok(()) => continue,
             };
             tracing::warn!(keeper = %keeper.node_id, next = self.next(), "the log's tail broke: {error:#}");
             pause = if self.tail.state.routed() > before {
@@ -217,7 +225,7 @@ impl Follower {
                 },
                 Ok(()) = self.goal.changed() => self.settle(),
             }
-            let wanted = self.tail.state.wants.highest();
+            let wanted = self.tail.state.wants.highest().max(self.goal_ahead());
             let others = self.tail.gossip.live(Role::WalKeeper).len() > 1;
             if others && self.patience.is_over(Instant::now(), commit, wanted) {
                 return Err(anyhow!("readers wait for an index that it does not have").into());
@@ -278,6 +286,9 @@ impl Follower {
                 let message = format!("entry {} came after entry {}", entry.index, chunk.last);
                 return Err(Error::new(ErrorCode::Corruption, message).into());
             }
+            if let Some(rounds) = &mut self.tail.rounds {
+                rounds.followed(entry.body.len());
+            }
             let step = self.route.entry(entry.index, &entry.header, &entry.body);
             chunk.last = entry.index;
             if let Some(step) = step {
@@ -307,6 +318,7 @@ impl Follower {
             Step::Place(place) => self.tail.actors.place(place).await?,
             Step::Evict(dataset) => {
                 chunk.pending.retain(|key, _| key.dataset != dataset);
+                self.tail.state.forget_lost(dataset);
                 self.tail.actors.evict(dataset).await?;
             }
             Step::Changed => {}
@@ -318,28 +330,13 @@ impl Follower {
     /// Refuses entries of another log than the one followed so far: applied to what is here they would make rows that
     /// neither has.
     fn check_log(&mut self, message: &TailResponse) -> std::result::Result<(), Stop> {
-        let known = &self.tail.state.incarnation;
-        let before = known.load(Ordering::Relaxed);
-        if message.group != GROUP || (before != 0 && before != message.incarnation) {
-            let text = format!(
-                "a keeper has log {}/{}, and this node follows {GROUP}/{before}",
-                message.group, message.incarnation
-            );
-            return Err(Stop::Node(Error::new(ErrorCode::WrongCluster, text)));
-        }
-        known.store(message.incarnation, Ordering::Relaxed);
+        self.check_group(message.group, message.incarnation)?;
         let (mine, theirs) = (self.route.log_id(), message.log_id);
         if mine == 0 || mine == theirs {
             return Ok(());
         }
         if theirs != 0 {
-            if let Some(store) = &self.tail.snapshots {
-                store.disown(mine);
-            }
-            let text = format!(
-                "a keeper has log {theirs:016x}, and this node follows {mine:016x}: the keepers were formed anew"
-            );
-            return Err(Stop::Node(Error::new(ErrorCode::WrongCluster, text)));
+            return Err(self.formed_anew(mine, theirs));
         }
         // A keeper far behind, or one of a log that no shard has registered with. Registering tells: it changes
         // nothing in the log that we know, and names another.
@@ -348,6 +345,35 @@ impl Follower {
             return Ok(());
         }
         Err(anyhow!("its log has no id, and this node follows {mine:016x}").into())
+    }
+
+    fn check_group(&self, group: u32, incarnation: u32) -> std::result::Result<(), Stop> {
+        let known = &self.tail.state.incarnation;
+        let before = known.load(Ordering::Relaxed);
+        if group != GROUP || (before != 0 && before != incarnation) {
+            let text =
+                format!("a keeper has log {group}/{incarnation}, and this node follows {GROUP}/{before}");
+            return Err(Stop::Node(Error::new(ErrorCode::WrongCluster, text)));
+        }
+        known.store(incarnation, Ordering::Relaxed);
+        Ok(())
+    }
+
+    /// The keepers have another log than this node: what it holds is of no use.
+    fn formed_anew(&self, mine: u64, theirs: u64) -> Stop {
+        if let Some(store) = &self.tail.snapshots {
+            store.disown(mine);
+        }
+        let text = format!(
+            "a keeper has log {theirs:016x}, and this node follows {mine:016x}: the keepers were formed anew"
+        );
+        Stop::Node(Error::new(ErrorCode::WrongCluster, text))
+    }
+
+    /// What this node itself waits for, while it catches up.
+    fn goal_ahead(&self) -> u64 {
+        let goal = *self.goal.borrow();
+        goal.filter(|_| !self.tail.state.is_caught_up()).unwrap_or(0)
     }
 
     /// Catches up, registers, becomes ready: in this order, each once.

@@ -270,6 +270,7 @@ impl Engine {
                     self.note_durable(&shard, &replicas);
                     let _ = reply.send(Ok(()));
                 }
+                Request::Catalogue(reply) => drop(reply.send(Ok(self.parts.state.catalogue.clone()))),
             }
         }
         self.begin_reads();
@@ -381,6 +382,7 @@ impl Engine {
                 .as_ref()
                 .map(|fatal| fatal.cause.clone())
                 .unwrap_or_default(),
+            checkpointed_index: self.retention.checkpointed,
             flush_failed: self.fatal.as_ref().is_some_and(|fatal| fatal.flush_failed),
             formed: true,
             ..GetKeeperStatusResponse::default()

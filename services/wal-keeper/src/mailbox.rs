@@ -6,7 +6,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use longbow_cluster::keepers::Ask;
+use longbow_cluster::{catalogue::Catalogue, keepers::Ask};
 use longbow_types::{Error, ErrorCode, NodeId, Result};
 use longbow_wire::internal::{
     AppendResponse, ChangeKeepersResponse, DurableReplica, EntryHeader, RaftMessage,
@@ -60,6 +60,8 @@ pub(crate) enum Request {
     Install(Box<Install>),
     /// What a shard has made durable.
     Durable(NodeId, Vec<DurableReplica>, oneshot::Sender<Result<(), Refusal>>),
+    /// The catalogue as of now, with producers.
+    Catalogue(oneshot::Sender<Result<Catalogue, Refusal>>),
 }
 
 /// A snapshot that came whole and was checked.
@@ -81,6 +83,7 @@ impl Request {
             Self::ReadIndex(reply) => drop(reply.send(Err(refusal))),
             Self::Change(_, reply) => drop(reply.send(Err(refusal))),
             Self::Durable(_, _, reply) => drop(reply.send(Err(refusal))),
+            Self::Catalogue(reply) => drop(reply.send(Err(refusal))),
             Self::Install(install) => drop(install.reply.send(Err(refusal))),
         }
     }
@@ -181,7 +184,11 @@ impl Mailbox {
     pub fn request(&self, request: Request) -> Result<()> {
         let bytes = match &request {
             Request::Append(append) => append.encoded.len() + append.body.len(),
-            Request::ReadIndex(_) | Request::Change(..) | Request::Install(_) | Request::Durable(..) => 0,
+            Request::ReadIndex(_)
+            | Request::Change(..)
+            | Request::Install(_)
+            | Request::Durable(..)
+            | Request::Catalogue(_) => 0,
         };
         let mut held = self.mail.lock();
         if let Some(why) = &held.closed {

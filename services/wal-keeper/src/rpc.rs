@@ -1,6 +1,7 @@
 //! What a keeper serves: one file for each call.
 
 mod append;
+mod catalogue;
 mod change;
 mod durable;
 mod install;
@@ -18,11 +19,11 @@ use longbow_types::{Error, ErrorCode, Role, limits::COMMAND_BYTES_MAX};
 use longbow_wire::{
     convert::status::to_status,
     internal::{
-        AppendRequest, AppendResponse, ChangeKeepersRequest, ChangeKeepersResponse, GetKeeperStatusRequest,
-        GetKeeperStatusResponse, InstallSnapshotRequest, InstallSnapshotResponse, RaftRequest, RaftResponse,
-        ReadIndexRequest, ReadIndexResponse, ReportDurableRequest, ReportDurableResponse,
-        ResetKeeperLatchRequest, ResetKeeperLatchResponse, TailRequest, TailResponse, WatchCatalogueRequest,
-        WatchCatalogueResponse,
+        AppendRequest, AppendResponse, ChangeKeepersRequest, ChangeKeepersResponse, GetCatalogueRequest,
+        GetCatalogueResponse, GetKeeperStatusRequest, GetKeeperStatusResponse, InstallSnapshotRequest,
+        InstallSnapshotResponse, RaftRequest, RaftResponse, ReadIndexRequest, ReadIndexResponse,
+        ReportDurableRequest, ReportDurableResponse, ResetKeeperLatchRequest, ResetKeeperLatchResponse,
+        TailRequest, TailResponse, WatchCatalogueRequest, WatchCatalogueResponse,
         keeper_service_server::{KeeperService, KeeperServiceServer},
     },
 };
@@ -68,6 +69,8 @@ pub(crate) struct Inner {
     watches: Arc<Semaphore>,
     /// A snapshot is held in memory while it comes.
     snapshots: Arc<Semaphore>,
+    /// And so is a catalogue while its message is made.
+    catalogues: Arc<Semaphore>,
 }
 
 impl Keeper {
@@ -91,6 +94,7 @@ impl Keeper {
             tails: Arc::new(Semaphore::new(STREAMS_MAX)),
             watches: Arc::new(Semaphore::new(STREAMS_MAX)),
             snapshots: Arc::new(Semaphore::new(1)),
+            catalogues: Arc::new(Semaphore::new(1)),
         }))
     }
 
@@ -179,6 +183,13 @@ impl KeeperService for Keeper {
         request: Request<ReportDurableRequest>,
     ) -> Result<Response<ReportDurableResponse>, Status> {
         durable::report(&self.0, request).await.map(Response::new)
+    }
+
+    async fn get_catalogue(
+        &self,
+        request: Request<GetCatalogueRequest>,
+    ) -> Result<Response<GetCatalogueResponse>, Status> {
+        catalogue::get(&self.0, &request).await.map(Response::new)
     }
 
     async fn install_snapshot(

@@ -231,6 +231,32 @@ impl Cluster {
         Ok(())
     }
 
+    /// Starts one more node, like one there is but for its name, its addresses and its empty disk.
+    pub fn join(&mut self, like: &str, id: &str) -> Result<()> {
+        let mut node = self.node(like)?.clone();
+        node.id = id.to_owned();
+        for addr in [&mut node.rpc_addr, &mut node.http_addr, &mut node.gossip_addr] {
+            // Free now, and nobody else asks for it within moments.
+            *addr = std::net::TcpListener::bind("127.0.0.1:0")?
+                .local_addr()?
+                .to_string();
+        }
+        let data_path = self.data_dir().join(id).display().to_string();
+        for at in 1..node.argv.len() {
+            let value = match node.argv[at - 1].as_str() {
+                "--node-id" => id,
+                "--data-path" => &data_path,
+                "--rpc-listen-addr" | "--rpc-advertise-addr" => &node.rpc_addr,
+                "--gossip-listen-addr" | "--gossip-advertise-addr" => &node.gossip_addr,
+                "--http-listen-addr" => &node.http_addr,
+                _ => continue,
+            };
+            node.argv[at] = value.to_owned();
+        }
+        self.nodes.push(node);
+        self.restart(id)
+    }
+
     /// Waits until a node answers `/readyz` with 200. Fails at once if it ends.
     pub async fn ready(&self, id: &str) -> Result<()> {
         let (pid, addr) = (self.pid(id)?, self.node(id)?.http_addr.clone());

@@ -240,6 +240,8 @@ mod tests {
         stream.read_exact(&mut byte).await.unwrap();
         assert_eq!(byte, *b"a");
 
+        // The end of a connection waits as data does, so none ends meanwhile.
+        let mut open = Vec::new();
         for (from, to) in [("one", "other"), ("other", "one")] {
             let cut = (from.to_owned(), to.to_owned());
             links.shared.cuts.send_if_modified(|cuts| cuts.insert(cut));
@@ -255,6 +257,7 @@ mod tests {
             assert_eq!(byte, *b"b");
             second.read_exact(&mut byte).await.unwrap();
             assert_eq!(byte, *b"c");
+            open.push(second);
         }
     }
 }

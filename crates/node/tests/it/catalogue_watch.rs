@@ -123,6 +123,13 @@ impl KeeperService for Source {
         absent()
     }
 
+    async fn get_catalogue(
+        &self,
+        _: Request<longbow_wire::internal::GetCatalogueRequest>,
+    ) -> Result<Response<longbow_wire::internal::GetCatalogueResponse>, Status> {
+        absent()
+    }
+
     async fn install_snapshot(
         &self,
         _: Request<tonic::Streaming<longbow_wire::internal::InstallSnapshotRequest>>,

@@ -158,6 +158,13 @@ impl KeeperService for Keeper {
         Err(Status::unimplemented("not here"))
     }
 
+    async fn get_catalogue(
+        &self,
+        _: Request<longbow_wire::internal::GetCatalogueRequest>,
+    ) -> Result<Response<longbow_wire::internal::GetCatalogueResponse>, Status> {
+        Err(Status::unimplemented("not here"))
+    }
+
     async fn install_snapshot(
         &self,
         _: Request<tonic::Streaming<longbow_wire::internal::InstallSnapshotRequest>>,

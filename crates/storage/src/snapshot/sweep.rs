@@ -16,6 +16,19 @@ struct Found {
 }
 
 impl Snapshots {
+    /// Manifests of the snapshots that can be opened, oldest first: as far as their lengths tell, and what was read
+    /// of them before. Others have bytes that changed unseen, perhaps; [`Snapshots::verify`] would find them.
+    ///
+    /// # Errors
+    /// Those of the disk.
+    pub fn sound(&self) -> Result<Vec<Manifest>> {
+        let generations = self.generations()?.into_iter();
+        let found: Result<Vec<Found>> = generations.map(|generation| self.judged(generation)).collect();
+        let is_sound = |found: &Found| found.condition == Condition::Sound;
+        let sound = found?.into_iter().filter(is_sound);
+        Ok(sound.filter_map(|found| found.manifest).collect())
+    }
+
     /// Removes files that no snapshot uses, and before, if `keep` says how many are kept, the snapshots beyond.
     pub(super) fn sweep(&mut self, keep: Option<usize>) -> Result<()> {
         let generations = self.generations()?;

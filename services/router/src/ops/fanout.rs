@@ -150,7 +150,7 @@ impl Core {
             // Every replica failed. Those that may come back are asked again, for a while.
             Err(_) if class == Class::Elsewhere => Err(error),
             Err(unreachable) if Instant::now() >= give_up => Err(match error.code {
-                ErrorCode::ReplicaStopped | ErrorCode::DeadlineExceeded => error,
+                ErrorCode::ReplicaStopped | ErrorCode::ReplicaLost | ErrorCode::DeadlineExceeded => error,
                 _ => unreachable,
             }),
             Err(_) => {
@@ -309,6 +309,8 @@ mod tests {
         assert_eq!(class(ErrorCode::WrongCluster), Class::Final);
         assert_eq!(class(ErrorCode::Corruption), Class::Elsewhere);
         assert_eq!(class(ErrorCode::ReplicaStopped), Class::Later);
+        // Another may have it, which may be there again in a moment.
+        assert_eq!(class(ErrorCode::ReplicaLost), Class::Later);
         assert_eq!(class(ErrorCode::Overloaded), Class::Later);
         assert_eq!(class(ErrorCode::NoReplica), Class::Later);
         assert_eq!(class(ErrorCode::DatasetNotFound), Class::Final);

@@ -72,11 +72,15 @@ impl Census {
         })
     }
 
-    /// What a dataset holds, counted on the most advanced replica of each partition.
+    /// What a dataset holds, counted on the most advanced replica of each partition. A lost one counts as one that does
+    /// not answer: it would say that there is nothing.
     pub fn counts(&self, open: &Open) -> Option<Counts> {
         let mut counts = Counts::default();
+        let is_there = |replica: &ReplicaState| replica.lost.is_empty();
         for partition in open.all_partitions() {
-            let newest = self.replicas(open, partition).max_by_key(|(_, replica)| {
+            let replicas = self.replicas(open, partition);
+            let held = replicas.filter(|(_, replica)| replica.is_none_or(is_there));
+            let newest = held.max_by_key(|(_, replica)| {
                 replica
                     .and_then(|r| r.state)
                     .map_or(0, |state| state.applied_index)

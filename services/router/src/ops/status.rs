@@ -136,6 +136,7 @@ fn partitions(open: &Open, census: &Census) -> Vec<v1::PartitionStatus> {
                     rows: replica.map_or(0, |r| r.rows),
                     rows_unindexed: replica.map_or(0, |r| r.rows_unindexed),
                     stopped: replica.map_or(String::new(), |r| r.stopped.clone()),
+                    lost: replica.map_or(String::new(), |r| r.lost.clone()),
                 }
             });
         v1::PartitionStatus {

@@ -39,8 +39,9 @@ impl Service {
     ///
     /// # Errors
     /// `DATASET_NOT_FOUND`; `NO_REPLICA` for a partition that is not here, while the log is replayed, or while the version
-    /// of the schema is an earlier one; `SCHEMA_VERSION_STALE` when it is a later one;
-    /// `REPLICA_STOPPED` for an index that will never be applied, or rows that will never be linked;
+    /// of the schema is an earlier one; `SCHEMA_VERSION_STALE` when it is a later one; `REPLICA_LOST` for one that this
+    /// node should have and has not; `REPLICA_STOPPED` for an index that will never be applied, or rows that will never be
+    /// linked;
     /// `DEADLINE_EXCEEDED`; `STOPPING`.
     pub(super) async fn locate(
         &self,
@@ -87,9 +88,12 @@ impl Service {
         }
         let known = self.state.catalogue();
         let known = known.dataset(dataset).ok_or_else(|| not_found(dataset))?;
-        let here = self.state.partitions();
+        let (here, lost) = (self.state.partitions(), self.state.lost());
         let partitions = ordinals.iter().map(|&ordinal| {
             let key = Key { dataset, ordinal };
+            if let Some(lost) = lost.get(&key) {
+                return Err(lost.error(key));
+            }
             here.get(&key).cloned().ok_or_else(|| {
                 let message = format!("partition {key} is not on shard {}", self.state.me);
                 Error::new(ErrorCode::NoReplica, message).field("target.partitions")

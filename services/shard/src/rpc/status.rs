@@ -1,6 +1,6 @@
 //! `GetShardStatus`: how the replicas of this shard are.
 
-use longbow_wire::internal::{GetShardStatusResponse, ReplicaState};
+use longbow_wire::internal::{GetShardStatusResponse, PartitionState, ReplicaState};
 
 use super::Service;
 
@@ -17,10 +17,22 @@ impl Service {
                 bytes: read.view.bytes(),
                 stopped: partition.stopped().unwrap_or_default().to_owned(),
                 state: Some(read.state),
+                ..ReplicaState::default()
             }
         });
+        let lost = self.state.lost();
+        let lost = lost.iter().map(|(key, lost)| ReplicaState {
+            dataset_id: key.dataset.0,
+            // It has applied nothing.
+            state: Some(PartitionState {
+                partition: key.ordinal,
+                ..PartitionState::default()
+            }),
+            lost: lost.why.clone(),
+            ..ReplicaState::default()
+        });
         GetShardStatusResponse {
-            replicas: replicas.collect(),
+            replicas: replicas.chain(lost).collect(),
             applied_index: routed,
         }
     }

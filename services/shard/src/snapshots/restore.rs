@@ -24,28 +24,22 @@ pub(crate) struct Restored {
 }
 
 /// A replica as its newest usable snapshot has it.
-struct Found {
-    replica: Replica,
-    catalogue: Arc<Catalogue>,
+pub(super) struct Found {
+    pub(super) replica: Replica,
+    pub(super) catalogue: Arc<Catalogue>,
+}
+
+/// All replicas that are on the disk.
+#[derive(Default)]
+pub(super) struct OnDisk {
+    pub(super) found: BTreeMap<Key, Found>,
+    /// Why no snapshot of the others can be used.
+    pub(super) failed: BTreeMap<Key, Error>,
 }
 
 /// Opens what is there. `None`: nothing usable is, and the log is to be replayed from its beginning.
 pub(crate) fn restore(store: &Store, me: &NodeId, cancel: &dyn Fn() -> bool) -> Option<Restored> {
-    let keys = store.keys().unwrap_or_else(|error| {
-        tracing::error!(%error, "the directory of snapshots cannot be read");
-        Vec::new()
-    });
-    let mut found = BTreeMap::new();
-    for key in keys {
-        match open(store, key, cancel) {
-            Ok(Some(opened)) => drop(found.insert(key, opened)),
-            Ok(None) => {}
-            Err(error) => tracing::warn!(partition = %key, %error, "no snapshot can be used"),
-        }
-        if cancel() {
-            return None;
-        }
-    }
+    let mut found = open_all(store, cancel)?.found;
     let held = found.iter().map(|(&key, found)| {
         let required = found
             .catalogue
@@ -68,6 +62,29 @@ pub(crate) fn restore(store: &Store, me: &NodeId, cancel: &dyn Fn() -> bool) -> 
     })
 }
 
+/// Opens the newest usable snapshot of each replica that has any. `None`: it was cancelled.
+pub(super) fn open_all(store: &Store, cancel: &dyn Fn() -> bool) -> Option<OnDisk> {
+    let keys = store.keys().unwrap_or_else(|error| {
+        tracing::error!(%error, "the directory of snapshots cannot be read");
+        Vec::new()
+    });
+    let mut all = OnDisk::default();
+    for key in keys {
+        match open(store, key, cancel) {
+            Ok(Some(opened)) => drop(all.found.insert(key, opened)),
+            Ok(None) => {}
+            Err(error) => {
+                tracing::warn!(partition = %key, %error, "no snapshot can be used");
+                all.failed.insert(key, error);
+            }
+        }
+        if cancel() {
+            return None;
+        }
+    }
+    Some(all)
+}
+
 /// The highest index at which every replica that is required there is held as of that index or a later one; and a
 /// replica whose snapshot has the catalogue of it. Held are, for each replica, an index and the replicas required then.
 fn newest_whole(held: &BTreeMap<Key, (u64, Vec<Key>)>) -> Option<(u64, Key)> {
@@ -84,6 +101,8 @@ fn newest_whole(held: &BTreeMap<Key, (u64, Vec<Key>)>) -> Option<(u64, Key)> {
 
 fn open(store: &Store, key: Key, cancel: &dyn Fn() -> bool) -> Result<Option<Found>> {
     let failed = |error: std::io::Error| Error::new(ErrorCode::StorageFailed, error.to_string());
+    // Held until the files are open: nobody writes or removes any meanwhile.
+    let mut known = store.open.lock();
     let mut snapshots = store.snapshots(key).map_err(failed)?;
     let how = Open {
         verify: Verify::Everything,
@@ -95,8 +114,10 @@ fn open(store: &Store, key: Key, cancel: &dyn Fn() -> bool) -> Result<Option<Fou
         schema_of(dataset.ok_or_else(|| corrupt("its catalogue has not got its dataset"))?)
     };
     let opened = snapshots.open(how, &mut schema, cancel);
+    store.durable.look(key, &snapshots, store.keep);
     // Also if none can be opened: it knows which are damaged.
-    store.open.lock().insert(key, snapshots);
+    known.insert(key, snapshots);
+    drop(known);
     let opened = opened.map_err(|error| Error::new(error.code(), error.to_string()))?;
     let Some(mut opened) = opened else {
         return Ok(None);
@@ -114,7 +135,7 @@ fn open(store: &Store, key: Key, cancel: &dyn Fn() -> bool) -> Result<Option<Fou
     }))
 }
 
-fn catalogue_of(key: Key, manifest: &Manifest) -> Result<Catalogue> {
+pub(super) fn catalogue_of(key: Key, manifest: &Manifest) -> Result<Catalogue> {
     let owner = &manifest.owner;
     if (owner.dataset, owner.partition) != (key.dataset, key.ordinal) {
         return Err(corrupt("it is the snapshot of another replica"));

@@ -26,6 +26,10 @@ const SNAPSHOT_INDEX: &str = "longbow_snapshot_index";
 /// snapshots than twice what is applied; but then at the latest after so many times the bytes asked for.
 const STRETCH_MAX: u64 = 64;
 
+/// A node to which little is written snapshots nevertheless, when so many times the bytes went through the whole log:
+/// keepers keep it from the last but one of its snapshots on.
+const OTHERS_SHARE: u64 = 4;
+
 /// The running thread.
 pub(crate) struct Taker {
     thread: JoinHandle<()>,
@@ -38,6 +42,8 @@ pub(crate) struct Rounds {
     /// Bytes applied between rounds, at least.
     every: u64,
     applied: u64,
+    /// Bytes of the log that went by since, whoever they were for.
+    followed: u64,
 }
 
 /// What the thread tells.
@@ -54,16 +60,23 @@ impl Rounds {
         self.applied = self.applied.saturating_add(bytes as u64);
     }
 
+    /// So many bytes of the log went by, for this node or others.
+    pub(crate) fn followed(&mut self, bytes: usize) {
+        self.followed = self.followed.saturating_add(bytes as u64);
+    }
+
     /// Whether it is time for a round, and nothing is being written.
     pub(crate) fn is_due(&self) -> bool {
         let written = self.progress.written.load(Ordering::Relaxed);
         let wanted = (written / 2).min(self.every.saturating_mul(STRETCH_MAX));
-        self.applied >= wanted.max(self.every) && self.progress.is_idle.load(Ordering::Acquire)
+        let wanted = wanted.max(self.every);
+        let enough = self.applied >= wanted || self.followed / OTHERS_SHARE >= wanted;
+        enough && self.progress.is_idle.load(Ordering::Acquire)
     }
 
     /// Asks for a round that is due.
     pub(crate) fn ask(&mut self, round: Round) {
-        self.applied = 0;
+        (self.applied, self.followed) = (0, 0);
         self.progress.is_idle.store(false, Ordering::Release);
         // The thread lives as long as this; if it panicked, that was printed, and there are no snapshots any more.
         let _ = self.ask.try_send(round);
@@ -88,6 +101,7 @@ impl Taker {
             progress: Arc::clone(&progress),
             every,
             applied: 0,
+            followed: 0,
         };
         let thread = thread::Builder::new()
             .name("snapshots".to_owned())
@@ -107,6 +121,7 @@ fn take_all(store: &Store, me: &NodeId, asked: &Receiver<Round>, progress: &Prog
     let cancel = || shutdown.is_triggered();
     while let Ok(round) = asked.recv() {
         let written = take(store, round, &cancel, me);
+        store.durable.news.notify_one();
         progress.written.store(written, Ordering::Relaxed);
         progress.is_idle.store(true, Ordering::Release);
     }
@@ -171,12 +186,16 @@ fn write(
             source,
         })?),
     };
-    snapshots.write(view, owner, cancel)
+    let written = snapshots.write(view, owner, cancel);
+    // Also after a failure, which may have published it.
+    store.durable.look(key, snapshots, store.keep);
+    written
 }
 
 /// Removes the directories of all other replicas.
 fn forget_others(store: &Store, here: &BTreeSet<Key>) -> io::Result<()> {
     store.open.lock().retain(|key, _| here.contains(key));
+    store.durable.retain(|key| here.contains(key));
     for key in store.keys()?.into_iter().filter(|key| !here.contains(key)) {
         fs::remove_dir_all(store.folder(key))?;
     }
@@ -199,6 +218,7 @@ mod tests {
             progress: Arc::clone(&progress),
             every: 100,
             applied: 0,
+            followed: 0,
         };
         let round = || Round {
             catalogue: longbow_cluster::catalogue::Catalogue::new(),
@@ -220,5 +240,13 @@ mod tests {
             rounds.applied(missing);
             assert!(rounds.is_due());
         }
+        rounds.ask(round());
+        progress.written.store(0, Ordering::Relaxed);
+        progress.is_idle.store(true, Ordering::Release);
+        // What is written to others holds the log, too.
+        rounds.followed(399);
+        assert!(!rounds.is_due());
+        rounds.followed(1);
+        assert!(rounds.is_due());
     }
 }

@@ -116,6 +116,8 @@ pub struct Keeper {
     pub shutdown: Shutdown,
     /// Streams of the tail opened so far.
     pub tails: watch::Receiver<u64>,
+    /// What was told last to be durable.
+    pub reports: watch::Receiver<Option<ReportDurableRequest>>,
 }
 
 impl Keeper {
@@ -137,10 +139,13 @@ impl Keeper {
         let mood = watch::Sender::new(Mood::Whole);
         let tails = watch::Sender::new(0);
         let counted = tails.subscribe();
+        let reports = watch::Sender::new(None);
+        let reported = reports.subscribe();
         let service = Service {
             log,
             mood: mood.clone(),
             tails,
+            reports,
             shutdown: shutdown.clone(),
         };
         let routes = tonic::service::Routes::new(KeeperServiceServer::new(service));
@@ -157,6 +162,7 @@ impl Keeper {
             gossip,
             shutdown,
             tails: counted,
+            reports: reported,
         }
     }
 }
@@ -165,6 +171,7 @@ struct Service {
     log: Arc<Log>,
     mood: watch::Sender<Mood>,
     tails: watch::Sender<u64>,
+    reports: watch::Sender<Option<ReportDurableRequest>>,
     shutdown: Shutdown,
 }
 
@@ -292,9 +299,26 @@ impl KeeperService for Service {
 
     async fn report_durable(
         &self,
-        _: Request<longbow_wire::internal::ReportDurableRequest>,
+        request: Request<longbow_wire::internal::ReportDurableRequest>,
     ) -> Result<Response<longbow_wire::internal::ReportDurableResponse>, Status> {
-        Err(Status::unimplemented("shards do not ask for this"))
+        self.reports.send_replace(Some(request.into_inner()));
+        Ok(Response::new(ReportDurableResponse {}))
+    }
+
+    async fn get_catalogue(
+        &self,
+        _: Request<GetCatalogueRequest>,
+    ) -> Result<Response<GetCatalogueResponse>, Status> {
+        let first_index = match *self.mood.borrow() {
+            Mood::BeginsAt(first) => first,
+            _ => 1,
+        };
+        Ok(Response::new(GetCatalogueResponse {
+            catalogue: Some(self.log.catalogue().to_proto(true)),
+            first_index,
+            group: 0,
+            incarnation: 1,
+        }))
     }
 
     async fn install_snapshot(

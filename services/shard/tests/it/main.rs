@@ -6,6 +6,7 @@
 #![allow(clippy::unwrap_used)] // a test is its own proof
 
 mod cluster;
+mod cut;
 mod faults;
 mod keeper;
 mod process;

@@ -14,7 +14,7 @@ use crate::cluster::{Cluster, all, near, soon, until};
 use crate::keeper::Mood;
 use crate::rows::{PARTITIONS, ids};
 
-async fn cluster() -> Cluster {
+pub async fn cluster() -> Cluster {
     let mut cluster = Cluster::with_keepers(1).await;
     // As often as anything is applied.
     cluster.settings = vec![("shard.snapshot_every", "1")];
@@ -22,13 +22,13 @@ async fn cluster() -> Cluster {
     cluster
 }
 
-async fn restart(cluster: &mut Cluster) {
+pub async fn restart(cluster: &mut Cluster) {
     cluster.start_shard().await;
     soon("the shard to be ready", cluster.shard().ready()).await;
 }
 
 /// The directories of replicas, each with the index that its newest snapshot goes on from.
-fn snapshots(cluster: &Cluster) -> BTreeMap<PathBuf, u64> {
+pub fn snapshots(cluster: &Cluster) -> BTreeMap<PathBuf, u64> {
     let Ok(folders) = fs::read_dir(cluster.data.path().join("snapshots")) else {
         return BTreeMap::new();
     };
@@ -45,7 +45,7 @@ fn snapshots(cluster: &Cluster) -> BTreeMap<PathBuf, u64> {
         .collect()
 }
 
-async fn until_snapshot(cluster: &Cluster, index: u64) {
+pub async fn until_snapshot(cluster: &Cluster, index: u64) {
     until("snapshots of every replica", || async {
         let found = snapshots(cluster);
         found.len() == PARTITIONS as usize && found.values().all(|&at| at >= index)
@@ -53,7 +53,7 @@ async fn until_snapshot(cluster: &Cluster, index: u64) {
     .await;
 }
 
-async fn found(cluster: &Cluster, dataset: u64, min_index: u64) -> Vec<u64> {
+pub async fn found(cluster: &Cluster, dataset: u64, min_index: u64) -> Vec<u64> {
     let found = cluster
         .search(near(dataset, min_index, 0.0, 1_000))
         .await

@@ -22,11 +22,17 @@ pub(super) async fn report(
     request: Request<ReportDurableRequest>,
 ) -> Result<ReportDurableResponse, Status> {
     let shard = require(&request, &[Role::Shard])?.node_id.clone();
-    let replicas = request.into_inner().replicas;
+    let ReportDurableRequest { replicas, log_id } = request.into_inner();
     if replicas.len() > REPLICAS_MAX {
         let message = format!("a report of {} replicas", replicas.len());
         let error = Error::new(ErrorCode::TooLarge, message).field("replicas");
         return Err(to_status(&error.limit(REPLICAS_MAX)));
+    }
+    let mine = keeper.committed.log_id();
+    if log_id != mine {
+        let message = format!("a report of log {log_id:016x}, and this keeper has {mine:016x}");
+        let error = Error::new(ErrorCode::WrongCluster, message).field("log_id");
+        return Err(to_status(&error));
     }
     let (reply, answer) = oneshot::channel();
     let queued = keeper.mailbox.request(Mail::Durable(shard, replicas, reply));

@@ -10,8 +10,8 @@ use longbow_types::{ErrorCode, Role};
 use longbow_wire::{
     convert::status::from_status,
     internal::{
-        AppendRequest, EntryHeader, RaftMessage, RaftRequest, ReadIndexRequest, ResetKeeperLatchRequest,
-        TailRequest, keeper_service_client::KeeperServiceClient,
+        AppendRequest, EntryHeader, GetCatalogueRequest, RaftMessage, RaftRequest, ReadIndexRequest,
+        ResetKeeperLatchRequest, TailRequest, keeper_service_client::KeeperServiceClient,
     },
 };
 use prost::Message;
@@ -60,6 +60,10 @@ async fn only_routers_append_and_only_members_vote() {
         .await
         .unwrap_err();
     assert_eq!(code(error), ErrorCode::RoleNotAllowed);
+    for node in [&router, &stranger] {
+        let error = node.keeper(addr).get_catalogue(GetCatalogueRequest {}).await;
+        assert_eq!(code(error.unwrap_err()), ErrorCode::RoleNotAllowed);
+    }
     let error = shard
         .keeper(addr)
         .reset_keeper_latch(ResetKeeperLatchRequest::default())

@@ -1,12 +1,13 @@
 //! The log is cut below what shards have made durable, a keeper that lacks what was cut gets a snapshot, and a log that is
 //! too long refuses rows.
 
+use longbow_cluster::catalogue::Catalogue;
 use longbow_types::{ErrorCode, Role};
 use longbow_wire::{
     convert::status::from_status,
     internal::{
-        DurableReplica, GetKeeperStatusResponse, KeeperChange, ReportDurableRequest, TailRequest, WriteKind,
-        entry_header::Command,
+        DurableReplica, GetCatalogueRequest, GetKeeperStatusResponse, KeeperChange, ReportDurableRequest,
+        TailRequest, WriteKind, entry_header::Command,
     },
 };
 
@@ -17,20 +18,36 @@ use crate::{
 
 /// The shard tells every keeper that both partitions are durable up to an index.
 async fn report(shard: &Node, keepers: &Keepers, at: &[usize], dataset_id: u64, index: u64) {
+    report_of(shard, keepers, at, dataset_id, &[0, 1], index).await;
+}
+
+async fn report_of(
+    shard: &Node,
+    keepers: &Keepers,
+    at: &[usize],
+    dataset_id: u64,
+    partitions: &[u32],
+    index: u64,
+) {
     for &at in at {
-        let replicas = (0..2)
-            .map(|partition| DurableReplica {
-                dataset_id,
-                partition,
-                index,
-            })
-            .collect();
+        let replica = |&partition: &u32| DurableReplica {
+            dataset_id,
+            partition,
+            index,
+        };
+        let replicas = partitions.iter().map(replica).collect();
+        let log_id = catalogue(shard, keepers, at).await.log_id();
+        let report = ReportDurableRequest { replicas, log_id };
         let mut keeper = shard.keeper(keepers.addr(at));
-        keeper
-            .report_durable(ReportDurableRequest { replicas })
-            .await
-            .unwrap();
+        keeper.report_durable(report).await.unwrap();
     }
+}
+
+/// What a shard would go on from.
+async fn catalogue(shard: &Node, keepers: &Keepers, at: usize) -> Catalogue {
+    let mut keeper = shard.keeper(keepers.addr(at));
+    let told = keeper.get_catalogue(GetCatalogueRequest {}).await.unwrap();
+    Catalogue::from_proto(&told.into_inner().catalogue.unwrap()).unwrap()
 }
 
 /// Appends rows of 20 kB: a segment of the tests holds a dozen.
@@ -79,10 +96,23 @@ async fn a_keeper_that_lacks_what_was_cut_gets_a_snapshot() {
     keepers.kill(behind).await;
     let last = fill(&router, id, producer, 1..60).await;
     for at in [leader, wiped] {
+        until("a checkpoint of all that", || async {
+            let status = status(&router, &keepers, at).await?;
+            (status.checkpointed_index >= last).then_some(())
+        })
+        .await;
+    }
+    // Half of what is needed, and twice: what came of the first is with the disk when the second is answered. The disk
+    // cuts before it takes the next entry.
+    for _ in 0..2 {
+        report_of(&shard, &keepers, &[leader, wiped], id, &[0], last).await;
+    }
+    router.append(&write(id, 0, 0, b"x"), b"x").await.unwrap();
+    for at in [leader, wiped] {
         assert_eq!(
             first_index(&router, &keepers, at).await,
             1,
-            "nobody vouches for anything"
+            "nobody vouches for the other partition"
         );
     }
     report(&shard, &keepers, &[leader, wiped], id, last).await;
@@ -101,6 +131,10 @@ async fn a_keeper_that_lacks_what_was_cut_gets_a_snapshot() {
         .into_inner();
     let error = from_status(&gone.message().await.expect_err("it is gone"));
     assert_eq!(error.code, ErrorCode::LogTruncated, "{error}");
+    // Or goes on from what a keeper knows: as of now, and with what was answered.
+    let known = catalogue(&shard, &keepers, leader).await;
+    assert!(known.applied_index() >= last);
+    assert_eq!(known.answer(producer, 59).unwrap().index, last);
 
     // The one that was away lacks entries that nobody has any more.
     keepers.start(behind).await;
@@ -172,6 +206,18 @@ async fn a_log_that_is_too_long_refuses_rows_until_it_may_be_cut() {
     }
     router.append(&delete, b"ids").await.unwrap();
     router.append(&register("s2"), &[]).await.unwrap();
+
+    // Of another log the same indexes mean something else.
+    let told = ReportDurableRequest {
+        replicas: Vec::new(),
+        log_id: catalogue(&shard, &keepers, 0).await.log_id() ^ 1,
+    };
+    let refused = shard.keeper(keepers.addr(0)).report_durable(told).await;
+    let error = from_status(&refused.unwrap_err());
+    assert_eq!(
+        (error.code, error.field.as_deref()),
+        (ErrorCode::WrongCluster, Some("log_id"))
+    );
 
     report(&shard, &keepers, &[0], id, last).await;
     until("rows to fit again", || async {

@@ -48,6 +48,7 @@ pub(super) struct Door {
     shard: Vec<Keeper>,
     dataset_id: u64,
     map_epoch: u64,
+    log_id: u64,
     writers: Vec<Writer>,
     last: u64,
 }
@@ -112,6 +113,7 @@ impl Door {
             shard,
             dataset_id: 0,
             map_epoch: 0,
+            log_id: 0,
             writers: Vec::new(),
             last: 0,
         };
@@ -138,7 +140,8 @@ impl Door {
             catalogue.is_some_and(|catalogue| !catalogue.datasets.is_empty())
         };
         let now = catalogue_when(&mut door.router, known).await?;
-        door.map_epoch = now.catalogue.map_or(0, |catalogue| catalogue.map_epoch);
+        let now = now.catalogue.context("no catalogue")?;
+        (door.map_epoch, door.log_id) = (now.map_epoch, now.log_id);
         Ok(door)
     }
 
@@ -198,6 +201,7 @@ impl Door {
         for keeper in &mut self.shard {
             let report = ReportDurableRequest {
                 replicas: replicas.clone(),
+                log_id: self.log_id,
             };
             // One that is down is told when it is back.
             let _ = keeper.report_durable(report).await;

@@ -98,6 +98,35 @@ fn as_many_are_kept_as_asked() {
 }
 
 #[test]
+fn sound_are_those_that_can_be_opened_as_far_as_is_known() {
+    let disk = MemDisk::default();
+    let mut snapshots = Snapshots::new(disk.clone(), 3);
+    let mut replica = varied();
+    for round in 0..3 {
+        upsert(&mut replica, 20 + round, &[row(round, 3)]);
+        replica.publish();
+        write(&mut snapshots, &replica);
+    }
+    let sound = |snapshots: &Snapshots| -> Vec<u64> {
+        let sound = snapshots.sound().unwrap();
+        sound.iter().map(|manifest| manifest.generation).collect()
+    };
+    assert_eq!(sound(&snapshots), [1, 2, 3]);
+    // What is too short is seen at once, and what was changed when it was read.
+    disk.spoil(&format!("{:020}-live.arrow", 1), |bytes| bytes.truncate(9));
+    disk.spoil(&format!("{:020}-live.arrow", 3), |bytes| {
+        let middle = bytes.len() / 2;
+        bytes[middle] ^= 1;
+    });
+    assert_eq!(sound(&snapshots), [2, 3]);
+    let opened = open(&mut snapshots, KIND, FALL_BACK).unwrap().unwrap();
+    assert_eq!(opened.manifest.generation, 2);
+    assert_eq!(sound(&snapshots), [2]);
+    disk.spoil(&format!("{:020}.manifest", 2), |bytes| bytes[40] ^= 1);
+    assert!(sound(&snapshots).is_empty());
+}
+
+#[test]
 fn a_snapshot_that_is_given_up_leaves_nothing() {
     let disk = MemDisk::default();
     let mut snapshots = Snapshots::new(disk.clone(), 1);
