@@ -101,6 +101,11 @@ impl Reader {
         self.index.vacuum(max)
     }
 
+    /// Slots of the index that the next rows take.
+    pub fn free(&self) -> usize {
+        self.index.free()
+    }
+
     /// Codes up to `max` rows anew if the data has drifted from what its codes were made for; 0 means that nothing is to
     /// be done now.
     pub fn retrain(&self, max: usize) -> usize {

@@ -21,9 +21,8 @@ use longbow_types::{DatasetId, DefaultValue, ErrorCode, Metric, Schema, VectorEl
 use longbow_wire::v1::{self, CompareOp, filter::Node, value::Kind};
 use proptest::prelude::*;
 
-use crate::snapshots::disk::MemDisk;
-
 use crate::oracle::SIZES;
+use crate::snapshots::disk::MemDisk;
 
 const TYPES: [DataType; 12] = [
     DataType::Int8,
@@ -207,14 +206,16 @@ impl Pair {
                 }
             }
             Step::Merge => {
-                let view = self.replica.reader().view();
-                let plan = view.compaction(&SIZES, &mut Cursor::default());
+                let plan = self
+                    .replica
+                    .reader()
+                    .view()
+                    .compaction(&SIZES, &mut Cursor::default());
                 self.merged = plan.map(|plan| plan.merge(&|| false).unwrap());
             }
             Step::Install => {
-                if let Some(merged) = self.merged.take() {
-                    self.replica.install(merged);
-                }
+                let merged = self.merged.take();
+                merged.map(|merged| self.replica.install(merged));
             }
             Step::Restart => {
                 self.merged = None;
