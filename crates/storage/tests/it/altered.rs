@@ -113,15 +113,8 @@ impl Model {
 enum Step {
     Upsert(Vec<(u64, u8)>),
     Delete(Vec<u64>),
-    Add {
-        kind: usize,
-        default: bool,
-    },
-    Widen {
-        column: usize,
-        kind: usize,
-    },
-    /// Chunks are merged, whose merger takes their place at the next [`Step::Install`].
+    Add { kind: usize, default: bool },
+    Widen { column: usize, kind: usize },
     Merge,
     Install,
     Restart,
@@ -206,16 +199,12 @@ impl Pair {
                 }
             }
             Step::Merge => {
-                let plan = self
-                    .replica
-                    .reader()
-                    .view()
-                    .compaction(&SIZES, &mut Cursor::default());
+                let view = self.replica.reader().view();
+                let plan = view.compaction(&SIZES, &mut Cursor::default());
                 self.merged = plan.map(|plan| plan.merge(&|| false).unwrap());
             }
             Step::Install => {
-                let merged = self.merged.take();
-                merged.map(|merged| self.replica.install(merged));
+                let _ = self.merged.take().map(|merged| self.replica.install(merged));
             }
             Step::Restart => {
                 self.merged = None;
