@@ -9,8 +9,6 @@ use crate::{
 const STRIDE: usize = 4;
 /// Links of a new point to points equal to it: they put it on a path, and the other links lead away.
 const OWN_TWINS: usize = 2;
-/// Links are few below one in so many of a list's places.
-const FEW_SHARE: usize = 4;
 
 /// Which candidates are equal to the centre, and how many links they may have.
 #[derive(Debug, Clone, Copy)]
@@ -44,8 +42,6 @@ pub(crate) struct Selector<S: Space> {
     candidate: S::Query,
     /// What was selected.
     pub(crate) links: Vec<u32>,
-    /// Candidates that were not.
-    passed_over: Vec<Key>,
 }
 
 impl<S: Space> Default for Selector<S> {
@@ -53,7 +49,6 @@ impl<S: Space> Default for Selector<S> {
         Self {
             candidate: S::Query::default(),
             links: Vec::new(),
-            passed_over: Vec::new(),
         }
     }
 }
@@ -86,36 +81,19 @@ impl<S: Space> Selector<S> {
     }
 
     /// Adds candidates that are nearer to the centre than to any link after the first `twins`.
-    ///
-    /// A point in the middle of all others, as a vector of zeros is, may be nearer to each than they are to one another:
-    /// once it is a link, nothing else is diverse, and a graph all of whose points link to it alone leads nowhere. So
-    /// where few links come of it, those that were passed over are chosen from once more, beside the first ones.
     fn diverse(&mut self, space: &S, candidates: &[Key], max: usize, twins: usize) -> usize {
-        self.passed_over.clear();
-        let mut computed = self.choose(space, candidates, max, twins);
-        let first = self.links.len();
-        if first - twins < max / FEW_SHARE {
-            let passed_over = std::mem::take(&mut self.passed_over);
-            computed += self.choose(space, &passed_over, max, first);
-            self.passed_over = passed_over;
-        }
-        computed
-    }
-
-    /// Adds candidates that are nearer to the centre than to any link from `start` on, and notes the others.
-    fn choose(&mut self, space: &S, candidates: &[Key], max: usize, start: usize) -> usize {
         let mut computed = 0;
         for &key in candidates {
             if self.links.len() >= max {
                 break;
             }
             let slot = slot_of(key);
-            if self.links.len() > start {
+            if self.links.len() > twins {
                 space.prepare_slot(slot, &mut self.candidate);
             }
             let near = distance_of(key);
             let mut diverse = true;
-            for kept in self.links[start..].chunks(STRIDE) {
+            for kept in self.links[twins..].chunks(STRIDE) {
                 let mut distances = [0.0; STRIDE];
                 space.distances(&self.candidate, kept, &mut distances[..kept.len()]);
                 computed += kept.len();
@@ -126,8 +104,6 @@ impl<S: Space> Selector<S> {
             }
             if diverse {
                 self.links.push(slot);
-            } else {
-                self.passed_over.push(key);
             }
         }
         computed

@@ -103,28 +103,3 @@ fn few_allowed_rows_all_far_from_the_query_are_found() {
         }
     }
 }
-
-/// A vector of zeros among random ones is nearer to each than they are to one another.
-#[test]
-fn a_row_in_the_middle_of_all_others_hides_none_of_them() {
-    const ROWS: usize = 4_000;
-    let mut rng = SmallRng::seed_from_u64(95);
-    let mut row = || -> Vec<f32> {
-        let number = |rng: &mut SmallRng| (0..6).map(|_| rng.random_range(-1.0f32..1.0)).sum::<f32>();
-        (0..DIMENSION).map(|_| number(&mut rng)).collect()
-    };
-    let mut rows: Vec<Vec<f32>> = (0..ROWS).map(|_| row()).collect();
-    rows[10].fill(0.0);
-    let queries: Vec<Vec<f32>> = (0..60).map(|_| row()).collect();
-    let own: Vec<Vec<f32>> = rows.iter().step_by(13).cloned().collect();
-    let all = Bitset::full(ROWS);
-    for quantization in [Quantization::None, Quantization::Sq4] {
-        let params = Params::new(Element::F32, Metric::L2, DIMENSION);
-        let linked = Linked::quantized(params, quantization, rows.clone());
-        // .97 and 1 without it; .3 and .2 if it were everybody's only neighbour.
-        let recall = linked.recall_of_walks(&queries, 10, 96, &all);
-        assert!(recall >= 0.9, "{quantization:?}: {recall}");
-        let found = linked.recall_of_walks(&own, 1, 96, &all);
-        assert!(found >= 0.97, "{quantization:?}: {found} of their own rows");
-    }
-}
