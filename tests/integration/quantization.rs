@@ -1,7 +1,5 @@
 //! Datasets for each quantization, created, searched and started again as a user does it.
 
-use std::process::Command;
-
 use anyhow::Context;
 use longbow_client::{
     Ack, Client, DatasetHandle, IdKind, Metric, Options, Quantization, Row, Schema, SchemaBuilder, Search,
@@ -18,9 +16,8 @@ use longbow_wire::{
     v1::{self, dataset_service_client::DatasetServiceClient, search_service_client::SearchServiceClient},
 };
 use rand::{Rng, SeedableRng, rngs::SmallRng};
-use serde_json::Value;
 
-use crate::shared::{binary, small_cluster};
+use crate::shared::{binary, longbow, small_cluster};
 
 const DIMENSION: usize = 96;
 /// So many in one partition that its graph is walked.
@@ -55,18 +52,6 @@ async fn connect(cluster: &Cluster) -> Client {
 
 fn name_of(quantization: Quantization) -> String {
     format!("codes-{quantization}")
-}
-
-/// What `longbow` prints as JSON.
-fn longbow(cluster: &Cluster, line: &[&str]) -> Value {
-    let output = Command::new(binary())
-        .args(line)
-        .args(["--json", "--endpoint"])
-        .args(cluster.endpoints())
-        .output()
-        .unwrap();
-    assert!(output.status.success(), "{line:?}: {output:?}");
-    serde_json::from_slice(&output.stdout).unwrap()
 }
 
 fn ids(found: &SearchResults) -> Vec<String> {

@@ -2,10 +2,12 @@
 
 use std::{
     path::{Path, PathBuf},
+    process::Command,
     sync::{Arc, LazyLock, Mutex, Weak},
 };
 
 use longbow_harness::cluster::{Cluster, Shape};
+use serde_json::Value;
 
 /// The binary under test: the one that was built with the tests, or what `FAULTS_BINARY` names.
 pub fn binary() -> &'static Path {
@@ -14,6 +16,18 @@ pub fn binary() -> &'static Path {
         std::env::var_os("FAULTS_BINARY").unwrap_or_else(built).into()
     });
     &BINARY
+}
+
+/// What `longbow` prints as JSON.
+pub fn longbow(cluster: &Cluster, line: &[&str]) -> Value {
+    let output = Command::new(binary())
+        .args(line)
+        .args(["--json", "--endpoint"])
+        .args(cluster.endpoints())
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{line:?}: {output:?}");
+    serde_json::from_slice(&output.stdout).unwrap()
 }
 
 static SMALL: Mutex<Weak<Cluster>> = Mutex::new(Weak::new());

@@ -1,6 +1,6 @@
 //! Columns of decimals and of lists, through every door: the SDK, the command, and a batch of Arrow in other widths.
 
-use std::{process::Command, sync::Arc};
+use std::sync::Arc;
 
 use arrow::array::{
     ArrayRef, Decimal256Array, FixedSizeListArray, Float32Array, Int64Builder, LargeListBuilder, RecordBatch,
@@ -10,9 +10,8 @@ use arrow::datatypes::i256;
 use arrow_schema::{DataType, Field};
 use longbow_client::{Ack, Client, Filter, Options, Row, Value, col};
 use longbow_types::ErrorCode;
-use serde_json::Value as Json;
 
-use crate::shared::{binary, small_cluster};
+use crate::shared::{longbow, small_cluster};
 
 fn batch() -> RecordBatch {
     let item = Arc::new(Field::new("item", DataType::Float32, true));
@@ -37,16 +36,7 @@ fn batch() -> RecordBatch {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn decimals_and_lists_come_back_as_they_were_and_are_found() {
     let cluster = small_cluster();
-    let longbow = |line: &[&str]| {
-        let output = Command::new(binary())
-            .args(line)
-            .args(["--json", "--endpoint"])
-            .args(cluster.endpoints())
-            .output()
-            .unwrap();
-        assert!(output.status.success(), "{line:?}: {output:?}");
-        serde_json::from_slice::<Json>(&output.stdout).unwrap()
-    };
+    let longbow = |line: &[&str]| longbow(&cluster, line);
     let columns = [
         "--column=price:decimal[10,2]",
         "--column=numbers:list<int32>",

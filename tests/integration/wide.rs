@@ -1,12 +1,11 @@
 //! Vectors of 64-bit floats from a file to an answer, as a user has them: nothing on the way rounds them to 32 bits.
 
-use std::{fs, path::Path, process::Command};
+use std::{fs, path::Path};
 
-use longbow_harness::cluster::Cluster;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use crate::shared::{binary, small_cluster};
+use crate::shared::{longbow, small_cluster};
 
 /// Where 32-bit floats are 64 apart.
 const FAR: f64 = 1e9;
@@ -28,18 +27,6 @@ fn write_npy(path: &Path, rows: &[[f64; 2]]) {
     file.extend(header.bytes());
     file.extend(rows.as_flattened().iter().flat_map(|x| x.to_le_bytes()));
     fs::write(path, file).unwrap();
-}
-
-fn longbow(cluster: &Cluster, line: &[&str]) -> Value {
-    let mut command = Command::new(binary());
-    command.args(line).args(["--json", "--endpoint"]);
-    let output = command.args(cluster.endpoints()).output().unwrap();
-    assert!(output.status.success(), "{line:?}: {output:?}");
-    let text = String::from_utf8(output.stdout).unwrap();
-    let last = text.trim().lines().last().unwrap_or_default();
-    serde_json::from_str(&text)
-        .or_else(|_| serde_json::from_str(last))
-        .unwrap()
 }
 
 #[test]

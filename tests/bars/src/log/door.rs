@@ -214,7 +214,7 @@ impl Door {
         Ok(())
     }
 
-    /// A reader of the leader's log from its beginning.
+    /// A reader of the leader's log from what was written last on.
     pub async fn tail(&mut self) -> Result<Streaming<TailResponse>> {
         let keepers = self.cluster.of_role("wal-keeper");
         let at = keepers.into_iter().position(|node| node.id == self.leader.id);

@@ -73,14 +73,16 @@ pub fn delete(replica: &mut Replica, index: u64, ids: &[u64]) {
         .unwrap();
 }
 
+/// A small graph, the same every time.
+const OPTIONS: Options = Options {
+    m: 4,
+    ef_construction: 20,
+    seed: 5,
+};
+
 /// A replica with rows of every fate: live and linked, replaced, deleted, not linked yet.
 pub fn varied() -> Replica {
-    let options = Options {
-        m: 4,
-        ef_construction: 20,
-        seed: 5,
-    };
-    let mut replica = Replica::new(KIND.schema(), &options, 1);
+    let mut replica = Replica::new(KIND.schema(), &OPTIONS, 1);
     upsert(&mut replica, 2, &(0..20).map(|id| row(id, 0)).collect::<Vec<_>>());
     upsert(
         &mut replica,
@@ -108,12 +110,7 @@ pub fn tidy(replica: &mut Replica) {
 /// Leaves a snapshot of which the first file of columns shrank and the second did not, with a row in the slot of another
 /// that is dead and still there; and the replica that it is of.
 pub fn shrunk(snapshots: &mut Snapshots) -> Replica {
-    let options = Options {
-        m: 4,
-        ef_construction: 20,
-        seed: 5,
-    };
-    let mut replica = Replica::new(KIND.schema(), &options, 1);
+    let mut replica = Replica::new(KIND.schema(), &OPTIONS, 1);
     // Each less than half as large as the one before, so that they stay apart.
     upsert(&mut replica, 2, &(0..20).map(|id| row(id, 0)).collect::<Vec<_>>());
     upsert(
