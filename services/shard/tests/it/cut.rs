@@ -223,7 +223,8 @@ async fn a_shard_with_an_empty_disk_begins_behind_the_cut() {
     let mut cluster = cluster().await;
     let dataset = cluster.create("d");
     let last = cluster.upsert(dataset, 0..100, "x");
-    cluster.wait(all(dataset, last), false).await.unwrap();
+    cluster.wait(all(dataset, last), true).await.unwrap();
+    until_snapshot(&cluster, last).await;
     cluster.stop_shard().await;
     fs::remove_dir_all(cluster.data.path().join("snapshots")).unwrap();
     cluster.keepers[0].mood.send_replace(Mood::BeginsAt(last + 1));
