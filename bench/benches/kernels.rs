@@ -81,7 +81,7 @@ fn pairs(c: &mut Criterion) {
 /// One query against [`ROWS`] rows that start on cache lines.
 fn rows_of<T: Stored>(c: &mut Criterion, name: &str, make: impl Fn(f64) -> T) {
     let mut rng = rng();
-    let Rows { l2, dot } = rows::<T>();
+    let Rows { l2, dot, .. } = rows::<T>();
     for (metric, kernel) in [("l2", l2), ("dot", dot)] {
         let mut group = c.benchmark_group(group_name(&format!("rows/{name}/{metric}")));
         for dimension in DIMENSIONS {

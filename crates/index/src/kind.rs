@@ -189,38 +189,34 @@ impl<T: Stored> Kind for Of<T> {
         lines: usize,
         out: &mut [f32],
     ) {
-        let kernel = if metric == Metric::L2 {
-            self.kernels.l2
+        let (kernel, of_run) = if metric == Metric::L2 {
+            (self.kernels.l2, self.kernels.l2_of_run)
         } else {
-            self.kernels.dot
+            (self.kernels.dot, self.kernels.dot_of_run)
         };
         let query = query.elements::<T::Query>();
+        // SAFETY: pointers are alike, whatever they point at.
+        let rows = unsafe { slice::from_raw_parts(rows.as_ptr().cast::<*const T>(), rows.len()) };
         if is_run(rows, next, query.len() * size_of::<T>()) {
-            for (row, out) in rows.iter().zip(out) {
-                // SAFETY: passed on to the caller; the padding is to a multiple of the lane.
-                unsafe { kernel(query, &[row.cast()], std::slice::from_mut(out)) };
-            }
+            // SAFETY: passed on to the caller; the padding is to a multiple of the lane.
+            unsafe { of_run(query, rows, out) };
             return;
         }
         let mut next = next.chunks(GROUP_ROWS);
         for (group, out) in rows.chunks(GROUP_ROWS).zip(out.chunks_mut(GROUP_ROWS)) {
             let next = next.next().into_iter().flatten();
             next.for_each(|&row| prefetch_lines(row, lines));
-            let mut addresses = [std::ptr::null::<T>(); GROUP_ROWS];
-            let addresses = &mut addresses[..group.len()];
-            for (address, row) in addresses.iter_mut().zip(group) {
-                *address = row.cast();
-            }
             // SAFETY: passed on to the caller; the padding is to a multiple of the lane.
-            unsafe { kernel(query, addresses, out) };
+            unsafe { kernel(query, group, out) };
         }
     }
 }
 
 /// Whether the rows, of so many bytes, and then the next ones follow each other in memory. The processor fetches such
 /// rows by itself, far ahead, if they are read one after the other and nothing else is asked for: twice as fast as a few
-/// side by side with requests for their lines.
-fn is_run(rows: &[*const u8], next: &[*const u8], bytes: usize) -> bool {
+/// side by side with requests for their lines. What else is done for each row keeps it from looking as far ahead, and
+/// so the kernel has them all at once.
+fn is_run<T>(rows: &[*const T], next: &[*const u8], bytes: usize) -> bool {
     let (Some(&first), Some(&last)) = (rows.first(), next.last()) else {
         return false;
     };

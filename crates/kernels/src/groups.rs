@@ -38,7 +38,11 @@ pub(crate) unsafe fn each<T, G: Group<T>>(group: &mut G, rows: &[*const T], out:
 /// # Safety
 /// As [`each`].
 #[inline(always)]
-unsafe fn each_of<T, G: Group<T>, const R: usize>(group: &mut G, rows: &[*const T], out: &mut [G::Out]) {
+pub(crate) unsafe fn each_of<T, G: Group<T>, const R: usize>(
+    group: &mut G,
+    rows: &[*const T],
+    out: &mut [G::Out],
+) {
     for (rows, out) in rows.as_chunks::<R>().0.iter().zip(out.as_chunks_mut::<R>().0) {
         // SAFETY: passed on to the caller.
         let answers = unsafe { group.answers::<R>(rows) };

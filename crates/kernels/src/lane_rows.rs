@@ -69,6 +69,34 @@ pub(crate) unsafe fn sums<L: Lanes, S: Step<L> + Again>(
     rows: &[*const L::T],
     out: &mut [f32],
 ) {
+    // SAFETY: passed on to the caller.
+    unsafe { by_groups::<L, S, false>(query, rows, out) }
+}
+
+/// As [`sums`], one row after the other.
+///
+/// # Safety
+/// As [`sums`].
+#[inline(always)]
+pub(crate) unsafe fn sums_of_run<L: Lanes, S: Step<L> + Again>(
+    query: &[L::Q],
+    rows: &[*const L::T],
+    out: &mut [f32],
+) {
+    // SAFETY: passed on to the caller.
+    unsafe { by_groups::<L, S, true>(query, rows, out) }
+}
+
+/// One sum per row, of one after the other or of a few side by side.
+///
+/// # Safety
+/// As [`sums`].
+#[inline(always)]
+unsafe fn by_groups<L: Lanes, S: Step<L> + Again, const RUN: bool>(
+    query: &[L::Q],
+    rows: &[*const L::T],
+    out: &mut [f32],
+) {
     let mut sums = Sums::<L, S> {
         query,
         lost: [0.0; GROUP],
@@ -76,7 +104,11 @@ pub(crate) unsafe fn sums<L: Lanes, S: Step<L> + Again>(
     };
     // SAFETY: passed on to the caller.
     unsafe {
-        groups::each(&mut sums, rows, out);
+        if RUN {
+            groups::each_of::<_, _, 1>(&mut sums, rows, out);
+        } else {
+            groups::each(&mut sums, rows, out);
+        }
         if sums.lost.iter().sum::<f32>().is_nan() {
             rows_again::<S, _, _>(query, rows, out);
         }

@@ -52,6 +52,11 @@ pub struct Rows<T: Stored> {
     pub l2: RowFn<T>,
     /// Inner products.
     pub dot: RowFn<T>,
+    /// As `l2`, the same to the last bit, one row after the other: for rows that follow each other in memory, which the
+    /// processor fetches by itself, far ahead, if nothing else is asked for.
+    pub l2_of_run: RowFn<T>,
+    /// As `dot`, like `l2_of_run`.
+    pub dot_of_run: RowFn<T>,
 }
 
 impl<T: Stored> Rows<T> {
@@ -152,7 +157,12 @@ macro_rules! stored {
                     #[cfg(target_arch = "aarch64")]
                     // SAFETY: as above.
                     Simd::Neon => unsafe { crate::neon::rows::$t() },
-                    _ => Rows { l2: scalar_l2::<$t>, dot: scalar_dot::<$t> },
+                    _ => Rows {
+                        l2: scalar_l2::<$t>,
+                        dot: scalar_dot::<$t>,
+                        l2_of_run: scalar_l2::<$t>,
+                        dot_of_run: scalar_dot::<$t>,
+                    },
                 }
             }
         })*

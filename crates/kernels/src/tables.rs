@@ -4,25 +4,18 @@
 
 /// Makes functions that fill the tables of one-to-many kernels.
 macro_rules! rows_of {
-    ($features:literal; |$query:ident, $rows:ident, $out:ident| $($t:ident: $l2:expr, $dot:expr;)*) => {
+    ($features:literal; |$query:ident, $rows:ident, $out:ident| $($t:ident: $($metric:ident => $kernel:expr),*;)*) => {
         $(/// # Safety
         /// The machine must have the instruction set.
         pub(crate) unsafe fn $t() -> Rows<$t> {
-            /// # Safety
+            $(/// # Safety
             /// As [`crate::RowFn`].
             #[target_feature(enable = $features)]
-            unsafe fn l2($query: &[<$t as Stored>::Query], $rows: &[*const $t], $out: &mut [f32]) {
+            unsafe fn $metric($query: &[<$t as Stored>::Query], $rows: &[*const $t], $out: &mut [f32]) {
                 // SAFETY: passed on to the caller; this function has the features.
-                unsafe { $l2 }
-            }
-            /// # Safety
-            /// As [`crate::RowFn`].
-            #[target_feature(enable = $features)]
-            unsafe fn dot($query: &[<$t as Stored>::Query], $rows: &[*const $t], $out: &mut [f32]) {
-                // SAFETY: passed on to the caller; this function has the features.
-                unsafe { $dot }
-            }
-            Rows { l2, dot }
+                unsafe { $kernel }
+            })*
+            Rows { $($metric),* }
         })*
     };
 }
@@ -134,12 +127,31 @@ macro_rules! kernels {
             use super::*;
 
             crate::tables::rows_of! { $features; |query, rows, out|
-                $($t: lane_rows::sums::<$lanes, lanes::L2>(query, rows, out),
-                    lane_rows::sums::<$lanes, lanes::Dot>(query, rows, out);)*
-                $($($b: lane_rows::sums::<$byte_lanes, lanes::L2>(query, rows, out),
-                    lane_rows::sums::<$byte_lanes, lanes::Dot>(query, rows, out);)*)?
-                $($s: integer_rows::l2(query, rows, out), integer_rows::dot(query, rows, out);)*
-                $($p: integer_rows::l2(query, rows, out), integer_rows::dot(query, rows, out);)*
+                $($t:
+                    l2 => lane_rows::sums::<$lanes, lanes::L2>(query, rows, out),
+                    dot => lane_rows::sums::<$lanes, lanes::Dot>(query, rows, out),
+                    l2_of_run => lane_rows::sums_of_run::<$lanes, lanes::L2>(query, rows, out),
+                    dot_of_run => lane_rows::sums_of_run::<$lanes, lanes::Dot>(query, rows, out);
+                )*
+                $($($b:
+                    l2 => lane_rows::sums::<$byte_lanes, lanes::L2>(query, rows, out),
+                    dot => lane_rows::sums::<$byte_lanes, lanes::Dot>(query, rows, out),
+                    l2_of_run => lane_rows::sums_of_run::<$byte_lanes, lanes::L2>(query, rows, out),
+                    dot_of_run => lane_rows::sums_of_run::<$byte_lanes, lanes::Dot>(query, rows, out);
+                )*)?
+                // These take rows one after the other anyway.
+                $($s:
+                    l2 => integer_rows::l2(query, rows, out),
+                    dot => integer_rows::dot(query, rows, out),
+                    l2_of_run => integer_rows::l2(query, rows, out),
+                    dot_of_run => integer_rows::dot(query, rows, out);
+                )*
+                $($p:
+                    l2 => integer_rows::l2(query, rows, out),
+                    dot => integer_rows::dot(query, rows, out),
+                    l2_of_run => integer_rows::l2(query, rows, out),
+                    dot_of_run => integer_rows::dot(query, rows, out);
+                )*
             }
         }
     };

@@ -80,6 +80,13 @@ pub fn check<T: Stored>(query: &[T::Query], rows: &[Row<T>]) {
             (kernels.l2)(query, &addresses, &mut l2);
             (kernels.dot)(query, &addresses, &mut dot);
         }
+        for (one, of_run) in [(&l2, kernels.l2_of_run), (&dot, kernels.dot_of_run)] {
+            let mut run = vec![f32::NAN; rows.len()];
+            // SAFETY: as above.
+            unsafe { of_run(query, &addresses, &mut run) };
+            let same = |(a, b): (&f32, &f32)| a.to_bits() == b.to_bits() || a.is_nan() && b.is_nan();
+            assert!(one.iter().zip(&run).all(same), "{simd:?}: {one:?} {run:?}");
+        }
         for (i, row) in rows.iter().enumerate() {
             let row = row.elements();
             let all_finite = all_finite(query) && all_finite(row);
