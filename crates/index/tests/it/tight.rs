@@ -103,3 +103,45 @@ fn few_allowed_rows_all_far_from_the_query_are_found() {
         }
     }
 }
+
+/// A vector of zeros among random ones is nearer to each than they are to one another, and so are its like.
+#[test]
+fn rows_in_the_middle_of_all_others_hide_none_of_them() {
+    const ROWS: usize = 6_000;
+    let mut rng = SmallRng::seed_from_u64(95);
+    let mut row = || -> Vec<f32> {
+        let number = |rng: &mut SmallRng| (0..6).map(|_| rng.random_range(-1.0f32..1.0)).sum::<f32>();
+        (0..DIMENSION).map(|_| number(&mut rng)).collect()
+    };
+    let rows: Vec<Vec<f32>> = (0..ROWS).map(|_| row()).collect();
+    let queries: Vec<Vec<f32>> = (0..60).map(|_| row()).collect();
+    let all = Bitset::full(ROWS);
+    let measure = |zeros: &[usize], quantization| {
+        let mut rows = rows.clone();
+        zeros.iter().for_each(|&zero| rows[zero].fill(0.0));
+        let own: Vec<Vec<f32>> = rows.iter().step_by(13).cloned().collect();
+        let params = Params::new(Element::F32, Metric::L2, DIMENSION);
+        let linked = Linked::quantized(params, quantization, rows);
+        let recall = linked.recall_of_walks(&queries, 10, 64, &all);
+        (recall, linked.recall_of_walks(&own, 1, 64, &all))
+    };
+    let many: Vec<usize> = (0..ROWS).step_by(100).collect();
+    for quantization in [Quantization::None, Quantization::Sq4] {
+        let (recall, found) = measure(&[], quantization);
+        for zeros in [&[10], &many[..]] {
+            let (beside, found_beside) = measure(zeros, quantization);
+            eprintln!(
+                "{quantization:?} {} {recall} {found} {beside} {found_beside}",
+                zeros.len()
+            );
+            assert!(
+                beside >= recall - 0.05,
+                "{quantization:?}: {beside} after {recall}"
+            );
+            assert!(
+                found_beside >= found - 0.05,
+                "{quantization:?}: {found_beside} of their own rows after {found}"
+            );
+        }
+    }
+}
