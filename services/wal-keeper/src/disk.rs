@@ -184,7 +184,7 @@ pub(crate) fn spawn(
     thread::Builder::new()
         .name("longbow-wal".to_owned())
         .spawn(move || {
-            let _guard = PanicGuard(mailbox.clone());
+            let _guard = PanicGuard(mailbox.clone(), "the log's thread panicked");
             let meters = Meters::new();
             let mut batch = Batch::new();
             let end = loop {
@@ -223,13 +223,13 @@ pub(crate) fn spawn(
         })
 }
 
-/// A thread that is gone must not be waited for.
-struct PanicGuard(Arc<Mailbox>);
+/// A thread that is gone must not be waited for: says so in these words.
+pub(crate) struct PanicGuard(pub Arc<Mailbox>, pub &'static str);
 
 impl Drop for PanicGuard {
     fn drop(&mut self) {
         if thread::panicking() {
-            self.0.disk_failed("the log's thread panicked".to_owned());
+            self.0.disk_failed(self.1.to_owned());
         }
     }
 }
