@@ -22,7 +22,7 @@ use longbow_node::shutdown::Shutdown;
 use longbow_types::{Error, ErrorCode, Result, Role};
 use longbow_wire::convert::status::from_status;
 use longbow_wire::internal::keeper_service_client::KeeperServiceClient;
-use longbow_wire::internal::{TailEntry, TailRequest, TailResponse};
+use longbow_wire::internal::{LatchRegister, TailEntry, TailRequest, TailResponse};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, timeout};
@@ -74,6 +74,8 @@ struct Follower {
     patience: Patience,
     /// Keepers that have not got the next entry any more.
     cut: Cut,
+    /// Whether writes have stopped.
+    latch: watch::Receiver<LatchRegister>,
 }
 
 /// Why a keeper is not followed any further.
@@ -117,6 +119,7 @@ impl Tail {
         let (tell, goal) = watch::channel(None);
         tokio::spawn(goal::ask(self.keeper.clone(), tell, shutdown.clone()));
         let mut follower = Follower {
+            latch: self.gossip.latch(),
             tail: self,
             route,
             goal,
@@ -167,9 +170,14 @@ impl Follower {
             // A fresh receiver counts what is there as news; only what comes after this look is.
             members.mark_unchanged();
             let keepers = self.tail.gossip.live(Role::WalKeeper);
+            self.heed_latch();
             let Some(keeper) = keepers.get(turn % keepers.len().max(1)) else {
                 self.not_ready("no wal-keeper is known yet");
-                if members.changed().await.is_err() {
+                let news = tokio::select! {
+                    news = members.changed() => news,
+                    news = self.latch.changed() => news,
+                };
+                if news.is_err() {
                     return Ok(()); // gossip ends with the shutdown
                 }
                 continue;
@@ -224,6 +232,7 @@ impl Follower {
                     Err(_) => {}
                 },
                 Ok(()) = self.goal.changed() => self.settle(),
+                Ok(()) = self.latch.changed() => self.heed_latch(),
             }
             let wanted = self.tail.state.wants.highest().max(self.goal_ahead());
             let others = self.tail.gossip.live(Role::WalKeeper).len() > 1;
@@ -261,9 +270,26 @@ impl Follower {
         taken
     }
 
+    /// The latch has tripped, or was reset. While it is tripped there are no more writes, and keepers' disks fail: what is
+    /// applied shall stand on this node's.
+    fn heed_latch(&mut self) {
+        let is_tripped = self.latch.borrow_and_update().tripped;
+        if let Some(rounds) = &mut self.tail.rounds {
+            rounds.urge(is_tripped);
+        }
+        self.snapshot();
+    }
+
     /// Asks for snapshots if it is time. Every replica has applied, and shows, what was routed so far.
     fn snapshot(&mut self) {
-        let Some(rounds) = self.tail.rounds.as_mut().filter(|rounds| rounds.is_due()) else {
+        let state = &self.tail.state;
+        let caught_up = state.routed() >= state.committed.load(Ordering::Relaxed);
+        let Some(rounds) = self
+            .tail
+            .rounds
+            .as_mut()
+            .filter(|rounds| rounds.is_due(caught_up))
+        else {
             return;
         };
         let partitions = self.tail.state.partitions();
