@@ -41,7 +41,12 @@ struct Recent {
 pub(crate) fn tail_entry(index: u64, data: &Bytes) -> TailEntry {
     // Appends are checked before they are proposed; what cannot be split has no effect anywhere.
     let (header, body) = entry::split(data).unwrap_or_default();
-    TailEntry { index, header, body }
+    TailEntry {
+        index,
+        header,
+        body,
+        ..TailEntry::default()
+    }
 }
 
 fn size(entry: &TailEntry) -> usize {

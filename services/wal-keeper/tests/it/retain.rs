@@ -126,7 +126,10 @@ async fn a_keeper_that_lacks_what_was_cut_gets_a_snapshot() {
     // What was cut is refused, so that a shard asks another keeper.
     let mut gone = shard
         .keeper(keepers.addr(leader))
-        .tail(TailRequest { from_index: 1 })
+        .tail(TailRequest {
+            from_index: 1,
+            ..Default::default()
+        })
         .await
         .unwrap()
         .into_inner();
