@@ -20,7 +20,7 @@ const DATASET_EXAMPLES: &str = "\
 Examples:
   longbow dataset create words --dimension 384
   longbow dataset list";
-const LATCH_EXAMPLES: &str = "Example:\n  longbow latch reset";
+const LATCH_EXAMPLES: &str = "Example:\n  longbow latch reset --reason 'the disk of keeper-0 is a new one'";
 const KEEPER_EXAMPLES: &str = "Examples:\n  longbow keeper list\n  longbow keeper add keeper-3";
 const WAL_EXAMPLES: &str = "Example:\n  longbow wal verify /var/lib/longbow/wal-keeper";
 const BENCH_EXAMPLES: &str = "\
@@ -98,7 +98,7 @@ pub enum Command {
     Get(commands::get::GetArgs),
     /// Delete rows by id.
     Delete(commands::delete::DeleteArgs),
-    /// Let a cluster that refuses writes accept them again.
+    /// Show whether writes are refused, and let them be accepted again.
     #[command(subcommand, after_help = LATCH_EXAMPLES)]
     Latch(commands::latch::LatchCommand),
     /// Show and change who is in the wal-keepers' group.

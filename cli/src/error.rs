@@ -76,7 +76,7 @@ fn hint(error: &Error) -> Option<&'static str> {
             "take it as it is, choose another name, or drop it with `longbow dataset drop`"
         }
         ErrorCode::LatchTripped => {
-            "`longbow status` names the failed disk; once it is repaired, `longbow latch reset` lets writes go on"
+            "`longbow latch status` names the failed disk; once it is repaired, `longbow latch reset` lets writes go on"
         }
         ErrorCode::NoLeader | ErrorCode::NotLeader => {
             "a majority of the wal-keepers must be up: `longbow status` shows who is missing; then try again"

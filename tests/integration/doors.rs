@@ -26,7 +26,15 @@ async fn a_stranger_gets_nothing_from_a_keeper() {
     let mut keeper = KeeperServiceClient::new(channel(&format!("http://{addr}")).unwrap());
     refused("append", keeper.append(AppendRequest::default()).await);
     refused("read index", keeper.read_index(ReadIndexRequest {}).await);
-    refused("tail", keeper.tail(TailRequest { from_index: 1 }).await);
+    refused(
+        "tail",
+        keeper
+            .tail(TailRequest {
+                from_index: 1,
+                ..Default::default()
+            })
+            .await,
+    );
     refused("watch", keeper.watch_catalogue(WatchCatalogueRequest {}).await);
     refused(
         "status",

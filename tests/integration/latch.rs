@@ -5,7 +5,7 @@ use std::time::Duration;
 use anyhow::{Context, ensure};
 use longbow_harness::{
     check,
-    cluster::{Cluster, PATIENCE, Shape},
+    cluster::{Cluster, PATIENCE, Shape, http_get},
     faults::{Fault, Faults},
     load::{Load, Model, channel, create_dataset, vector_of},
     wait,
@@ -87,6 +87,21 @@ async fn a_failed_sync_trips_the_latch_and_reads_go_on() {
     for endpoint in &endpoints {
         check_reads(endpoint).await;
     }
+    // Far less was written than what a shard writes a snapshot for, but who knows what becomes of the keeper's disk.
+    let shard = cluster.of_role("shard").next().unwrap().clone();
+    wait::until("the shard to write snapshots", PATIENCE, || async {
+        let (_, text) = http_get(&shard.http_addr, "/metrics").await?;
+        let index = text
+            .lines()
+            .find_map(|line| line.strip_prefix("longbow_snapshot_index "));
+        ensure!(
+            index.is_some_and(|index| index != "0"),
+            "the last one is of {index:?}"
+        );
+        Ok(())
+    })
+    .await
+    .unwrap();
 
     // Still refused when the only keeper is started again on a healthy disk: an operator decides.
     failing.end().unwrap();
@@ -98,13 +113,16 @@ async fn a_failed_sync_trips_the_latch_and_reads_go_on() {
 
     let mut admin = v1::cluster_service_client::ClusterServiceClient::new(channel(&endpoints[0]).unwrap());
     let latch = admin
-        .reset_latch(v1::ResetLatchRequest {})
+        .reset_latch(v1::ResetLatchRequest {
+            reason: "the cable was loose".into(),
+        })
         .await
         .unwrap()
         .into_inner()
         .latch
         .unwrap();
     assert!(!latch.tripped);
+    assert_eq!(latch.cause, "the cable was loose");
     for endpoint in &endpoints {
         wait::until("writes to be accepted again", Duration::from_secs(30), || async {
             write_one(endpoint, "latched").await.context("still refused")

@@ -11,32 +11,48 @@ use crate::{
     output::Output,
 };
 
+const STATUS_EXAMPLES: &str = "\
+Examples:
+  longbow latch status
+  longbow latch status --json | jq -e '.latch.tripped | not'";
+
 const RESET_EXAMPLES: &str = "\
 Examples:
-  longbow status            names the disk that failed
-  longbow latch reset       after it was repaired or replaced";
+  longbow latch status      names the disk that failed
+  longbow latch reset --reason 'the disk of keeper-0 is a new one'";
 
 /// What to do with the latch.
 #[derive(Debug, Subcommand)]
 pub enum LatchCommand {
-    /// Accept writes again, after a keeper has proved that its disk can be written and synced.
+    /// Show whether writes are refused, and why; or why they were accepted again.
+    #[command(after_help = STATUS_EXAMPLES)]
+    Status,
+    /// Accept writes again, after most keepers have proved that their disks can be written and synced.
     #[command(after_help = RESET_EXAMPLES)]
-    Reset,
+    Reset {
+        /// Why, in a sentence: keepers log it and remember it, at most 400 bytes.
+        #[arg(long, value_name = "TEXT", default_value = "")]
+        reason: String,
+    },
 }
 
 /// Runs the command.
 pub async fn run(command: &LatchCommand, global: &Global) -> anyhow::Result<()> {
     let client = connect::client(global)?;
+    let output = Output { json: global.json };
     match command {
-        LatchCommand::Reset => {
+        LatchCommand::Status => {
+            let latch = client.status().await?.latch;
+            output.result(&json!({ "latch": latch_json(&latch) }), || latch_line(&latch))?;
+        }
+        LatchCommand::Reset { reason } => {
             // Only to tell whether there was anything to reset; a reset must not depend on it.
             let before = client.status().await.ok().map(|status| status.latch);
-            let latch = client.reset_latch().await?;
+            let latch = client.reset_latch(reason).await?;
             if let Some(error) = still_tripped(&latch) {
                 return Err(error.into());
             }
             let idle = before.is_some_and(|before| was_idle(&before, &latch));
-            let output = Output { json: global.json };
             output.result(&json!({ "latch": latch_json(&latch), "reset": !idle }), || {
                 let note = if idle { "nothing was tripped; " } else { "" };
                 format!("{note}{}", latch_line(&latch))

@@ -161,8 +161,12 @@ pub fn latch_line(latch: &LatchStatus) -> String {
             latch.epoch, latch.cause
         )
     } else {
+        let reset = match latch.cause.as_str() {
+            "" => String::new(),
+            reason => format!("; it was reset: {reason}"),
+        };
         format!(
-            "latch: not tripped, writes are accepted (epoch {})\n",
+            "latch: not tripped, writes are accepted (epoch {}){reset}\n",
             latch.epoch
         )
     }

@@ -124,9 +124,12 @@ impl Client {
         Ok(ClusterStatus::from_proto(answer))
     }
 
-    /// Lets the cluster accept writes again after its disks were repaired. Resetting twice is harmless.
-    pub async fn reset_latch(&self) -> Result<LatchStatus> {
-        let request = v1::ResetLatchRequest {};
+    /// Lets the cluster accept writes again after its disks were repaired, for a reason that is kept (at most 400 bytes; it
+    /// may be empty). Resetting twice is harmless.
+    pub async fn reset_latch(&self, reason: &str) -> Result<LatchStatus> {
+        let request = v1::ResetLatchRequest {
+            reason: reason.to_owned(),
+        };
         let answer = self
             .pool
             .call(Repeat::Read, &request, |channel, request| async move {

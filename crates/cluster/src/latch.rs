@@ -5,8 +5,11 @@
 
 use std::collections::BTreeMap;
 
-use longbow_types::{Error, ErrorCode, NodeId};
+use longbow_types::{Error, ErrorCode, NodeId, Result};
 use longbow_wire::internal::LatchRegister;
+
+/// Longest reason of a reset: with it a register still fits into a packet of gossip.
+const REASON_BYTES_MAX: usize = 400;
 
 /// The latch register as one node knows it.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -59,18 +62,32 @@ impl LatchState {
         true
     }
 
-    /// Opens the latch again. An operator asks for this, after a disk test. Returns whether it was tripped.
-    pub fn reset(&mut self) -> bool {
+    /// Opens the latch again. An operator asks for this, after a disk test, and may say why. Returns whether it was tripped.
+    pub fn reset(&mut self, reason: &str) -> bool {
         if !self.register.tripped {
             return false;
         }
         self.register = LatchRegister {
             epoch: self.register.epoch + 1,
             tripped: false,
-            cause: String::new(),
+            cause: reason.to_owned(),
         };
         true
     }
+}
+
+/// Checks what an operator gives as the reason of a reset.
+///
+/// # Errors
+/// `TOO_LARGE` with the limit.
+pub fn check_reason(reason: &str) -> Result<()> {
+    if reason.len() <= REASON_BYTES_MAX {
+        return Ok(());
+    }
+    let message = format!("a reason of {} bytes", reason.len());
+    Err(Error::new(ErrorCode::TooLarge, message)
+        .field("reason")
+        .limit(REASON_BYTES_MAX))
 }
 
 /// The refusal that a write gets under a register; `None` while the latch is open.
@@ -161,8 +178,15 @@ mod tests {
             (1, "EIO")
         );
         assert_eq!(latch.refusal().unwrap().code, ErrorCode::LatchTripped);
-        assert!(latch.reset() && !latch.reset());
+        assert!(latch.reset("a new disk") && !latch.reset("again"));
         assert_eq!((latch.register().epoch, latch.refusal()), (2, None));
+        assert_eq!(latch.register().cause, "a new disk");
+        assert!(check_reason(&"x".repeat(400)).is_ok());
+        let refused = check_reason(&"x".repeat(401)).unwrap_err();
+        assert_eq!(
+            (refused.code, refused.limit.as_deref()),
+            (ErrorCode::TooLarge, Some("400"))
+        );
     }
 
     #[test]

@@ -29,6 +29,7 @@ use raft::{
 use slog::{Discard, Logger, o};
 
 pub use change::MemberProgress;
+pub use convert::is_vote;
 pub use storage::LogReader;
 pub use types::{
     CoreConfig, ENTRY_BYTES_MAX, Effects, HardState, Persist, Proposed, RaftRole, ReadState, Restored,

@@ -17,15 +17,16 @@ use anyhow::{Context as _, anyhow};
 use longbow_node::gossip::{Gossip, Member};
 use longbow_node::http::Readiness;
 use longbow_node::keeper_client::KeeperClient;
-use longbow_node::rpc::{MESSAGE_BYTES_MAX, Peers};
+use longbow_node::rpc::{AuthedChannel, MESSAGE_BYTES_MAX, Peers};
 use longbow_node::shutdown::Shutdown;
 use longbow_types::{Error, ErrorCode, Result, Role};
 use longbow_wire::convert::status::from_status;
 use longbow_wire::internal::keeper_service_client::KeeperServiceClient;
-use longbow_wire::internal::{TailEntry, TailRequest, TailResponse};
+use longbow_wire::internal::{LatchRegister, TailEntry, TailPartitions, TailRequest, TailResponse};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, timeout};
+use tonic::Streaming;
 
 use crate::actors::Actors;
 use crate::apply::{Op, Work};
@@ -74,6 +75,8 @@ struct Follower {
     patience: Patience,
     /// Keepers that have not got the next entry any more.
     cut: Cut,
+    /// Whether writes have stopped.
+    latch: watch::Receiver<LatchRegister>,
 }
 
 /// Why a keeper is not followed any further.
@@ -117,6 +120,7 @@ impl Tail {
         let (tell, goal) = watch::channel(None);
         tokio::spawn(goal::ask(self.keeper.clone(), tell, shutdown.clone()));
         let mut follower = Follower {
+            latch: self.gossip.latch(),
             tail: self,
             route,
             goal,
@@ -167,9 +171,14 @@ impl Follower {
             // A fresh receiver counts what is there as news; only what comes after this look is.
             members.mark_unchanged();
             let keepers = self.tail.gossip.live(Role::WalKeeper);
+            self.heed_latch();
             let Some(keeper) = keepers.get(turn % keepers.len().max(1)) else {
                 self.not_ready("no wal-keeper is known yet");
-                if members.changed().await.is_err() {
+                let news = tokio::select! {
+                    news = members.changed() => news,
+                    news = self.latch.changed() => news,
+                };
+                if news.is_err() {
                     return Ok(()); // gossip ends with the shutdown
                 }
                 continue;
@@ -200,13 +209,8 @@ impl Follower {
     async fn follow(&mut self, keeper: &Member) -> std::result::Result<Infallible, Stop> {
         let mut client = KeeperServiceClient::new(self.tail.peers.channel(keeper.rpc_addr))
             .max_decoding_message_size(MESSAGE_BYTES_MAX);
-        let asked = client.tail(TailRequest {
-            from_index: self.next(),
-        });
-        let mut stream = match timeout(SILENCE_MAX, asked).await {
-            Ok(answer) => answer.map_err(|status| from_status(&status))?.into_inner(),
-            Err(_) => return Err(anyhow!("it did not answer").into()),
-        };
+        let mut wanted = self.route.wanted();
+        let mut stream = self.open(&mut client, &wanted).await?;
         tracing::info!(keeper = %keeper.node_id, from = self.next(), "following the log");
         self.patience.turn();
         let (mut heard, mut commit) = (Instant::now(), 0);
@@ -218,12 +222,16 @@ impl Follower {
                         let message = message.context("it ended the stream")?;
                         heard = Instant::now();
                         commit = message.commit_index;
-                        self.take(message).await?;
+                        if self.take(message).await? && wanted != self.route.wanted() {
+                            wanted = self.route.wanted();
+                            stream = self.open(&mut client, &wanted).await?;
+                        }
                     }
                     Err(_) if heard.elapsed() > SILENCE_MAX => return Err(anyhow!("it fell silent").into()),
                     Err(_) => {}
                 },
                 Ok(()) = self.goal.changed() => self.settle(),
+                Ok(()) = self.latch.changed() => self.heed_latch(),
             }
             let wanted = self.tail.state.wants.highest().max(self.goal_ahead());
             let others = self.tail.gossip.live(Role::WalKeeper).len() > 1;
@@ -233,8 +241,24 @@ impl Follower {
         }
     }
 
-    /// Takes a message in: every entry that is next, then the state reached.
-    async fn take(&mut self, message: TailResponse) -> std::result::Result<(), Stop> {
+    /// Asks a keeper for what comes next.
+    async fn open(
+        &self,
+        client: &mut KeeperServiceClient<AuthedChannel>,
+        wanted: &[TailPartitions],
+    ) -> std::result::Result<Streaming<TailResponse>, Stop> {
+        let asked = client.tail(TailRequest {
+            from_index: self.next(),
+            partitions: wanted.to_vec(),
+        });
+        match timeout(SILENCE_MAX, asked).await {
+            Ok(answer) => Ok(answer.map_err(|status| from_status(&status))?.into_inner()),
+            Err(_) => Err(anyhow!("it did not answer").into()),
+        }
+    }
+
+    /// Takes a message in: every entry that is next, then the state reached. Tells whether the catalogue has changed.
+    async fn take(&mut self, message: TailResponse) -> std::result::Result<bool, Stop> {
         let state = Arc::clone(&self.tail.state);
         self.check_log(&message)?;
         state.committed.fetch_max(message.commit_index, Ordering::Relaxed);
@@ -258,12 +282,29 @@ impl Follower {
         }
         self.snapshot();
         self.settle();
-        taken
+        taken.map(|()| chunk.changed)
+    }
+
+    /// The latch has tripped, or was reset. While it is tripped there are no more writes, and keepers' disks fail: what is
+    /// applied shall stand on this node's.
+    fn heed_latch(&mut self) {
+        let is_tripped = self.latch.borrow_and_update().tripped;
+        if let Some(rounds) = &mut self.tail.rounds {
+            rounds.urge(is_tripped);
+        }
+        self.snapshot();
     }
 
     /// Asks for snapshots if it is time. Every replica has applied, and shows, what was routed so far.
     fn snapshot(&mut self) {
-        let Some(rounds) = self.tail.rounds.as_mut().filter(|rounds| rounds.is_due()) else {
+        let state = &self.tail.state;
+        let caught_up = state.routed() >= state.committed.load(Ordering::Relaxed);
+        let Some(rounds) = self
+            .tail
+            .rounds
+            .as_mut()
+            .filter(|rounds| rounds.is_due(caught_up))
+        else {
             return;
         };
         let partitions = self.tail.state.partitions();
@@ -287,9 +328,10 @@ impl Follower {
                 return Err(Error::new(ErrorCode::Corruption, message).into());
             }
             if let Some(rounds) = &mut self.tail.rounds {
-                rounds.followed(entry.body.len());
+                let left_out = usize::try_from(entry.left_out_bytes).unwrap_or(usize::MAX);
+                rounds.followed(entry.body.len().saturating_add(left_out));
             }
-            let step = self.route.entry(entry.index, &entry.header, &entry.body);
+            let step = self.route.entry(&entry);
             chunk.last = entry.index;
             if let Some(step) = step {
                 self.step(step, chunk).await.map_err(Stop::Node)?;

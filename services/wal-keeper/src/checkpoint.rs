@@ -9,6 +9,8 @@
 use std::{
     fs::{self, File},
     io,
+    mem::ManuallyDrop,
+    panic::{AssertUnwindSafe, catch_unwind},
     path::{Path, PathBuf},
     thread,
     time::{Duration, Instant},
@@ -44,6 +46,7 @@ struct Open {
 }
 
 /// Why a checkpoint was not written.
+#[derive(Debug)]
 enum Failure {
     /// A sync failed: final, and a signal about the disk.
     Sync(Error),
@@ -54,6 +57,14 @@ enum Failure {
 impl From<Error> for Failure {
     fn from(error: Error) -> Self {
         Self::Other(error)
+    }
+}
+
+impl From<Failure> for Error {
+    fn from(failure: Failure) -> Self {
+        match failure {
+            Failure::Sync(error) | Failure::Other(error) => error,
+        }
     }
 }
 
@@ -127,28 +138,49 @@ impl Checkpoints {
         let slot = self.next;
         let stored = match self.opened() {
             Ok(open) => open.write(slot, state.index(), &bytes),
-            Err(error) => Err(error.into()),
+            Err(error) => Err(error),
         };
-        match stored {
+        let error = match stored {
             Ok(()) => {
                 self.next = 1 - slot;
-                Ok(Stored::Durable)
+                return Ok(Stored::Durable);
             }
-            Err(Failure::Other(error)) => {
-                self.open = None;
-                tracing::warn!(%error, "a checkpoint was not written: trying again later");
-                Ok(Stored::Missed)
+            Err(Failure::Other(error)) => error,
+            Err(Failure::Sync(error)) => {
+                if let Some(open) = self.open.take() {
+                    open.abandon();
+                }
+                return Err(error);
             }
-            Err(Failure::Sync(error)) => Err(error),
-        }
+        };
+        tracing::warn!(%error, "a checkpoint was not written: trying again later");
+        self.shut()?;
+        Ok(Stored::Missed)
     }
 
-    fn opened(&mut self) -> Result<&mut Open> {
+    /// Closes the database. An error is a failed sync, and final.
+    pub fn close(mut self) -> Result<()> {
+        self.shut()
+    }
+
+    fn shut(&mut self) -> Result<()> {
+        self.open.take().map_or(Ok(()), Open::close)
+    }
+
+    fn opened(&mut self) -> Result<&mut Open, Failure> {
         let open = match self.open.take() {
             Some(open) => open,
             None => Open::new(&self.dir)?,
         };
         Ok(self.open.insert(open))
+    }
+}
+
+impl Drop for Checkpoints {
+    fn drop(&mut self) {
+        if let Err(error) = self.shut() {
+            tracing::error!(%error, "the checkpoints could not be closed");
+        }
     }
 }
 
@@ -161,7 +193,7 @@ pub(crate) enum Stored {
 }
 
 impl Open {
-    fn new(dir: &Path) -> Result<Self> {
+    fn new(dir: &Path) -> Result<Self, Failure> {
         fs::create_dir_all(dir).map_err(|error| io_error(dir, &error))?;
         let config = sled::Config::new()
             .path(dir)
@@ -173,9 +205,32 @@ impl Open {
         let file = File::open(dir.join("db")).map_err(|error| io_error(dir, &error))?;
         for folder in [Some(dir), dir.parent()].into_iter().flatten() {
             let synced = File::open(folder).and_then(|folder| folder.sync_all());
-            synced.map_err(|error| io_error(folder, &error))?;
+            synced.map_err(|error| Failure::Sync(io_error(folder, &error)))?;
         }
         Ok(Self { db, file })
+    }
+
+    /// Leaves everything as it is. sled syncs when it is dropped, and panics where that fails; but a sync that has failed
+    /// is not tried again. What it holds is free when the process ends, which is soon.
+    fn abandon(self) {
+        let _never_dropped = ManuallyDrop::new(self.db);
+    }
+
+    /// Closes the database, so that it can be opened again. An error is a failed sync.
+    fn close(self) -> Result<()> {
+        // One that cannot write any more, as on a full disk, leaves the disk alone when it is dropped. Of any other the
+        // last sync is ours, so that the next one has nothing to do.
+        if self.db.flush().is_ok()
+            && let Err(error) = self.file.sync_data()
+        {
+            self.abandon();
+            return Err(io_error(Path::new("fdatasync of the checkpoint"), &error));
+        }
+        let dropped = catch_unwind(AssertUnwindSafe(move || drop(self.db)));
+        dropped.map_err(|_| {
+            let message = "the checkpoints could not be synced when they were closed";
+            Error::new(ErrorCode::StorageFailed, message)
+        })
     }
 
     fn write(&mut self, slot: u8, applied: u64, bytes: &[u8]) -> Result<(), Failure> {
@@ -278,139 +333,4 @@ fn io_error(path: &Path, error: &io::Error) -> Error {
 }
 
 #[cfg(test)]
-mod tests {
-    use longbow_wire::internal::{EntryHeader, RegisterShardCommand, entry_header::Command};
-
-    use super::*;
-
-    fn formed() -> Keepers {
-        Keepers::formed(&["k1".parse().unwrap()])
-    }
-
-    fn empty() -> State {
-        State::first(formed())
-    }
-
-    fn open(path: &Path) -> (Checkpoints, State) {
-        Checkpoints::open(path, &formed()).unwrap()
-    }
-
-    fn grow(state: &mut State, shards: u64) {
-        let catalogue = &mut state.catalogue;
-        for _ in 0..shards {
-            let index = catalogue.applied_index() + 1;
-            let node_id = format!("shard-{index:0>50}");
-            let command = Command::RegisterShard(RegisterShardCommand { node_id, log_id: 0 });
-            let header = EntryHeader {
-                command: Some(command),
-                ..EntryHeader::default()
-            };
-            assert!(catalogue.apply(index, &header).takes_effect());
-        }
-    }
-
-    #[test]
-    fn the_newest_whole_checkpoint_is_found() {
-        let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("catalogue");
-        let (mut checkpoints, mut state) = open(&path);
-        assert_eq!(state, empty());
-        // Larger than one chunk, then smaller ones into both slots.
-        for shards in [1_000, 1, 1] {
-            grow(&mut state, shards);
-            assert_eq!(checkpoints.store(&state).unwrap(), Stored::Durable);
-        }
-        drop(checkpoints);
-        let (checkpoints, found) = open(&path);
-        assert_eq!(found, state);
-        // A torn newest one: the one before counts.
-        let newest = 1 - checkpoints.next;
-        checkpoints
-            .open
-            .as_ref()
-            .unwrap()
-            .db
-            .remove(chunk_key(newest, 0))
-            .unwrap();
-        checkpoints.open.as_ref().unwrap().db.flush().unwrap();
-        drop(checkpoints);
-        let (mut checkpoints, found) = open(&path);
-        assert_eq!(found.index(), state.index() - 1);
-        // The next one replaces the torn one.
-        checkpoints.store(&state).unwrap();
-        drop(checkpoints);
-        assert_eq!(open(&path).1, state);
-    }
-
-    #[test]
-    fn one_that_fails_spares_the_whole_one_and_is_tried_again() {
-        let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("catalogue");
-        let (mut checkpoints, mut state) = open(&path);
-        grow(&mut state, 1);
-        // Slot 0 holds the only one.
-        assert_eq!(checkpoints.store(&state).unwrap(), Stored::Durable);
-        assert_eq!(checkpoints.next, 1);
-        // A folder that cannot be opened: no sync has failed.
-        checkpoints.open = None;
-        let away = dir.path().join("away");
-        fs::rename(&path, &away).unwrap();
-        fs::write(&path, b"in the way").unwrap();
-        grow(&mut state, 1);
-        assert_eq!(checkpoints.store(&state).unwrap(), Stored::Missed);
-        fs::remove_file(&path).unwrap();
-        fs::rename(&away, &path).unwrap();
-        assert_eq!(checkpoints.next, 1, "slot 0 is still the only whole one");
-        assert_eq!(checkpoints.store(&state).unwrap(), Stored::Durable);
-        let open = checkpoints.open.as_ref().unwrap();
-        assert_eq!(load(&open.db, 0, &formed()).unwrap().unwrap().index(), 1);
-        assert_eq!(load(&open.db, 1, &formed()).unwrap().unwrap().index(), 2);
-    }
-
-    #[test]
-    fn small_catalogues_do_not_leave_chunks_of_large_ones() {
-        let dir = tempfile::tempdir().unwrap();
-        let (mut checkpoints, mut state) = open(dir.path());
-        let mut large = empty();
-        grow(&mut large, 2_000);
-        checkpoints.store(&large).unwrap();
-        checkpoints.store(&large).unwrap();
-        // Applied indexes only rise: make the small one newer.
-        let index = large.index() + 1;
-        state.catalogue.apply(index, &EntryHeader::default());
-        checkpoints.store(&state).unwrap();
-        drop(checkpoints);
-        assert_eq!(open(dir.path()).1, state);
-    }
-
-    #[test]
-    fn what_version_1_wrote_is_read() {
-        let dir = tempfile::tempdir().unwrap();
-        let (mut checkpoints, mut state) = open(dir.path());
-        grow(&mut state, 3);
-        let bytes = state.catalogue.to_proto(true).encode_to_vec();
-        let open_db = checkpoints.opened().unwrap();
-        assert!(open_db.write(1, state.index(), &bytes).is_ok());
-        let mut meta = Meta::decode(&open_db.db.get(meta_key(1)).unwrap().unwrap()).unwrap();
-        meta.version = 1;
-        open_db.db.insert(meta_key(1), &meta.encode()).unwrap();
-        open_db.db.flush().unwrap();
-        drop(checkpoints);
-        assert_eq!(open(dir.path()).1, state);
-    }
-
-    #[test]
-    fn of_two_at_one_index_the_finished_one_counts() {
-        for order in [[0, 9], [9, 0]] {
-            let dir = tempfile::tempdir().unwrap();
-            let (mut checkpoints, mut state) = open(dir.path());
-            grow(&mut state, 3);
-            for snapshot_term in order {
-                state.snapshot_term = snapshot_term;
-                checkpoints.store(&state).unwrap();
-            }
-            drop(checkpoints);
-            assert_eq!(open(dir.path()).1.snapshot_term, 0);
-        }
-    }
-}
+mod tests;

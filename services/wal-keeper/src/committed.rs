@@ -16,7 +16,7 @@ use tokio::sync::watch;
 use crate::{GROUP, recover};
 
 /// Entries in one message of a tail.
-pub(crate) const BATCH_BYTES_MAX: usize = 1 << 20;
+pub(crate) const BATCH_BYTES_MAX: usize = 256 << 10;
 /// Small entries: so many in one message.
 const BATCH_ENTRIES_MAX: usize = 1_024;
 
@@ -41,7 +41,12 @@ struct Recent {
 pub(crate) fn tail_entry(index: u64, data: &Bytes) -> TailEntry {
     // Appends are checked before they are proposed; what cannot be split has no effect anywhere.
     let (header, body) = entry::split(data).unwrap_or_default();
-    TailEntry { index, header, body }
+    TailEntry {
+        index,
+        header,
+        body,
+        ..TailEntry::default()
+    }
 }
 
 fn size(entry: &TailEntry) -> usize {

@@ -11,7 +11,8 @@ use longbow_wal::Disk;
 pub const SETTINGS: &[Setting] = &[
     Setting::new(
         "keeper.initial_voters",
-        "Node ids of the keepers that form the group, the same list in the same order on each [default: this node alone]",
+        "Node ids of the keepers that form the group, at most 9, the same list in the same order on each [default: this \
+         node alone]",
     )
     .list(),
     Setting::new(
@@ -113,7 +114,8 @@ impl Config {
             .collect();
         let initial_voters = voters?;
         if initial_voters.len() > MEMBERS_MAX {
-            return Err(settings.bad("keeper.initial_voters", &format!("at most {MEMBERS_MAX} keepers")));
+            let form = format!("a list of at most {MEMBERS_MAX} node ids");
+            return Err(settings.bad("keeper.initial_voters", &form));
         }
         let distinct: BTreeSet<&NodeId> = initial_voters.iter().collect();
         if distinct.len() != initial_voters.len() {

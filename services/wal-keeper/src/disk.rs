@@ -1,8 +1,10 @@
 //! The disk thread: makes durable whatever waits, all of it with one write and one fdatasync, and says so.
 //!
-//! Group commit needs no timer: while one sync runs, what comes meanwhile is staged in a second buffer, encoded and
-//! checksummed, and shares the next. A full disk is tried again for a bounded time, before anything was synced; every
+//! While one sync runs, what comes meanwhile is staged in a second buffer, encoded and checksummed, and shares the next;
+//! where many write, the next waits a little for more to share it ([`linger`]). A full disk is tried again for a bounded time, before anything was synced; every
 //! other failure is final.
+
+mod linger;
 
 use std::{
     collections::VecDeque,
@@ -15,8 +17,9 @@ use longbow_cluster::raft_core::{ENTRY_BYTES_MAX, HardState, Persist};
 use longbow_wal::{Batch, EntryKind, Error, Reader, Writer};
 use longbow_wire::internal::RaftEntryType;
 use metrics::{Counter, Histogram};
-use parking_lot::{Condvar, Mutex};
+use parking_lot::{Condvar, Mutex, MutexGuard};
 
+use self::linger::{GAP_MAX, Linger, is_enough};
 use crate::{GROUP, mailbox::Mailbox, spare::SpareMaker};
 
 /// A flush takes no more than about this, so that its first records do not wait for all others.
@@ -49,6 +52,9 @@ struct State {
     trim: Option<u64>,
     /// The last thing done was a trim: what is staged comes first.
     trimmed: bool,
+    linger: Linger,
+    /// The thread waits for more to share a flush: it looks by itself, and need not be woken for each record.
+    lingers: bool,
     end: Option<End>,
 }
 
@@ -80,6 +86,8 @@ impl DiskQueue {
             failed: None,
             trim: None,
             trimmed: false,
+            linger: Linger::default(),
+            lingers: false,
             end: None,
         };
         Self {
@@ -104,8 +112,11 @@ impl DiskQueue {
         let mut state = self.state.lock();
         state.waiting.push_back(job);
         self.stage(&mut state);
+        let is_awaited = !state.lingers || is_enough(state.staged.records(), state.staged.bytes());
         drop(state);
-        self.news.notify_one();
+        if is_awaited {
+            self.news.notify_one();
+        }
     }
 
     /// Entries before this one may go: whole segments of them do.
@@ -143,6 +154,24 @@ impl DiskQueue {
         }
     }
 
+    /// Waits for more to share the flush of what is staged, as long as more keeps coming.
+    fn linger(&self, state: &mut MutexGuard<'_, State>) {
+        let began = Instant::now();
+        state.lingers = true;
+        loop {
+            let (records, bytes) = (state.staged.records(), state.staged.bytes());
+            let is_over = state.end.is_some() || state.failed.is_some();
+            if is_over || !state.linger.is_worth_it(records, bytes, began.elapsed()) {
+                break;
+            }
+            self.news.wait_for(state, GAP_MAX);
+            if state.staged.records() == records {
+                break;
+            }
+        }
+        state.lingers = false;
+    }
+
     /// Waits for work. Swaps what is staged with `empty`.
     fn take(&self, empty: &mut Batch) -> Next {
         let mut state = self.state.lock();
@@ -161,7 +190,15 @@ impl DiskQueue {
                 return Next::Trim(first_kept);
             }
             state.trimmed = false;
+            if state.number.is_some() {
+                self.linger(&mut state);
+                if state.end == Some(End::Abandon) || state.failed.is_some() {
+                    continue;
+                }
+            }
             if let Some(number) = state.number.take() {
+                let records = state.staged.records();
+                state.linger.flushes(records);
                 std::mem::swap(&mut state.staged, empty);
                 self.stage(&mut state);
                 return Next::Flush(number);
@@ -184,7 +221,7 @@ pub(crate) fn spawn(
     thread::Builder::new()
         .name("longbow-wal".to_owned())
         .spawn(move || {
-            let _guard = PanicGuard(mailbox.clone());
+            let _guard = PanicGuard(mailbox.clone(), "the log's thread panicked");
             let meters = Meters::new();
             let mut batch = Batch::new();
             let end = loop {
@@ -223,13 +260,13 @@ pub(crate) fn spawn(
         })
 }
 
-/// A thread that is gone must not be waited for.
-struct PanicGuard(Arc<Mailbox>);
+/// A thread that is gone must not be waited for: says so in these words.
+pub(crate) struct PanicGuard(pub Arc<Mailbox>, pub &'static str);
 
 impl Drop for PanicGuard {
     fn drop(&mut self) {
         if thread::panicking() {
-            self.0.disk_failed("the log's thread panicked".to_owned());
+            self.0.disk_failed(self.1.to_owned());
         }
     }
 }

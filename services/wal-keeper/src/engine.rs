@@ -218,7 +218,7 @@ impl Engine {
         }
         let until = self.stopping?;
         let waits =
-            self.fatal.is_none() && (!self.pending.is_empty() || self.hands_over && self.core.is_leader());
+            self.fatal.is_none() && (!self.pending.is_empty() || self.hands_over && !self.has_successor());
         (!waits || Instant::now() >= until).then_some(match self.fatal {
             Some(_) => End::Abandon,
             None => End::Close,
@@ -343,6 +343,12 @@ impl Engine {
         }
         self.hands_over = self.fatal.is_none() && self.core.transfer_leadership().is_some();
         self.stopping = Some(Instant::now() + self.tick * ELECTION_TICKS as u32);
+    }
+
+    /// Whether another keeper leads. Before it does it may need this one's vote.
+    fn has_successor(&self) -> bool {
+        let leader = self.core.leader();
+        leader.is_some_and(|leader| leader != self.parts.group.raft_id)
     }
 
     fn leader(&self) -> Option<NodeId> {

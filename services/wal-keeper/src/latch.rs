@@ -125,15 +125,20 @@ impl Latch {
         Ok(self.state.lock().latch.register().clone())
     }
 
-    /// Opens the latch again after a disk test. Blocks until that is durable.
-    pub fn reset(&self) -> Result<LatchRegister> {
+    /// Opens the latch again after a disk test, for a reason that an operator gives. Blocks until that is durable.
+    pub fn reset(&self, reason: &str) -> Result<LatchRegister> {
+        longbow_cluster::latch::check_reason(reason)?;
         self.test()?;
         let register = {
             let mut state = self.state.lock();
-            if state.latch.reset() {
+            if state.latch.reset(reason) {
                 // A new life: signals of the last one are dealt with.
                 state.signals = Signals::default();
-                tracing::warn!(epoch = state.latch.register().epoch, "the latch was reset");
+                tracing::warn!(
+                    epoch = state.latch.register().epoch,
+                    reason,
+                    "the latch was reset"
+                );
                 self.publish(&state.latch);
             }
             let register = state.latch.register().clone();
@@ -334,8 +339,12 @@ mod tests {
         assert!(again.register().borrow().cause.contains("k1: EIO"));
         assert!(again.test().unwrap().tripped);
         assert!(again.refusal().is_some());
-        let register = again.reset().unwrap();
+        let refused = again.reset(&"x".repeat(401)).unwrap_err();
+        assert_eq!(refused.code, ErrorCode::TooLarge);
+        let register = again.reset("a new disk").unwrap();
         assert_eq!((register.epoch, register.tripped), (2, false));
+        let stored = load(dir.path()).unwrap();
+        assert_eq!((stored.epoch, stored.cause.as_str()), (2, "a new disk"));
         // Old news does not trip it again, wherever they come from.
         again.merge(&latch.register().borrow().clone());
         assert_eq!(again.refusal(), None);
@@ -351,7 +360,7 @@ mod tests {
         }
         let unreadable = Latch::open(dir.path(), voters).unwrap();
         assert_eq!(unreadable.refusal().unwrap().code, ErrorCode::LatchTripped);
-        assert!(!unreadable.reset().unwrap().tripped);
+        assert!(!unreadable.reset("").unwrap().tripped);
         assert_eq!(unreadable.refusal(), None);
     }
 
@@ -397,7 +406,7 @@ mod tests {
         latch.observe(&voters[0], 1, Some("EIO"));
         drop(dir);
         assert_eq!(latch.test().unwrap_err().code, ErrorCode::StorageFailed);
-        assert_eq!(latch.reset().unwrap_err().code, ErrorCode::StorageFailed);
+        assert_eq!(latch.reset("").unwrap_err().code, ErrorCode::StorageFailed);
         assert!(latch.refusal().is_some());
     }
 }

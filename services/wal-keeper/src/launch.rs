@@ -29,9 +29,9 @@ use crate::{
     transport::Transport,
 };
 
-/// How long the threads may take to end; a disk that hangs must not keep the process.
 /// How often a keeper that waits to be added asks the others: it may wait for days.
 const WAITING: Duration = Duration::from_secs(1);
+/// How long the threads may take to end; a disk that hangs must not keep the process.
 const JOIN_PATIENCE: Duration = Duration::from_secs(15);
 const JOIN_PAUSE: Duration = Duration::from_millis(5);
 /// How long the latch may take to be stored when the start failed.
@@ -225,6 +225,7 @@ fn spawn_checkpoints(
 ) -> std::io::Result<JoinHandle<Result<(), String>>> {
     let thread = thread::Builder::new().name("longbow-checkpoint".to_owned());
     thread.spawn(move || {
+        let _guard = disk::PanicGuard(mailbox.clone(), "the checkpoints' thread panicked");
         while let Ok(state) = states.recv() {
             match checkpoints.store(&state) {
                 Ok(Stored::Durable) => mailbox.checkpointed(state.index()),
@@ -242,7 +243,7 @@ fn spawn_checkpoints(
                 }
             }
         }
-        Ok(())
+        checkpoints.close().map_err(|error| error.to_string())
     })
 }
 

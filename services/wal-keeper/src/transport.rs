@@ -5,11 +5,16 @@ mod snapshot;
 
 pub(crate) use snapshot::CHUNK_BYTES;
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, VecDeque},
+    net::SocketAddr,
+    sync::Arc,
+    time::Duration,
+};
 
-use longbow_cluster::keepers::Keepers;
+use longbow_cluster::{keepers::Keepers, raft_core::is_vote};
 use longbow_node::{
-    gossip::Gossip,
+    gossip::{Gossip, Member},
     rpc::{MESSAGE_BYTES_MAX, Peers},
     shutdown::Shutdown,
 };
@@ -24,6 +29,8 @@ const QUEUE_MESSAGES: usize = 512;
 /// Messages that go out together.
 const BATCH_MESSAGES: usize = 64;
 const BATCH_BYTES: usize = 4 << 20;
+/// Votes kept for a member that nobody can reach: one of each kind.
+const VOTES_MAX: usize = 4;
 const PAUSE_MIN: Duration = Duration::from_millis(20);
 const PAUSE_MAX: Duration = Duration::from_millis(500);
 
@@ -103,7 +110,7 @@ impl Transport {
                 node: self.reach.roster.node_of(raft_id)?,
                 raft_id,
                 reach: self.reach.clone(),
-                messages,
+                outbox: Outbox::new(messages),
             };
             let shutdown = self.reach.shutdown.clone();
             self.runtime.spawn(async move {
@@ -118,83 +125,79 @@ impl Transport {
     }
 }
 
+/// Which life of a keeper, and where it is reached.
+type Place = (u64, SocketAddr);
+
+impl Reach {
+    /// Where a node is said to be; `None` while it is said to be down.
+    fn place_of(&self, node: &NodeId) -> Option<Place> {
+        place_among(&self.gossip.members(), node)
+    }
+
+    /// Waits until a node is said to be at such a place.
+    async fn until(self, node: NodeId, wanted: impl Fn(Place) -> bool) {
+        let mut members = self.gossip.watch();
+        let is_there = |members: &Arc<[Member]>| place_among(members, &node).is_some_and(&wanted);
+        let is_over = members.wait_for(is_there).await.is_err();
+        if is_over {
+            // Gossip has ended, and news with it.
+            std::future::pending::<()>().await;
+        }
+    }
+}
+
+fn place_among(members: &[Member], node: &NodeId) -> Option<Place> {
+    let member = members.iter().find(|member| member.node_id == *node);
+    member
+        .filter(|member| member.is_live())
+        .map(|member| (member.generation, member.rpc_addr))
+}
+
 struct Sender {
     node: NodeId,
     raft_id: u64,
     reach: Reach,
-    messages: mpsc::Receiver<RaftMessage>,
+    outbox: Outbox,
 }
 
-impl Sender {
-    /// Streams until the engine is gone, opening the stream again whenever it breaks.
-    async fn run(mut self) {
-        let mut pause = PAUSE_MIN;
-        // The first message is why there is a sender at all: a vote asked for, or given. It is not out of date.
-        let mut is_first = true;
-        loop {
-            if self.messages.is_closed() {
-                return;
-            }
-            let address = self
-                .reach
-                .gossip
-                .member(&self.node)
-                .filter(|member| member.is_live());
-            if let Some(member) = address {
-                // What waited while nobody listened is out of date.
-                while !is_first && self.messages.try_recv().is_ok() {}
-                let began = tokio::time::Instant::now();
-                if self.stream(member.rpc_addr).await {
-                    return;
-                }
-                self.reach.mailbox.unreachable(self.raft_id);
-                if began.elapsed() > PAUSE_MAX {
-                    pause = PAUSE_MIN;
-                }
-            }
-            is_first = false;
-            tokio::time::sleep(pause).await;
-            pause = (pause * 2).min(PAUSE_MAX);
+/// What is to be sent to one member.
+struct Outbox {
+    messages: mpsc::Receiver<RaftMessage>,
+    /// Votes that waited while nobody listened; they go first.
+    votes: VecDeque<RaftMessage>,
+}
+
+impl Outbox {
+    fn new(messages: mpsc::Receiver<RaftMessage>) -> Self {
+        Self {
+            messages,
+            votes: VecDeque::new(),
         }
     }
 
-    /// Streams to one address until it breaks; true when the engine is gone.
-    async fn stream(&mut self, address: std::net::SocketAddr) -> bool {
-        let mut client = KeeperServiceClient::new(self.reach.peers.channel(address))
-            .max_decoding_message_size(MESSAGE_BYTES_MAX)
-            .max_encoding_message_size(MESSAGE_BYTES_MAX);
-        let (out, requests) = mpsc::channel(4);
-        let mut call = std::pin::pin!(client.raft(ReceiverStream::new(requests)));
-        loop {
-            let first = tokio::select! {
-                ended = &mut call => {
-                    if let Err(status) = ended {
-                        tracing::debug!(keeper = %self.node, %status, "the raft stream ended");
-                    }
-                    return false;
-                }
-                message = self.messages.recv() => message,
-            };
-            let Some(first) = first else {
-                return true;
-            };
-            let request = self.batch(first);
-            tokio::select! {
-                ended = &mut call => {
-                    if let Err(status) = ended {
-                        tracing::debug!(keeper = %self.node, %status, "the raft stream ended");
-                    }
-                    return false;
-                }
-                sent = out.send(request) => {
-                    if sent.is_err() {
-                        return false;
-                    }
-                }
+    /// What waited while nobody listened is out of date, but for votes: one that is lost is asked for or given again only
+    /// after another election timeout.
+    fn drop_stale(&mut self) {
+        while let Ok(message) = self.messages.try_recv() {
+            if !is_vote(&message) {
+                continue;
+            }
+            self.votes.push_back(message);
+            if self.votes.len() > VOTES_MAX {
+                self.votes.pop_front();
             }
         }
     }
 
+    /// The next message; `None` when the engine is gone.
+    async fn next(&mut self) -> Option<RaftMessage> {
+        match self.votes.pop_front() {
+            Some(vote) => Some(vote),
+            None => self.messages.recv().await,
+        }
+    }
+
+    /// What goes out together with a message: as much as there is, up to a limit.
     fn batch(&mut self, first: RaftMessage) -> RaftRequest {
         let size = |message: &RaftMessage| {
             message
@@ -213,5 +216,115 @@ impl Sender {
             messages.push(message);
         }
         RaftRequest { messages }
+    }
+}
+
+impl Sender {
+    /// Streams until the engine is gone, opening the stream again whenever it breaks or the keeper is elsewhere: whoever
+    /// took over the old address may well go on listening.
+    async fn run(mut self) {
+        let mut pause = PAUSE_MIN;
+        // What is sent first is why there is a sender at all, and not out of date.
+        let mut is_first = true;
+        while !self.outbox.messages.is_closed() {
+            let place = self.reach.place_of(&self.node);
+            if let Some((_, address)) = place {
+                if !is_first {
+                    self.outbox.drop_stale();
+                }
+                let began = tokio::time::Instant::now();
+                let reach = self.reach.clone();
+                let moved = reach.until(self.node.clone(), move |place| place.1 != address);
+                tokio::select! {
+                    is_over = self.stream(address) => {
+                        if is_over {
+                            return;
+                        }
+                    }
+                    () = moved => tracing::debug!(keeper = %self.node, "the keeper is elsewhere"),
+                }
+                self.reach.mailbox.unreachable(self.raft_id);
+                if began.elapsed() > PAUSE_MAX {
+                    pause = PAUSE_MIN;
+                }
+            }
+            is_first = false;
+            let reach = self.reach.clone();
+            let back = reach.until(self.node.clone(), move |now| Some(now) != place);
+            tokio::select! {
+                () = tokio::time::sleep(pause) => pause = (pause * 2).min(PAUSE_MAX),
+                () = back => pause = PAUSE_MIN,
+            }
+        }
+    }
+
+    /// Streams to one address until it breaks; true when the engine is gone.
+    async fn stream(&mut self, address: SocketAddr) -> bool {
+        let mut client = KeeperServiceClient::new(self.reach.peers.channel(address))
+            .max_decoding_message_size(MESSAGE_BYTES_MAX)
+            .max_encoding_message_size(MESSAGE_BYTES_MAX);
+        let (out, requests) = mpsc::channel(4);
+        let mut call = std::pin::pin!(client.raft(ReceiverStream::new(requests)));
+        loop {
+            let first = tokio::select! {
+                ended = &mut call => {
+                    if let Err(status) = ended {
+                        tracing::debug!(keeper = %self.node, %status, "the raft stream ended");
+                    }
+                    return false;
+                }
+                message = self.outbox.next() => message,
+            };
+            let Some(first) = first else {
+                return true;
+            };
+            let request = self.outbox.batch(first);
+            tokio::select! {
+                ended = &mut call => {
+                    if let Err(status) = ended {
+                        tracing::debug!(keeper = %self.node, %status, "the raft stream ended");
+                    }
+                    return false;
+                }
+                sent = out.send(request) => {
+                    if sent.is_err() {
+                        return false;
+                    }
+                }
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn of_what_waits_while_nobody_listens_the_last_votes_are_kept() {
+        const HEARTBEAT: i32 = 8;
+        const VOTE: i32 = 5;
+        let (queue, messages) = mpsc::channel(QUEUE_MESSAGES);
+        let mut outbox = Outbox::new(messages);
+        let send = |msg_type, term| {
+            let message = RaftMessage {
+                msg_type,
+                term,
+                ..RaftMessage::default()
+            };
+            queue.try_send(message).unwrap();
+        };
+        for term in 1..=6 {
+            send(HEARTBEAT, term);
+            send(VOTE, term);
+        }
+        outbox.drop_stale();
+        send(HEARTBEAT, 7);
+        drop(queue);
+        let mut sent = Vec::new();
+        while let Some(message) = outbox.next().await {
+            sent.push((message.msg_type, message.term));
+        }
+        assert_eq!(sent, [(VOTE, 3), (VOTE, 4), (VOTE, 5), (VOTE, 6), (HEARTBEAT, 7)]);
     }
 }

@@ -84,7 +84,7 @@ fn throughput(report: &mut Report, args: &LogArgs) {
     let measured = folder(args).and_then(|folder| Pairs::measure(&folder, pairs));
     let measured = match measured {
         Ok(measured) => measured,
-        Err(error) => return report.holds("log-64k-group64", || Err(error)),
+        Err(error) => return none_measured(report, &NAMES, &error),
     };
     report.bar(NAMES[0], AtLeast(0.85), || Ok(median(&measured.ratios)));
     let Pairs { counts, groups, .. } = &measured;
@@ -140,8 +140,7 @@ impl Pairs {
             ));
             ratios.push(theirs.as_secs_f64() / ours.as_secs_f64());
         }
-        std::fs::create_dir_all(root().join("target/bars"))?;
-        std::fs::write(root().join("target/bars/log-64k-group64.csv"), raw)?;
+        keep("log-64k-group64.csv", &raw)?;
         Ok(Self {
             ratios,
             counts: log.disk.counts() - before,
@@ -267,6 +266,20 @@ impl Bare {
             self.at = (self.at + self.group.len() as u64) % SEGMENT_BYTES;
         }
         Ok(began.elapsed())
+    }
+}
+
+/// Keeps raw samples, for whoever wants to look closer.
+fn keep(name: &str, text: &str) -> Result<()> {
+    let folder = root().join("target/bars");
+    std::fs::create_dir_all(&folder)?;
+    Ok(std::fs::write(folder.join(name), text)?)
+}
+
+/// A line for each bar of a measurement that failed as a whole.
+fn none_measured(report: &mut Report, names: &[&str], error: &anyhow::Error) {
+    for name in names {
+        report.holds(name, || Err(anyhow::anyhow!("{error:#}")));
     }
 }
 

@@ -39,7 +39,12 @@ class Rules(unittest.TestCase):
         self.assertEqual(code, 0, output)
 
     def test_the_tests_see_a_broken_rule(self):
-        for before, after in (("longbow_latch_tripped) > 0", "longbow_latch_tripped) > 1"), ("for: 1m", "for: 10m")):
+        broken = (
+            ("longbow_latch_tripped) > 0", "longbow_latch_tripped) > 1"),
+            ("for: 1m", "for: 10m"),
+            ("longbow_replicas_lost) > 0", "longbow_replicas_lost) > 3"),
+        )
+        for before, after in broken:
             with tempfile.TemporaryDirectory() as folder:
                 text = (RULES / "alerts.yml").read_text()
                 self.assertIn(before, text)

@@ -38,12 +38,24 @@ async fn a_sync_fails() {
         // Not tried again and again: the log's own, and those of files beside it that were under way.
         let fired = failing.fired();
         ensure!(fired <= SYNCS_FAILED_MAX, "{fired} syncs failed");
+        ended_with_its_cause(scene, victim)?;
         scene.go_on("without the keeper whose disk failed").await?;
         scene.one_retry_is_enough()?;
         failing.end()?;
         scene.back(victim).await
     })
     .await;
+}
+
+/// A keeper whose disk failed says so last, and no part of it falls over on its way there.
+fn ended_with_its_cause(scene: &Scene, keeper: &str) -> Result<()> {
+    let mut log = scene.cluster.log(keeper)?;
+    log.push_str(&scene.cluster.restarted_log(keeper).unwrap_or_default());
+    ensure!(
+        log.contains("the keeper stopped writing") && !log.contains("panicked"),
+        "{keeper} ended otherwise:\n{log}"
+    );
+    Ok(())
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -98,6 +98,18 @@ fn message_type(number: i32) -> Result<MessageType> {
         .ok_or_else(|| refused(format!("kind {number} is not one that members send")))
 }
 
+/// Whether a message asks for a vote, or gives or refuses one. Members send it once in an election.
+pub fn is_vote(message: &RaftMessage) -> bool {
+    use MessageType as T;
+    let votes = [
+        T::MsgRequestPreVote,
+        T::MsgRequestPreVoteResponse,
+        T::MsgRequestVote,
+        T::MsgRequestVoteResponse,
+    ];
+    votes.into_iter().any(|vote| vote as i32 == message.msg_type)
+}
+
 pub(super) fn entry_to_wire(entry: Entry) -> RaftEntry {
     let entry_type = match entry.entry_type {
         EntryType::EntryNormal => RaftEntryType::Unspecified,

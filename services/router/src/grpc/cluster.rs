@@ -21,7 +21,7 @@ impl ClusterService for Api {
     ) -> Result<Response<v1::ResetLatchResponse>, Status> {
         let at = deadline_of(request.metadata());
         answer(at, async {
-            let latch = self.core.reset_latch(at).await?;
+            let latch = self.core.reset_latch(&request.get_ref().reason, at).await?;
             let latch = v1::LatchStatus {
                 tripped: latch.tripped,
                 epoch: latch.epoch,

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use longbow_cluster::latch::LatchState;
+use longbow_cluster::latch::{LatchState, check_reason};
 use longbow_node::{gossip::Member, rpc::deadline};
 use longbow_types::{Error, ErrorCode, Result, Role};
 use longbow_wire::{
@@ -20,9 +20,10 @@ impl Core {
     /// A keeper's reset holds for the whole cluster at once, so nobody is asked for it before that.
     ///
     /// # Errors
-    /// With the latch as it was: the refusal of a keeper whose disk still fails; `NO_LEADER` if too few keepers can be
+    /// With the latch as it was: `TOO_LARGE` for the reason; the refusal of a keeper whose disk still fails; `NO_LEADER` if too few keepers can be
     /// reached. `LATCH_TRIPPED` if it tripped again meanwhile.
-    pub async fn reset_latch(&self, at: Instant) -> Result<LatchRegister> {
+    pub async fn reset_latch(&self, reason: &str, at: Instant) -> Result<LatchRegister> {
+        check_reason(reason)?;
         let voters = self
             .keepers(at)
             .await
@@ -31,10 +32,18 @@ impl Core {
             .max()
             .unwrap_or(0);
         let live = self.0.gossip.live(Role::WalKeeper);
-        let (tested, refusal) = self.each_keeper(live, true, at).await;
+        let test = ResetKeeperLatchRequest {
+            test_only: true,
+            reason: String::new(),
+        };
+        let (tested, refusal) = self.each_keeper(live, test, at).await;
         check_majority(tested.len(), voters, refusal)?;
         let passed = tested.into_iter().map(|(member, _)| member).collect();
-        let (reset, refusal) = self.each_keeper(passed, false, at).await;
+        let reset = ResetKeeperLatchRequest {
+            test_only: false,
+            reason: reason.to_owned(),
+        };
+        let (reset, refusal) = self.each_keeper(passed, reset, at).await;
         if reset.is_empty() {
             return Err(refusal.unwrap_or_else(|| unreachable(0, 1)));
         }
@@ -54,14 +63,14 @@ impl Core {
     async fn each_keeper(
         &self,
         keepers: Vec<Member>,
-        test_only: bool,
+        wanted: ResetKeeperLatchRequest,
         at: Instant,
     ) -> (Vec<(Member, LatchRegister)>, Option<Error>) {
         let until = at.min(Instant::now() + DISK_TEST);
         let asked = keepers.into_iter().map(|member| {
             let mut keeper = KeeperServiceClient::new(self.0.peers.channel(member.rpc_addr));
+            let request = fanout::request(wanted.clone(), until);
             async move {
-                let request = fanout::request(ResetKeeperLatchRequest { test_only }, until);
                 let answer = deadline::within(Some(until), keeper.reset_keeper_latch(request)).await?;
                 let answer = answer.map_err(|status| from_status(&status))?;
                 Ok((member, answer.into_inner().latch.unwrap_or_default()))

@@ -141,7 +141,13 @@ async fn health_of_writes_follows_the_latch_until_it_is_reset() {
 
     let reset = until("the keeper to be asked", || {
         let mut client = client.clone();
-        async move { client.cluster.reset_latch(v1::ResetLatchRequest {}).await.ok() }
+        async move {
+            client
+                .cluster
+                .reset_latch(v1::ResetLatchRequest::default())
+                .await
+                .ok()
+        }
     })
     .await;
     let latch = reset.into_inner().latch.unwrap();

@@ -44,6 +44,8 @@ pub(crate) struct Rounds {
     applied: u64,
     /// Bytes of the log that went by since, whoever they were for.
     followed: u64,
+    /// Writes have stopped: whatever is applied is to be on this disk, too.
+    is_urgent: bool,
 }
 
 /// What the thread tells.
@@ -65,13 +67,19 @@ impl Rounds {
         self.followed = self.followed.saturating_add(bytes as u64);
     }
 
-    /// Whether it is time for a round, and nothing is being written.
-    pub(crate) fn is_due(&self) -> bool {
+    /// Whether what is applied is worth a round of its own, however little it is.
+    pub(crate) fn urge(&mut self, is_urgent: bool) {
+        self.is_urgent = is_urgent;
+    }
+
+    /// Whether it is time for a round, and nothing is being written. `caught_up`: all is applied that is known to be committed.
+    pub(crate) fn is_due(&self, caught_up: bool) -> bool {
         let written = self.progress.written.load(Ordering::Relaxed);
         let wanted = (written / 2).min(self.every.saturating_mul(STRETCH_MAX));
         let wanted = wanted.max(self.every);
         let enough = self.applied >= wanted || self.followed / OTHERS_SHARE >= wanted;
-        enough && self.progress.is_idle.load(Ordering::Acquire)
+        let urgent = self.is_urgent && caught_up && self.applied > 0;
+        (enough || urgent) && self.progress.is_idle.load(Ordering::Acquire)
     }
 
     /// Asks for a round that is due.
@@ -102,6 +110,7 @@ impl Taker {
             every,
             applied: 0,
             followed: 0,
+            is_urgent: false,
         };
         let thread = thread::Builder::new()
             .name("snapshots".to_owned())
@@ -219,34 +228,44 @@ mod tests {
             every: 100,
             applied: 0,
             followed: 0,
+            is_urgent: false,
         };
         let round = || Round {
             catalogue: longbow_cluster::catalogue::Catalogue::new(),
             views: Vec::new(),
         };
         rounds.applied(99);
-        assert!(!rounds.is_due());
+        assert!(!rounds.is_due(true));
         rounds.applied(1);
-        assert!(rounds.is_due());
+        assert!(rounds.is_due(true));
         rounds.ask(round());
         assert!(asked.try_recv().is_ok());
         rounds.applied(1_000);
-        assert!(!rounds.is_due(), "it is being written");
+        assert!(!rounds.is_due(true), "it is being written");
         // More than half of what was applied since; then so much that the interval's limit counts.
         for (written, missing) in [(2_400, 200), (u64::MAX, 64 * 100 - 1_200)] {
             progress.written.store(written, Ordering::Relaxed);
             progress.is_idle.store(true, Ordering::Release);
-            assert!(!rounds.is_due());
+            assert!(!rounds.is_due(true));
             rounds.applied(missing);
-            assert!(rounds.is_due());
+            assert!(rounds.is_due(true));
         }
         rounds.ask(round());
         progress.written.store(0, Ordering::Relaxed);
         progress.is_idle.store(true, Ordering::Release);
         // What is written to others holds the log, too.
         rounds.followed(399);
-        assert!(!rounds.is_due());
+        assert!(!rounds.is_due(true));
         rounds.followed(1);
-        assert!(rounds.is_due());
+        assert!(rounds.is_due(true));
+        // Once writes have stopped, whatever there is.
+        rounds.ask(round());
+        progress.is_idle.store(true, Ordering::Release);
+        rounds.urge(true);
+        assert!(!rounds.is_due(true), "there is nothing");
+        rounds.applied(1);
+        assert!(rounds.is_due(true) && !rounds.is_due(false));
+        rounds.urge(false);
+        assert!(!rounds.is_due(true));
     }
 }

@@ -7,7 +7,7 @@ use longbow_types::{DatasetId, Error, ErrorCode, NodeId, Result};
 use longbow_wire::convert::schema;
 use longbow_wire::entry::decode_header;
 use longbow_wire::internal::entry_header::Command;
-use longbow_wire::internal::{self, EntryHeader, PartitionRange, WriteCommand};
+use longbow_wire::internal::{self, EntryHeader, PartitionRange, TailEntry, TailPartitions, WriteCommand};
 use longbow_wire::v1;
 use prost::Message as _;
 
@@ -72,8 +72,9 @@ impl Route {
 
     /// Judges the next entry and says what to do. Nothing, for an entry that is refused, repeated, or not for us.
     /// A header that cannot be read, which no keeper lets into the log, has no effect: keepers judge it so.
-    pub(super) fn entry(&mut self, index: u64, header: &Bytes, body: &Bytes) -> Option<Step> {
-        let header = decode_header(header).unwrap_or_else(|error| {
+    pub(super) fn entry(&mut self, entry: &TailEntry) -> Option<Step> {
+        let index = entry.index;
+        let header = decode_header(&entry.header).unwrap_or_else(|error| {
             tracing::error!(index, %error, "a committed entry cannot be read");
             EntryHeader::default()
         });
@@ -82,7 +83,7 @@ impl Route {
             return None;
         }
         match header.command {
-            Some(Command::Write(write)) => Some(Step::Write(self.write(index, &write, body))),
+            Some(Command::Write(write)) => Some(Step::Write(self.write(&write, entry))),
             Some(Command::CreateDataset(_)) => Some(self.created(DatasetId(index))),
             Some(Command::AlterDataset(alter)) => Some(self.altered(index, DatasetId(alter.dataset_id))),
             Some(Command::DropDataset(_)) => dropped.map(Step::Evict),
@@ -91,31 +92,43 @@ impl Route {
         }
     }
 
-    fn write(&self, index: u64, write: &WriteCommand, body: &Bytes) -> Vec<(Key, Op)> {
+    fn write(&self, write: &WriteCommand, entry: &TailEntry) -> Vec<(Key, Op)> {
+        let index = entry.index;
         let dataset = DatasetId(write.dataset_id);
         let kind = match write.kind() {
             internal::WriteKind::Delete => WriteKind::Delete,
             // The catalogue accepts no third kind.
             internal::WriteKind::Upsert | internal::WriteKind::Unspecified => WriteKind::Upsert,
         };
-        let mine = |range: &&PartitionRange| {
+        let mine = |(_, range): &(u32, &PartitionRange)| {
             let known = self.catalogue.dataset(dataset);
             let nodes = known.and_then(|known| known.partitions.get(range.partition as usize));
             nodes.is_some_and(|nodes| nodes.contains(&self.me))
         };
-        let op = |range: &PartitionRange| {
+        let op = |(number, range): (u32, &PartitionRange)| {
             let key = Key {
                 dataset,
                 ordinal: range.partition,
             };
             let work = Work::Write(Write {
                 kind,
-                body: slice(body, range),
+                body: rows(entry, write, number),
                 rows: range.rows,
             });
             (key, Op { index, work })
         };
-        write.ranges.iter().filter(mine).map(op).collect()
+        (0..).zip(&write.ranges).filter(mine).map(op).collect()
+    }
+
+    /// What to ask a keeper for: of datasets that have partitions elsewhere, those that are here.
+    pub(super) fn wanted(&self) -> Vec<TailPartitions> {
+        let of = |dataset: &Dataset| TailPartitions {
+            dataset_id: dataset.id.0,
+            partitions: self.held(dataset).collect(),
+        };
+        let is_elsewhere = |dataset: &&Dataset| self.held(dataset).count() < dataset.partitions.len();
+        let all = self.catalogue.datasets().map(|dataset| &**dataset);
+        all.filter(is_elsewhere).map(of).collect()
     }
 
     /// Partitions of a dataset that this node has.
@@ -181,11 +194,20 @@ pub(crate) fn schema_of(dataset: &Dataset) -> Result<longbow_types::Schema> {
     schema::from_proto(&message)
 }
 
-/// A range of a body, if it has it.
-fn slice(body: &Bytes, range: &PartitionRange) -> Option<Bytes> {
-    let from = usize::try_from(range.offset).ok()?;
-    let to = from.checked_add(usize::try_from(range.length).ok()?)?;
-    (to <= body.len()).then(|| body.slice(from..to))
+/// The rows of one range of an entry, if it has them.
+fn rows(entry: &TailEntry, write: &WriteCommand, number: u32) -> Option<Bytes> {
+    let length = |number: u32| Some(write.ranges.get(number as usize)?.length);
+    let offset = if entry.left_out_bytes == 0 {
+        write.ranges.get(number as usize)?.offset
+    } else {
+        // Ranges that were not asked for are left out: the others stand one behind the other.
+        let before = entry.kept_ranges.iter().position(|&kept| kept == number)?;
+        let mut before = entry.kept_ranges[..before].iter();
+        before.try_fold(0, |sum: u64, &kept| sum.checked_add(length(kept)?))?
+    };
+    let from = usize::try_from(offset).ok()?;
+    let to = from.checked_add(usize::try_from(length(number)?).ok()?)?;
+    (to <= entry.body.len()).then(|| entry.body.slice(from..to))
 }
 
 #[cfg(test)]
@@ -256,9 +278,18 @@ mod tests {
     impl Log {
         fn append(&mut self, header: &EntryHeader) -> Option<Step> {
             self.index += 1;
-            let encoded = Bytes::from(header.encode_to_vec());
-            self.route
-                .entry(self.index, &encoded, &Bytes::from_static(b"0123456789"))
+            self.append_entry(TailEntry {
+                header: header.encode_to_vec().into(),
+                body: Bytes::from_static(b"0123456789"),
+                ..TailEntry::default()
+            })
+        }
+
+        fn append_entry(&mut self, entry: TailEntry) -> Option<Step> {
+            self.route.entry(&TailEntry {
+                index: self.index,
+                ..entry
+            })
         }
 
         /// Registered twice over, with one dataset; its id is the index.
@@ -309,6 +340,33 @@ mod tests {
         let mut log = Log::with_dataset();
         let step = log.append(&write(4, 1, &[(0, 0, 2), (2, 5, 6)]));
         assert_eq!(ops(step), [(0, Some(b"01".to_vec())), (2, None)]);
+    }
+
+    #[test]
+    fn what_is_left_of_a_body_is_found_where_it_stands() {
+        let mut log = Log::with_dataset();
+        let wanted = log.route.wanted();
+        assert_eq!(
+            (wanted[0].dataset_id, &wanted[0].partitions[..]),
+            (4, &[0, 2][..])
+        );
+        let mut partial = |kept_ranges: &[u32], body: &'static [u8]| {
+            log.index += 1;
+            let header = write(4, 1, &[(0, 0, 2), (1, 2, 3), (2, 5, 5)]);
+            ops(log.append_entry(TailEntry {
+                header: header.encode_to_vec().into(),
+                body: Bytes::from_static(body),
+                left_out_bytes: 3,
+                kept_ranges: kept_ranges.to_vec(),
+                ..TailEntry::default()
+            }))
+        };
+        let both = [(0, Some(b"01".to_vec())), (2, Some(b"56789".to_vec()))];
+        assert_eq!(partial(&[0, 2], b"0156789"), both);
+        // What was left out although it is needed is missed, and so is what does not fit.
+        assert_eq!(partial(&[2], b"56789"), [(0, None), both[1].clone()]);
+        assert_eq!(partial(&[0, 2], b"01"), [both[0].clone(), (2, None)]);
+        assert_eq!(partial(&[9, 2], b"56789"), [(0, None), (2, None)]);
     }
 
     #[test]
@@ -377,7 +435,11 @@ mod tests {
         let before = log.route.published();
         let garbage = Bytes::from_static(&[0xff; 7]);
         log.index += 1;
-        assert!(log.route.entry(log.index, &garbage, &Bytes::new()).is_none());
+        let garbage = TailEntry {
+            header: garbage,
+            ..TailEntry::default()
+        };
+        assert!(log.append_entry(garbage).is_none());
         assert_eq!(log.route.published().applied_index(), log.index);
         assert!(log.route.published().datasets().eq(before.datasets()));
         assert_eq!(

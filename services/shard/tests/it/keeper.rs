@@ -77,7 +77,12 @@ impl Log {
             _ => header,
         };
         let applied = inner.catalogue.apply(index, &decoded);
-        inner.entries.push(TailEntry { index, header, body });
+        inner.entries.push(TailEntry {
+            index,
+            header,
+            body,
+            ..TailEntry::default()
+        });
         self.committed.send_replace(index);
         (index, applied.verdict)
     }

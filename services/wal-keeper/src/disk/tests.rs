@@ -342,3 +342,23 @@ fn a_full_disk_is_cut_while_a_flush_waits_for_room() {
     running.queue.end(End::Close);
     running.thread.join().unwrap().unwrap();
 }
+
+#[test]
+fn records_that_keep_coming_share_syncs() {
+    const RECORDS: u64 = 4_000;
+    let disk = SimDisk::new();
+    let log = Log::create(Arc::new(disk.clone()), Options::default(), 1).unwrap();
+    let queue = Arc::new(DiskQueue::new(log.reader.clone()));
+    let mailbox = Arc::new(Mailbox::new(1 << 20));
+    let thread = spawn(log.writer, queue.clone(), mailbox).unwrap();
+    let before = disk.counters().syncs;
+    for number in 1..=RECORDS {
+        queue.push(job(number, 100));
+    }
+    queue.end(End::Close);
+    thread.join().unwrap().unwrap();
+    let syncs = disk.counters().syncs - before;
+    // This disk takes no time at all: without waiting there would be a sync for every few.
+    assert!(syncs <= RECORDS / 32, "{syncs} syncs for {RECORDS} records");
+    assert_eq!(log.reader.last_index(GROUP), RECORDS);
+}

@@ -28,8 +28,11 @@ pub(super) async fn reset(
         ));
     }
     let latch = keeper.latch.clone();
-    let test_only = request.get_ref().test_only;
-    let work = move || if test_only { latch.test() } else { latch.reset() };
+    let ResetKeeperLatchRequest { test_only, reason } = request.get_ref().clone();
+    let work = move || match test_only {
+        true => latch.test(),
+        false => latch.reset(&reason),
+    };
     let reset = tokio::task::spawn_blocking(work).await;
     let reset =
         reset.unwrap_or_else(|error| Err(Error::new(ErrorCode::Internal, format!("the disk test: {error}"))));

@@ -1,5 +1,7 @@
 //! Tail: committed entries in order, for ever. A reader that is slow holds one batch and a short queue, nothing else.
 
+mod wanted;
+
 use std::{sync::Arc, time::Duration};
 
 use longbow_node::rpc::require;
@@ -12,6 +14,7 @@ use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Status};
 
+use self::wanted::Wanted;
 use super::{BoxStream, Inner, too_many_streams};
 use crate::{GROUP, INCARNATION};
 
@@ -30,6 +33,7 @@ pub(super) fn tail(
         let error = Error::new(ErrorCode::InvalidValue, "indexes start at 1").field("from_index");
         return Err(to_status(&error.limit("at least 1")));
     }
+    let wanted = Wanted::new(&request.get_ref().partitions).map_err(|error| to_status(&error))?;
     let permit = keeper
         .tails
         .clone()
@@ -41,7 +45,7 @@ pub(super) fn tail(
         let _permit = permit;
         let shutdown = keeper.shutdown.clone();
         tokio::select! {
-            () = follow(&keeper, from, &out) => {}
+            () = follow(&keeper, from, &wanted, &out) => {}
             () = shutdown.wait() => {}
             () = out.closed() => {}
         }
@@ -49,7 +53,12 @@ pub(super) fn tail(
     Ok(Box::pin(ReceiverStream::new(batches)))
 }
 
-async fn follow(keeper: &Arc<Inner>, mut next: u64, out: &mpsc::Sender<Result<TailResponse, Status>>) {
+async fn follow(
+    keeper: &Arc<Inner>,
+    mut next: u64,
+    wanted: &Wanted,
+    out: &mpsc::Sender<Result<TailResponse, Status>>,
+) {
     let mut commit = keeper.committed.commit();
     loop {
         let last = *commit.borrow_and_update();
@@ -73,6 +82,7 @@ async fn follow(keeper: &Arc<Inner>, mut next: u64, out: &mpsc::Sender<Result<Ta
         let Some(sent) = entries.last().map(|entry| entry.index) else {
             return;
         };
+        let entries = entries.into_iter().map(|entry| wanted.pick(entry)).collect();
         if out.send(Ok(message(keeper, entries, last))).await.is_err() {
             return;
         }

@@ -192,3 +192,31 @@ async fn a_leader_that_stops_hands_over() {
     let refused = router.append(&create("early"), &[]).await.unwrap();
     assert_eq!(refused.verdict.unwrap().code, "NOT_ENOUGH_SHARDS");
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_leader_that_stops_stays_until_its_successor_has_its_vote() {
+    let shutdowns: Vec<_> = (0..3).map(|_| longbow_node::shutdown::Shutdown::new()).collect();
+    let mut keepers = Keepers::new(3);
+    // Long, so that nobody begins an election by itself, nor soon gives up leading because others are silent.
+    keepers.change_config = |config| config.election_timeout = Duration::from_secs(3);
+    for (at, shutdown) in shutdowns.iter().enumerate() {
+        keepers.start_with(at, shutdown.clone()).await;
+    }
+    keepers.ready().await;
+    let router = Node::join(&keepers, Role::Router, "r1").await;
+    let leader = keepers.leader(&router).await;
+    let (down, next) = ((leader + 1) % 3, (leader + 2) % 3);
+    keepers.kill(down).await;
+    // Now the one that is left has more than the one that is down: leadership is offered to it. A majority of the three it
+    // is only together with the one that goes.
+    router.append(&open_producer(), &[]).await.unwrap();
+    let keeper = keepers.running[leader].take().unwrap();
+    shutdowns[leader].trigger();
+    let leads = until("the next one to lead", || async {
+        let mut keeper = router.keeper(keepers.addr(next));
+        let status = keeper.get_keeper_status(GetKeeperStatusRequest {}).await.ok()?;
+        (status.into_inner().leader == format!("k{next}")).then_some(())
+    });
+    let (ended, ()) = tokio::join!(keeper.wait(), leads);
+    ended.unwrap();
+}

@@ -56,7 +56,10 @@ async fn only_routers_append_and_only_members_vote() {
     assert_eq!(code(error), ErrorCode::RoleNotAllowed);
     let error = stranger
         .keeper(addr)
-        .tail(TailRequest { from_index: 1 })
+        .tail(TailRequest {
+            from_index: 1,
+            ..Default::default()
+        })
         .await
         .unwrap_err();
     assert_eq!(code(error), ErrorCode::RoleNotAllowed);
@@ -169,7 +172,10 @@ async fn malformed_appends_are_refused_and_write_nothing() {
     }
     let error = router
         .keeper(addr)
-        .tail(TailRequest { from_index: 0 })
+        .tail(TailRequest {
+            from_index: 0,
+            ..Default::default()
+        })
         .await
         .unwrap_err();
     assert_eq!(from_status(&error).code, ErrorCode::InvalidValue);

@@ -208,7 +208,10 @@ async fn a_sync_that_fails_at_the_end_or_at_the_start_trips_it_too() {
         // A test of the disk alone leaves it as it is.
         let tested = router
             .keeper(keepers.addr(0))
-            .reset_keeper_latch(ResetKeeperLatchRequest { test_only: true })
+            .reset_keeper_latch(ResetKeeperLatchRequest {
+                test_only: true,
+                ..ResetKeeperLatchRequest::default()
+            })
             .await
             .unwrap();
         assert!(tested.into_inner().latch.unwrap().tripped);

@@ -9,6 +9,7 @@ mod crash;
 mod doors;
 mod group;
 mod latch;
+mod reach;
 mod retain;
 mod settings;
 mod tail;

@@ -2,6 +2,7 @@
 //! too long refuses rows.
 
 use longbow_cluster::catalogue::Catalogue;
+use longbow_node::shutdown::Shutdown;
 use longbow_types::{ErrorCode, Role};
 use longbow_wire::{
     convert::status::from_status,
@@ -125,7 +126,10 @@ async fn a_keeper_that_lacks_what_was_cut_gets_a_snapshot() {
     // What was cut is refused, so that a shard asks another keeper.
     let mut gone = shard
         .keeper(keepers.addr(leader))
-        .tail(TailRequest { from_index: 1 })
+        .tail(TailRequest {
+            from_index: 1,
+            ..Default::default()
+        })
         .await
         .unwrap()
         .into_inner();
@@ -225,4 +229,53 @@ async fn a_log_that_is_too_long_refuses_rows_until_it_may_be_cut() {
     })
     .await;
     assert!(first_index(&router, &keepers, 0).await > 1);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_lost_checkpoint_is_made_again_from_the_log_or_by_the_others() {
+    let mut keepers = Keepers::started(3).await;
+    let router = Node::join(&keepers, Role::Router, "r1").await;
+    let shard = Node::join(&keepers, Role::Shard, "s1").await;
+    let id = dataset(&router, "d").await;
+    let producer = router.open_producer().await;
+    let last = fill(&router, id, producer, 1..60).await;
+    let leader = keepers.leader(&router).await;
+    let hurt = (leader + 1) % 3;
+    until("a checkpoint", || async {
+        let status = status(&router, &keepers, hurt).await?;
+        (status.checkpointed_index >= last).then_some(())
+    })
+    .await;
+    keepers.kill(hurt).await;
+    std::fs::remove_dir_all(keepers.data_path(hurt).join("catalogue")).unwrap();
+    keepers.start(hurt).await;
+    caught_up(&router, &keepers, hurt, last).await;
+    let known = catalogue(&shard, &keepers, hurt).await;
+    assert_eq!(known.answer(producer, 59).unwrap().index, last);
+
+    // Where the log does not reach back, the others have it.
+    until("a checkpoint", || async {
+        let status = status(&router, &keepers, hurt).await?;
+        (status.checkpointed_index >= last).then_some(())
+    })
+    .await;
+    report(&shard, &keepers, &[leader, hurt], id, last).await;
+    for at in [leader, hurt] {
+        until("the log to be cut", || async {
+            (first_index(&router, &keepers, at).await > 20).then_some(())
+        })
+        .await;
+    }
+    keepers.kill(hurt).await;
+    std::fs::remove_dir_all(keepers.data_path(hurt).join("catalogue")).unwrap();
+    let refused = longbow_wal_keeper::start(keepers.config(hurt), Shutdown::new()).await;
+    let refused = refused.err().expect("it lacks what was cut").to_string();
+    assert!(refused.contains("remove this keeper from the group"), "{refused}");
+    keepers.wipe(hurt);
+    remove(&router, &keepers, hurt).await;
+    keepers.start(hurt).await;
+    add(&router, &keepers, hurt).await;
+    caught_up(&router, &keepers, hurt, last).await;
+    let known = catalogue(&shard, &keepers, hurt).await;
+    assert_eq!(known.answer(producer, 59).unwrap().index, last);
 }

@@ -6,7 +6,7 @@ use anyhow::{Result, ensure};
 
 use super::{
     failover::{self, Going, Outages},
-    faults, latch, median,
+    faults, keep, latch, median, none_measured,
 };
 use crate::{
     LogArgs,
@@ -34,11 +34,12 @@ pub(super) fn measure(report: &mut Report, args: &LogArgs) {
     });
     failovers(report);
     report.bar("log-latch-eio-to-refusal-ms", AtMost(500.0), || {
-        let mut worst = Duration::ZERO;
+        let mut each = Vec::new();
         for _ in 0..LATCH_TRIALS {
-            worst = worst.max(on_a_runtime(latch::eio_to_refusal())?);
+            each.push(millis(on_a_runtime(latch::eio_to_refusal())?));
         }
-        Ok(millis(worst))
+        keep("log-latch-eio-to-refusal-ms.json", &format!("{each:?}\n"))?;
+        Ok(each.iter().copied().fold(0.0, f64::max))
     });
     report.bar(
         "log-latch-one-of-three-errors-beyond-one-retry",
@@ -63,22 +64,30 @@ fn failovers(report: &mut Report) {
             Ok(Outages { each, failed_twice }) => {
                 let timeouts = |outage: &Duration| outage.div_duration_f64(failover::ELECTION_TIMEOUT);
                 let each: Vec<f64> = each.iter().map(timeouts).collect();
+                failed =
+                    keep("log-failover-kill-timeouts.json", &format!("{each:?}\n")).map(|()| failed_twice);
                 report.bar(KILLED[0], AtMost(1.5), || Ok(median(&each)));
                 let worst = each.iter().copied().fold(0.0, f64::max);
                 report.bar(KILLED[1], AtMost(4.5), || Ok(worst));
-                failed = Ok(failed_twice);
             }
-            Err(error) => failed = Err(error),
+            Err(error) => {
+                none_measured(report, &KILLED, &error);
+                failed = Err(error);
+            }
         }
     }
     if report.wants(ASKED) || report.wants(FAILED) {
         match on_a_runtime(failover::outages(Going::Asked, FAILOVER_TRIALS)) {
             Ok(Outages { each, failed_twice }) => {
                 let each: Vec<f64> = each.into_iter().map(millis).collect();
+                let kept = keep("log-failover-sigterm-ms.json", &format!("{each:?}\n"));
                 report.bar(ASKED, AtMost(100.0), || Ok(median(&each)));
-                failed = failed.map(|failed| failed + failed_twice);
+                failed = failed.and_then(|failed| kept.map(|()| failed + failed_twice));
             }
-            Err(error) => failed = Err(error),
+            Err(error) => {
+                none_measured(report, &[ASKED], &error);
+                failed = Err(error);
+            }
         }
     }
     report.bar(FAILED, AtMost(0.0), || Ok(failed? as f64));

@@ -46,6 +46,8 @@ pub(super) struct Door {
     router: Keeper,
     /// Calls every keeper as the shard does.
     shard: Vec<Keeper>,
+    /// The shard's proof, for more connections of its.
+    shard_auth: ClusterAuth,
     dataset_id: u64,
     map_epoch: u64,
     log_id: u64,
@@ -77,20 +79,18 @@ impl Door {
         let shard_id = cluster.of_role("shard").next().context("no shard")?.id.clone();
         let file = fs::read_to_string(cluster.data_dir().join("cluster.toml"))?;
         let Secret { id, secret } = toml::from_str::<ClusterFile>(&file)?.cluster;
-        let peers = |role, node_id: &str| -> Result<Peers> {
+        let auth = |role, node_id: &str| -> Result<ClusterAuth> {
             let identity = Identity {
                 cluster_id: id.parse()?,
                 node_id: node_id.parse()?,
                 role,
                 generation: 0,
             };
-            Ok(Peers::new(ClusterAuth::new(&identity, secret.as_bytes())))
+            Ok(ClusterAuth::new(&identity, secret.as_bytes()))
         };
-        let (router, shard) = (peers(Role::Router, "bars")?, peers(Role::Shard, &shard_id)?);
-        let client = |peers: &Peers, node: &Node| -> Result<Keeper> {
-            let address: SocketAddr = node.rpc_addr.parse()?;
-            Ok(KeeperServiceClient::new(peers.channel(address)).max_decoding_message_size(64 << 20))
-        };
+        let router = Peers::new(auth(Role::Router, "bars")?);
+        let shard_auth = auth(Role::Shard, &shard_id)?;
+        let shard = Peers::new(shard_auth.clone());
         let nodes: Vec<Node> = cluster.of_role("wal-keeper").cloned().collect();
         ensure!(nodes.len() == keepers as usize, "not all keepers are there");
         let mut first = client(&router, &nodes[0])?;
@@ -111,6 +111,7 @@ impl Door {
             router: client(&router, &leader)?,
             leader,
             shard,
+            shard_auth,
             dataset_id: 0,
             map_epoch: 0,
             log_id: 0,
@@ -214,13 +215,18 @@ impl Door {
         Ok(())
     }
 
-    /// A reader of the leader's log from what was written last on.
+    /// A reader of the leader's log from what was written last on. It has a connection of its own, as each shard has: what
+    /// it does not read must hold up nobody else.
     pub async fn tail(&mut self) -> Result<Streaming<TailResponse>> {
-        let keepers = self.cluster.of_role("wal-keeper");
-        let at = keepers.into_iter().position(|node| node.id == self.leader.id);
-        let shard = &mut self.shard[at.context("the leader is nobody")?];
+        let mut shard = client(&Peers::new(self.shard_auth.clone()), &self.leader)?;
         let from_index = self.last.max(1);
-        Ok(shard.tail(TailRequest { from_index }).await?.into_inner())
+        Ok(shard
+            .tail(TailRequest {
+                from_index,
+                ..Default::default()
+            })
+            .await?
+            .into_inner())
     }
 
     /// How many fdatasyncs the leader has counted.
@@ -233,6 +239,11 @@ impl Door {
         let counts = lines.filter_map(|line| line.rsplit_once(' ')?.1.parse::<f64>().ok());
         counts.reduce(|a, b| a + b).context("no fdatasyncs in /metrics")
     }
+}
+
+fn client(peers: &Peers, node: &Node) -> Result<Keeper> {
+    let address: SocketAddr = node.rpc_addr.parse()?;
+    Ok(KeeperServiceClient::new(peers.channel(address)).max_decoding_message_size(64 << 20))
 }
 
 fn header(producer: u64, sequence: u64, command: Command) -> Bytes {

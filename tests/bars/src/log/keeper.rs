@@ -2,10 +2,11 @@
 
 use std::{
     path::Path,
+    thread,
     time::{Duration, Instant},
 };
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, anyhow, bail, ensure};
 use bytes::Bytes;
 use longbow_harness::process::resident_bytes;
 use tempfile::TempDir;
@@ -15,7 +16,7 @@ use super::{
     cluster::{on_a_runtime, only_full},
     door::Door,
     etcd::Etcd,
-    folder, median, noise,
+    folder, keep, median, noise,
 };
 use crate::{
     LogArgs,
@@ -23,7 +24,6 @@ use crate::{
         Report,
         Required::{AtLeast, AtMost},
     },
-    run::root,
 };
 
 /// Groups in flight: one is staged while another is synced.
@@ -42,6 +42,15 @@ const STALLED: usize = 50;
 const STALLED_MIB: u64 = 1024;
 const DOWN_MIB: u64 = 5 * 1024;
 const CACHE: (&str, &str) = ("LONGBOW_KEEPER_CACHE_BYTES", "33554432");
+
+/// A log whose files are soon used again, as those of one that has run for hours are: what the shard has in snapshots is cut
+/// off soon.
+const RECYCLED: [(&str, &str); 2] = [
+    ("LONGBOW_KEEPER_WINDOW_ENTRIES", "0"),
+    ("LONGBOW_KEEPER_CHECKPOINT_INTERVAL", "500ms"),
+];
+/// Rounds until every file that is written to has been written before.
+const WARM: usize = 8;
 
 /// Measures the bars.
 pub(super) fn bars(report: &mut Report, args: &LogArgs) {
@@ -81,22 +90,22 @@ pub(super) fn bars(report: &mut Report, args: &LogArgs) {
     });
 }
 
-/// Large entries, in turn with a bare file: how many times as fast.
+/// Large entries, in turn with bare files on the same disk, one for each keeper: how many times as fast.
 async fn large(folder: &Path, keepers: u32) -> Result<f64> {
     let writers = IN_FLIGHT * GROUP_ENTRIES as usize;
-    let mut door = Door::open(keepers, writers, &[]).await?;
+    let mut door = Door::open(keepers, writers, &RECYCLED).await?;
     let dir = TempDir::new_in(folder)?;
-    let mut bare = Bare::new(&dir.path().join("bare"))?;
+    let bares = (0..keepers).map(|number| Bare::new(&dir.path().join(format!("bare-{number}"))));
+    let mut bares = bares.collect::<Result<Vec<_>>>()?;
     let body = Bytes::from(noise(ENTRY_BYTES));
     let each = GROUPS * GROUP_ENTRIES / writers as u64;
     let mut ratios = Vec::new();
     let mut raw = String::from("pair,keeper_seconds,bare_seconds\n");
-    for pair in 0..PAIRS + 2 {
+    for pair in 0..PAIRS + WARM {
         let ours = door.write(writers, each, &body).await?;
         door.report().await;
-        let theirs = bare.round()?;
-        // Until every file that is written to has been written before.
-        if pair >= 2 {
+        let theirs = all_at_once(&mut bares)?;
+        if pair >= WARM {
             raw.push_str(&format!(
                 "{pair},{},{}\n",
                 ours.as_secs_f64(),
@@ -107,6 +116,22 @@ async fn large(folder: &Path, keepers: u32) -> Result<f64> {
     }
     keep(&format!("log-64k-group64-{keepers}-keepers.csv"), &raw)?;
     Ok(median(&ratios))
+}
+
+/// The time until every file has had its round, all of them at the same time.
+fn all_at_once(bares: &mut [Bare]) -> Result<Duration> {
+    let began = Instant::now();
+    thread::scope(|scope| {
+        let rounds: Vec<_> = bares
+            .iter_mut()
+            .map(|bare| scope.spawn(move || bare.round()))
+            .collect();
+        rounds.into_iter().try_for_each(|round| {
+            let round = round.join().map_err(|_| anyhow!("a round panicked"))?;
+            round.map(drop)
+        })
+    })?;
+    Ok(began.elapsed())
 }
 
 async fn commits_per_sync() -> Result<f64> {
@@ -180,7 +205,7 @@ async fn stalled_readers() -> Result<f64> {
     for _ in 0..STALLED {
         readers.push(door.tail().await?);
     }
-    let most = most_memory(&mut door, STALLED_MIB).await?;
+    let most = most_memory(&mut door, STALLED_MIB, "stalled-readers").await?;
     // They have something to read indeed.
     for reader in &mut readers {
         let next = tokio::time::timeout(Duration::from_secs(60), reader.message()).await?;
@@ -196,29 +221,27 @@ async fn follower_down() -> Result<f64> {
     let follower = door.cluster.of_role("wal-keeper").find(|node| node.id != leader);
     let follower = follower.context("no follower")?.id.clone();
     door.cluster.kill(&follower)?;
-    most_memory(&mut door, DOWN_MIB).await
+    most_memory(&mut door, DOWN_MIB, "follower-down").await
 }
 
 /// Writes so many MiB and looks at the leader's memory meanwhile.
-async fn most_memory(door: &mut Door, mib: u64) -> Result<f64> {
+async fn most_memory(door: &mut Door, mib: u64, when: &str) -> Result<f64> {
     let body = Bytes::from(noise(ENTRY_BYTES));
     let round = GROUP_ENTRIES * 8 * ENTRY_BYTES as u64;
     let pid = door.cluster.pid(&door.leader().id)?;
     let mut most = 0;
+    let mut raw = String::from("resident_bytes\n");
     for _ in 0..(mib << 20) / round {
         door.write(GROUP_ENTRIES as usize, 8, &body).await?;
         door.report().await;
-        most = most.max(resident_bytes(pid)?);
+        let resident = resident_bytes(pid)?;
+        raw.push_str(&format!("{resident}\n"));
+        most = most.max(resident);
     }
+    keep(&format!("log-rss-{when}.csv"), &raw)?;
     if most == 0 {
         bail!("the leader has no memory");
     }
     eprintln!("  at most {} MiB of the leader are resident", most >> 20);
     Ok(most as f64 / f64::from(1 << 20) - CACHE_MIB as f64)
-}
-
-fn keep(name: &str, text: &str) -> Result<()> {
-    let folder = root().join("target/bars");
-    std::fs::create_dir_all(&folder)?;
-    Ok(std::fs::write(folder.join(name), text)?)
 }

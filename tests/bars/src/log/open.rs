@@ -10,7 +10,7 @@ use anyhow::{Result, ensure};
 use longbow_wal::{EntryKind, FsDisk, Log, Options};
 use tempfile::TempDir;
 
-use super::median;
+use super::{keep, median};
 
 const ENTRIES: u64 = 10_000_000;
 const ENTRY_BYTES: usize = 100;
@@ -38,7 +38,7 @@ pub(super) fn seconds(folder: &Path) -> Result<f64> {
         ensure!(log.reader.first_index(0) == 1 && log.reader.last_index(0) == ENTRIES);
     }
     eprintln!("  opened in {taken:?}");
-    Ok(median(
-        &taken.iter().map(Duration::as_secs_f64).collect::<Vec<_>>(),
-    ))
+    let seconds: Vec<f64> = taken.iter().map(Duration::as_secs_f64).collect();
+    keep("log-open-10m-entries.json", &format!("{seconds:?}\n"))?;
+    Ok(median(&seconds))
 }
