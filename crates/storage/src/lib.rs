@@ -17,6 +17,7 @@
 mod body;
 mod columns;
 pub mod compact;
+mod digest;
 mod ids;
 mod ipc;
 mod layout;
@@ -31,6 +32,7 @@ mod view;
 
 pub use longbow_index::{Mark, QueryVector};
 
+pub use digest::Digest;
 pub use ipc::{batch_from_ipc, batch_to_ipc};
 pub use layout::Layout;
 pub use projection::Projection;

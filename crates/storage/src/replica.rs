@@ -12,6 +12,7 @@ use longbow_index::{Bitset, Mark, Params, VectorIndex};
 use longbow_types::Schema;
 
 use crate::columns::Chunks;
+use crate::digest::Digest;
 use crate::ids::IdMap;
 use crate::located::Located;
 use crate::tenants::{Key, Tenants};
@@ -68,6 +69,7 @@ pub struct Replica {
     chunks: Chunks,
     live: Arc<Bitset>,
     live_rows: usize,
+    digest: Digest,
     /// Key of the next row.
     next_key: Key,
     applied_index: u64,
@@ -158,6 +160,7 @@ impl Replica {
             chunks: Chunks::new(),
             live: Arc::new(Bitset::new(0)),
             live_rows: 0,
+            digest: Digest::default(),
             next_key: 0,
             applied_index: created_at,
             touched_index: created_at,
@@ -176,6 +179,7 @@ impl Replica {
             chunks: view.chunks.clone(),
             live: Arc::clone(&view.live),
             live_rows: view.live_rows,
+            digest: view.digest,
             next_key: view.next_key,
             applied_index: view.applied_index,
             touched_index: view.touched_index,
@@ -218,6 +222,7 @@ impl Replica {
             chunks: self.chunks.clone(),
             live: Arc::clone(&self.live),
             live_rows: self.live_rows,
+            digest: self.digest,
             next_key: self.next_key,
             applied_index: self.applied_index,
             touched_index: self.touched_index,

@@ -13,6 +13,7 @@ use longbow_types::{Error, ErrorCode, Result};
 
 use crate::Layout;
 use crate::columns::Chunks;
+use crate::digest::Digest;
 use crate::ids::IdMap;
 use crate::located::Located;
 use crate::tenants::{Key, Tenants};
@@ -31,6 +32,7 @@ pub struct View {
     /// One bit per slot: whether a live row stands there.
     pub(crate) live: Arc<Bitset>,
     pub(crate) live_rows: usize,
+    pub(crate) digest: Digest,
     /// Rows have keys below.
     pub(crate) next_key: Key,
     pub(crate) applied_index: u64,

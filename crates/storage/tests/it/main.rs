@@ -4,6 +4,7 @@
 mod altered;
 mod bodies;
 mod compaction;
+mod digests;
 mod model;
 mod oracle;
 mod quantized;

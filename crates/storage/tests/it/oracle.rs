@@ -140,6 +140,7 @@ pub fn check(kind: Kind, view: &Arc<View>, model: &Model, question: &Question) {
         (view.applied_index(), view.touched_index(), view.rows()),
         (model.applied, model.touched, model.rows.len())
     );
+    assert_eq!(view.digest(), view.digest_anew());
     let condition = question.condition.as_ref();
     let predicate = condition.map(|c| Predicate::compile(&c.filter(), view.layout().schema()).unwrap());
     check_search(kind, view, model, question, predicate.as_ref());

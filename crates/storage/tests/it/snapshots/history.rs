@@ -1,4 +1,5 @@
-//! Random histories with snapshots and restarts in them: the replica answers as the model does, which never restarts.
+//! Random histories with snapshots and restarts in them: the replica answers as the model does, which never restarts, and
+//! its digest is that of a replica which is fed the same and nothing else.
 
 use longbow_storage::compact::Cursor;
 use longbow_storage::snapshot::Snapshots;
@@ -96,6 +97,7 @@ fn run(kind: Kind, events: &[Event], question: &Question) {
     let disk = MemDisk::default();
     let mut snapshots = Snapshots::new(disk.clone(), 2);
     let mut replica = Replica::new(kind.schema(), &Options::default(), CREATED_AT);
+    let mut fed = Replica::new(kind.schema(), &Options::default(), CREATED_AT);
     let mut model = Model::created_at(CREATED_AT);
     let mut published = model.clone();
     let mut taken = Vec::new();
@@ -106,6 +108,9 @@ fn run(kind: Kind, events: &[Event], question: &Question) {
             Event::Step(step) => {
                 apply(kind, &mut replica, index, step);
                 learn(&mut model, index, step);
+                if matches!(step, Step::Upsert(_) | Step::Delete(_)) {
+                    apply(kind, &mut fed, index, step);
+                }
                 log.push((index, step));
                 if matches!(step, Step::Publish) {
                     published = model.clone();
@@ -143,6 +148,9 @@ fn run(kind: Kind, events: &[Event], question: &Question) {
         }
         check(kind, &replica.reader().view(), &published, question);
     }
+    replica.publish();
+    fed.publish();
+    assert_eq!(replica.reader().view().digest(), fed.reader().view().digest());
 }
 
 proptest! {
