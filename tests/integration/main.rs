@@ -20,3 +20,4 @@ mod shared;
 mod slaughter;
 mod typed;
 mod wide;
+mod writes;

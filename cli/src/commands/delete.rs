@@ -5,12 +5,17 @@ use clap::Args;
 use longbow_client::Ack;
 use serde_json::json;
 
-use crate::{args::Global, connect, output::Output};
+use crate::{
+    args::Global,
+    connect,
+    output::{Output, json as to_json},
+};
 
 const EXAMPLES: &str = "\
 Examples:
   longbow delete words 10734
-  longbow delete words 10734 10966 --ack applied";
+  longbow delete words 10734 10966 --ack applied
+  longbow delete words 10734 --if-row-version 17     only if nobody wrote it since: `longbow get --json` tells its version";
 
 /// Arguments of `longbow delete`.
 #[derive(Debug, Args)]
@@ -21,6 +26,9 @@ pub struct DeleteArgs {
     /// Ids of the rows. Ids that are not there are not an error.
     #[arg(required = true, allow_negative_numbers = true)]
     pub ids: Vec<String>,
+    /// Delete each row only if it has this version, one for each id; the answer is `applied` then.
+    #[arg(long, value_delimiter = ',', value_name = "VERSIONS", value_parser = clap::value_parser!(u64).range(1..))]
+    pub if_row_version: Vec<u64>,
     /// What must have happened before the answer.
     #[arg(long, value_enum, default_value_t = AckArg::Logged)]
     pub ack: AckArg,
@@ -62,17 +70,28 @@ impl From<AckArg> for Ack {
 pub async fn run(args: &DeleteArgs, global: &Global) -> anyhow::Result<()> {
     let client = connect::client(global)?;
     let ids = connect::row_ids(&client, &args.dataset, &args.ids).await?;
-    let written = client
-        .dataset(&args.dataset)
-        .delete(&ids)
-        .ack(args.ack.into())
+    let mut delete = client.dataset(&args.dataset).delete(&ids).ack(args.ack.into());
+    if !args.if_row_version.is_empty() {
+        delete = delete.if_row_versions(args.if_row_version.iter().copied());
+    }
+    let written = delete
         .await
         .with_context(|| format!("deleting from {}", args.dataset))?;
     let (token, ack) = (written.token.to_string(), AckArg::text(written.ack));
-    let value = json!({ "deleted_ids": ids.len(), "token": token, "ack": ack });
+    let unmatched: Vec<_> = written.unmatched.iter().filter_map(|&at| ids.get(at)).collect();
+    let gone = ids.len() - unmatched.len();
+    let value = json!({
+        "deleted_ids": gone,
+        "unmatched": unmatched.iter().map(|id| to_json::id(id)).collect::<Vec<_>>(),
+        "token": token,
+        "ack": ack,
+    });
     let output = Output { json: global.json };
-    output.result(&value, || {
-        format!("{ack}: {} ids are gone; token {token}", ids.len())
-    })?;
+    output.result(&value, || format!("{ack}: {gone} ids are gone; token {token}"))?;
+    if !global.json {
+        for id in &unmatched {
+            eprintln!("not of that version, and left alone: {id}");
+        }
+    }
     Ok(())
 }

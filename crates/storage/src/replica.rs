@@ -2,6 +2,7 @@
 
 mod alter;
 mod apply;
+mod conditional;
 mod install;
 mod retire;
 
@@ -9,12 +10,14 @@ use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 use longbow_index::{Bitset, Mark, Params, VectorIndex};
-use longbow_types::Schema;
+use longbow_types::{Result, Schema};
+use parking_lot::Mutex;
 
 use crate::columns::Chunks;
 use crate::digest::Digest;
 use crate::ids::IdMap;
 use crate::located::Located;
+use crate::outcomes::{Outcome, Outcomes};
 use crate::tenants::{Key, Tenants};
 use crate::{Layout, View};
 use retire::Retired;
@@ -26,12 +29,17 @@ pub enum WriteKind {
     Upsert,
     /// Deletes rows by id.
     Delete,
+    /// An upsert of those rows alone whose id has a row of the version that they ask for, or has none if they ask for 0. The
+    /// versions are the last column.
+    UpsertIf,
+    /// A delete of those ids alone whose row has the version that they ask for. The versions are the last column.
+    DeleteIf,
 }
 
 /// What an entry did to a replica.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Applied {
-    /// Rows in the entry.
+    /// Rows in the entry; of a conditional one those that matched.
     pub rows: usize,
     /// Rows that were live before and are replaced or deleted now.
     pub retired: usize,
@@ -84,12 +92,22 @@ pub struct Replica {
 pub struct Reader {
     view: Arc<ArcSwap<View>>,
     index: Arc<VectorIndex>,
+    outcomes: Arc<Mutex<Outcomes>>,
 }
 
 impl Reader {
     /// The newest published view.
     pub fn view(&self) -> Arc<View> {
         self.view.load_full()
+    }
+
+    /// What became of the rows of the conditional write at an index that is applied.
+    ///
+    /// # Errors
+    /// `OUTCOME_UNKNOWN` if it was forgotten, because much was written since or because the replica was made of a snapshot
+    /// since; `INVALID_VALUE` for an entry that is no conditional write of this partition.
+    pub fn outcome(&self, index: u64) -> Result<Outcome> {
+        self.outcomes.lock().get(index)
     }
 
     /// Links up to `max` rows into the graph; 0 means that nothing is left. Runs on any number of threads at once.
@@ -186,6 +204,7 @@ impl Replica {
             retired: Retired::default(),
             is_rearranged: false,
             reader: Reader {
+                outcomes: Arc::new(Mutex::new(Outcomes::after(view.applied_index))),
                 index: Arc::clone(&view.index),
                 view: Arc::new(ArcSwap::from_pointee(view)),
             },

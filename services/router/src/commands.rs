@@ -3,11 +3,13 @@
 //! Rows with one id are folded, ids are hashed to partitions, rows are gathered once and cut into commands that fit the
 //! log. From here on their bytes are never encoded again.
 
+mod conditional;
 mod encode;
 mod fold;
 mod gather;
 mod split;
 
+pub use conditional::{Conditional, conditional};
 #[cfg(test)]
 pub use encode::row_bytes;
 

@@ -4,6 +4,7 @@
 
 mod alter_dataset;
 mod append;
+mod conditional;
 mod create_dataset;
 mod dataset;
 mod delete;
@@ -42,6 +43,7 @@ use longbow_wire::{internal::LatchRegister, v1};
 use prost::Message;
 
 pub use alter_dataset::Altered;
+pub use conditional::{Conditions, Decided};
 pub use create_dataset::{Created, NewDataset};
 pub use dataset::Open;
 pub use fetch::{Fetch, Rows as FetchedRows};

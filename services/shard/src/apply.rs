@@ -86,8 +86,8 @@ impl Applier {
                 Ok(Ok(applied)) => {
                     if let Work::Write(write) = &op.work {
                         let kind = match write.kind {
-                            WriteKind::Upsert => "upsert",
-                            WriteKind::Delete => "delete",
+                            WriteKind::Upsert | WriteKind::UpsertIf => "upsert",
+                            WriteKind::Delete | WriteKind::DeleteIf => "delete",
                         };
                         metrics::counter!(APPLY_ROWS, "kind" => kind).increment(applied.rows as u64);
                     }

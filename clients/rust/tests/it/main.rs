@@ -72,6 +72,7 @@ impl WriteService for Service {
             token: token.to_string(),
             ack: v1::AckLevel::Logged as i32,
             rows: 1,
+            ..v1::UpsertResponse::default()
         }))
     }
 

@@ -171,13 +171,22 @@ fn writes_are_judged() {
     assert_eq!(code(&mut c, &write(3, 2, 1)), "SCHEMA_VERSION_STALE");
     assert_eq!(code(&mut c, &write(3, 1, 2)), "MAP_EPOCH_STALE");
     type Spoil = fn(&mut WriteCommand);
-    let cases: [Spoil; 5] = [
+    let cases: [Spoil; 6] = [
         |w| w.kind = 0,
+        |w| w.kind = 99,
         |w| w.ranges.clear(),
         |w| w.ranges[0].partition = 2,
         |w| w.ranges.push(w.ranges[0]),
         |w| w.ranges[0].offset = u64::MAX,
     ];
+    for kind in [WriteKind::Delete, WriteKind::UpsertIf, WriteKind::DeleteIf] {
+        let mut header = write(3, 1, 1);
+        let Some(Command::Write(command)) = &mut header.command else {
+            unreachable!()
+        };
+        command.set_kind(kind);
+        assert_eq!(code(&mut c, &header), "");
+    }
     for spoil in cases {
         let mut header = write(3, 1, 1);
         let Some(Command::Write(command)) = &mut header.command else {

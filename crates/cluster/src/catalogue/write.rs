@@ -27,7 +27,7 @@ impl Catalogue {
             );
             return Err(verdict_of(ErrorCode::MapEpochStale, message, "map_epoch"));
         }
-        if !matches!(command.kind(), WriteKind::Upsert | WriteKind::Delete) {
+        if command.kind() == WriteKind::Unspecified {
             let message = "the kind of write is not set, or is not known to this version";
             return Err(verdict_of(ErrorCode::InvalidValue, message, "kind"));
         }

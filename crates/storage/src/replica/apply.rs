@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, RecordBatch, UInt64Array};
+use arrow::array::{Array, ArrayRef, RecordBatch, UInt64Array};
 use longbow_query::ids::Ids;
 use longbow_types::{Error, ErrorCode, Result};
 
@@ -26,8 +26,10 @@ impl Replica {
     pub fn apply(&mut self, index: u64, kind: WriteKind, body: &[u8], rows: u32) -> Result<Applied> {
         self.check_order(index)?;
         let applied = match kind {
-            WriteKind::Upsert => self.upsert(index, body, rows)?,
-            WriteKind::Delete => self.delete(body, rows)?,
+            WriteKind::Upsert => self.upsert(index, Rows::decode(&self.layout, body, rows)?)?,
+            WriteKind::Delete => self.delete(&decode_ids(&self.layout, body, rows)?)?,
+            WriteKind::UpsertIf => self.upsert_if(index, body, rows)?,
+            WriteKind::DeleteIf => self.delete_if(index, body, rows)?,
         };
         self.applied_index = index;
         self.touched_index = index;
@@ -42,9 +44,8 @@ impl Replica {
         Err(Error::new(ErrorCode::Internal, message))
     }
 
-    fn upsert(&mut self, index: u64, body: &[u8], rows: u32) -> Result<Applied> {
+    pub(super) fn upsert(&mut self, index: u64, decoded: Rows) -> Result<Applied> {
         let layout = Arc::clone(&self.layout);
-        let decoded = Rows::decode(&layout, body, rows)?;
         if decoded.rows == 0 {
             return Ok(Applied::default());
         }
@@ -86,10 +87,8 @@ impl Replica {
         })
     }
 
-    fn delete(&mut self, body: &[u8], rows: u32) -> Result<Applied> {
-        let layout = Arc::clone(&self.layout);
-        let column = decode_ids(&layout, body, rows)?;
-        let ids = Ids::new(column.as_ref())?;
+    pub(super) fn delete(&mut self, ids: &dyn Array) -> Result<Applied> {
+        let ids = Ids::new(ids)?;
         let mut lost: Vec<Trace> = (0..ids.len())
             .filter_map(|row| self.ids.trace(&ids, row, self.next_key))
             .collect();

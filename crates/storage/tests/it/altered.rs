@@ -21,8 +21,8 @@ use longbow_types::{DatasetId, DefaultValue, ErrorCode, Metric, Schema, VectorEl
 use longbow_wire::v1::{self, CompareOp, filter::Node, value::Kind};
 use proptest::prelude::*;
 
-use crate::oracle::SIZES;
 use crate::snapshots::disk::MemDisk;
+use crate::steps::SIZES;
 
 const TYPES: [DataType; 12] = [
     DataType::Int8,

@@ -5,9 +5,9 @@ use std::collections::BTreeSet;
 use longbow_storage::compact::Cursor;
 use longbow_storage::{Digest, Options, Replica, WriteKind};
 
-use crate::oracle::compact;
 use crate::rows::{Kind, Row};
 use crate::snapshots::support::{KIND, row};
+use crate::steps::compact;
 
 fn upsert(replica: &mut Replica, index: u64, rows: &[Row]) {
     let body = KIND.upsert(rows);

@@ -11,3 +11,4 @@ mod quantized;
 mod readers;
 mod rows;
 mod snapshots;
+mod steps;

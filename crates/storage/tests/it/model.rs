@@ -80,6 +80,35 @@ impl Model {
         (self.applied, self.touched) = (index, index);
     }
 
+    /// The version of the row that has an id; 0 if there is none.
+    pub fn version(&self, id: u64) -> u64 {
+        self.rows.get(&id).map_or(0, |(_, version)| *version)
+    }
+
+    /// Says of each row whether what it asks for was there before, and writes those of which it was.
+    pub fn upsert_if(&mut self, index: u64, rows: &[(Row, u64)]) -> Vec<bool> {
+        let matched: Vec<bool> = rows
+            .iter()
+            .map(|(row, asked)| self.version(row.id) == *asked)
+            .collect();
+        let kept = rows.iter().zip(&matched).filter(|(_, matched)| **matched);
+        let kept: Vec<Row> = kept.map(|((row, _), _)| row.clone()).collect();
+        self.upsert(index, &kept);
+        matched
+    }
+
+    /// The same of ids, which are deleted.
+    pub fn delete_if(&mut self, index: u64, ids: &[(u64, u64)]) -> Vec<bool> {
+        let matched: Vec<bool> = ids
+            .iter()
+            .map(|(id, asked)| self.version(*id) == *asked)
+            .collect();
+        let kept = ids.iter().zip(&matched).filter(|(_, matched)| **matched);
+        let kept: Vec<u64> = kept.map(|((id, _), _)| *id).collect();
+        self.delete(index, &kept);
+        matched
+    }
+
     pub fn advance(&mut self, index: u64) {
         self.applied = index;
     }

@@ -95,7 +95,9 @@ impl Route {
         let dataset = DatasetId(write.dataset_id);
         let kind = match write.kind() {
             internal::WriteKind::Delete => WriteKind::Delete,
-            // The catalogue accepts no third kind.
+            internal::WriteKind::UpsertIf => WriteKind::UpsertIf,
+            internal::WriteKind::DeleteIf => WriteKind::DeleteIf,
+            // The catalogue accepts no other kind.
             internal::WriteKind::Upsert | internal::WriteKind::Unspecified => WriteKind::Upsert,
         };
         let mine = |range: &&PartitionRange| {
