@@ -96,7 +96,7 @@ pub enum Command {
     Search(commands::search::SearchArgs),
     /// Fetch rows by id.
     Get(commands::get::GetArgs),
-    /// Delete rows by id.
+    /// Delete rows by id or by a filter.
     Delete(commands::delete::DeleteArgs),
     /// Let a cluster that refuses writes accept them again.
     #[command(subcommand, after_help = LATCH_EXAMPLES)]

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use longbow_client::{
     Ack, Client, ClusterStatus, DatasetHandle, IdKind, Metric, Options, Row, SchemaBuilder, Value,
-    VectorElement,
+    VectorElement, col,
 };
 use longbow_harness::{
     cluster::{Cluster, PATIENCE, Shape},
@@ -150,6 +150,19 @@ async fn counts_are_right_and_replicas_equal_although_processes_die() {
         (&1.into(), &"applied".into())
     );
     assert_eq!(read(&dataset, 1).await, None);
+    let three = dataset.upsert([5, 6, 7].map(|id| counter(id, -1))).await.unwrap();
+    assert_eq!(three.rows, 3);
+    let deleted = dataset
+        .delete_where(col("count").lt(0).and(col("id").ne(6_u64)))
+        .await
+        .unwrap();
+    assert_eq!((deleted.rows, deleted.ack), (2, Ack::Applied));
+    let shown = longbow(&cluster, &["delete", "counters", "--where", "count < 0"]);
+    assert_eq!(
+        (&shown["deleted_rows"], &shown["ack"]),
+        (&1.into(), &"applied".into())
+    );
+    assert_eq!(read(&dataset, 6).await, None);
     let twice = [counter(7, 1), counter(7, 2)];
     let error = dataset.upsert(twice).if_absent().await.unwrap_err();
     assert_eq!(error.code, ErrorCode::InvalidValue);

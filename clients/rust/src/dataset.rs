@@ -9,6 +9,8 @@ use longbow_wire::{convert, v1};
 
 use crate::{
     client::{Client, datasets, read_token},
+    delete_where::DeleteWhere,
+    filter::Filter,
     get::GetRows,
     retry::Repeat,
     row::{IntoRowId, Row},
@@ -138,6 +140,11 @@ impl DatasetHandle {
     /// Deletes rows by id. Ids that are not there are not an error.
     pub fn delete<I: IntoRowId>(&self, ids: impl IntoIterator<Item = I>) -> Delete {
         Delete::new(self.clone(), ids.into_iter().map(I::into_row_id).collect())
+    }
+
+    /// Deletes the rows that a filter is true of.
+    pub fn delete_where(&self, filter: Filter) -> DeleteWhere {
+        DeleteWhere::new(self.clone(), filter)
     }
 
     /// Rows by id.

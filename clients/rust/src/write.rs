@@ -27,7 +27,7 @@ pub enum Ack {
 }
 
 impl Ack {
-    fn to_proto(self) -> i32 {
+    pub(crate) fn to_proto(self) -> i32 {
         let level = match self {
             Ack::Logged => AckLevel::Logged,
             Ack::Applied => AckLevel::Applied,
@@ -60,7 +60,7 @@ pub struct Written {
 }
 
 impl Written {
-    fn nothing(ack: Ack) -> Self {
+    pub(crate) fn nothing(ack: Ack) -> Self {
         Self {
             token: Token::default(),
             ack,
@@ -69,7 +69,7 @@ impl Written {
         }
     }
 
-    fn add(&mut self, token: &str, ack: AckLevel, rows: u64) -> Result<()> {
+    pub(crate) fn add(&mut self, token: &str, ack: AckLevel, rows: u64) -> Result<()> {
         self.token.join(&read_token(token)?);
         self.ack = self.ack.min(Ack::from_proto(ack));
         self.rows += rows;
@@ -333,6 +333,7 @@ impl IntoFuture for Delete {
                     ids: ids.iter().map(id_to_proto).collect(),
                     ack: self.ack.to_proto(),
                     if_row_version: self.conditions.versions(),
+                    filter: None,
                 };
                 let client = self.dataset.client();
                 let answer = client

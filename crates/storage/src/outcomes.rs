@@ -1,4 +1,4 @@
-//! What became of the rows of conditional writes? Remembered for a while, for those who wrote them.
+//! What became of the rows of writes that depend on what is there? Remembered for a while, for those who wrote them.
 //!
 //! An outcome follows from the log like everything else: every replica that applied an entry has the same. But it is not
 //! in snapshots, and those of long ago are forgotten; of entries so old nothing is told, rather than something wrong.
@@ -13,29 +13,49 @@ const OUTCOMES_MAX: usize = 4_096;
 /// Most bytes of them; the newest is remembered whatever it takes.
 const OUTCOMES_BYTES_MAX: usize = 1 << 20;
 
-/// What became of the rows of one conditional write.
+/// What became of the rows of one such write.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Outcome {
+pub enum Outcome {
     /// Of each row of the entry, in their order, whether its condition held.
-    pub matched: BooleanBuffer,
+    Rows(BooleanBuffer),
+    /// So many rows were there of which its filter was true.
+    Matched(u64),
 }
 
 impl Outcome {
-    /// One bit for each row, from the lowest of the first byte on.
+    /// Rows of the entry that were judged; none of one with a filter.
+    pub fn rows(&self) -> usize {
+        match self {
+            Outcome::Rows(matched) => matched.len(),
+            Outcome::Matched(_) => 0,
+        }
+    }
+
+    /// Rows that matched.
+    pub fn matched(&self) -> u64 {
+        match self {
+            Outcome::Rows(matched) => matched.count_set_bits() as u64,
+            Outcome::Matched(rows) => *rows,
+        }
+    }
+
+    /// One bit for each row of the entry, from the lowest of the first byte on.
     pub fn to_bytes(&self) -> Vec<u8> {
-        let mut bytes = vec![0; self.matched.len().div_ceil(8)];
-        self.matched
-            .set_indices()
-            .for_each(|row| bytes[row / 8] |= 1 << (row % 8));
+        let mut bytes = vec![0; self.bytes()];
+        if let Outcome::Rows(matched) = self {
+            matched
+                .set_indices()
+                .for_each(|row| bytes[row / 8] |= 1 << (row % 8));
+        }
         bytes
     }
 
     fn bytes(&self) -> usize {
-        self.matched.len().div_ceil(8)
+        self.rows().div_ceil(8)
     }
 }
 
-/// The outcomes of the last conditional writes, by the indices of their entries.
+/// The outcomes of the last such writes, by the indices of their entries.
 #[derive(Debug)]
 pub(crate) struct Outcomes {
     known: VecDeque<(u64, Outcome)>,
@@ -76,7 +96,7 @@ impl Outcomes {
             let message = format!("what became of the rows of entry {index} is not known here any more");
             return Err(Error::new(ErrorCode::OutcomeUnknown, message));
         }
-        let message = format!("entry {index} is no conditional write of this partition");
+        let message = format!("entry {index} has no conditions, or is none of this partition");
         Err(Error::new(ErrorCode::InvalidValue, message).field("min_index"))
     }
 }
@@ -86,9 +106,7 @@ mod tests {
     use super::*;
 
     fn outcome(rows: usize) -> Outcome {
-        Outcome {
-            matched: BooleanBuffer::collect_bool(rows, |row| row % 3 == 1),
-        }
+        Outcome::Rows(BooleanBuffer::collect_bool(rows, |row| row % 3 == 1))
     }
 
     fn code(outcomes: &Outcomes, index: u64) -> ErrorCode {

@@ -2,6 +2,7 @@
 
 mod alter;
 mod apply;
+mod by_filter;
 mod conditional;
 mod install;
 mod retire;
@@ -214,6 +215,11 @@ impl Replica {
     /// What readers share.
     pub fn reader(&self) -> &Reader {
         &self.reader
+    }
+
+    /// How rows are laid out, as of the last entry applied.
+    pub fn layout(&self) -> &Arc<Layout> {
+        &self.layout
     }
 
     /// Last index applied, published or not.

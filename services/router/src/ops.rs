@@ -8,6 +8,7 @@ mod conditional;
 mod create_dataset;
 mod dataset;
 mod delete;
+mod delete_where;
 mod drop_dataset;
 mod fanout;
 mod fetch;

@@ -104,7 +104,7 @@ impl Replica {
 
     /// Takes an entry's changes over: new rows in these slots, with their digest, and rows that lost their ids. Returns
     /// how many of these were live. Nothing can fail once something has changed: that would be a state of no entry.
-    fn commit(&mut self, chunks: Chunks, slots: &[u32], added: Digest, lost: &[Trace]) -> usize {
+    pub(super) fn commit(&mut self, chunks: Chunks, slots: &[u32], added: Digest, lost: &[Trace]) -> usize {
         let gone = self.gone(&chunks, lost);
         let digest = self.digest.with(added).without(self.digest_of(&chunks, &gone));
         let before = self.live.len();

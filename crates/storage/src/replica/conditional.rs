@@ -25,7 +25,7 @@ impl Replica {
         let (decoded, versions) = Rows::decode_if(&layout, body, rows)?;
         let matched = self.matched(&decoded.columns[layout.id()], &versions)?;
         let applied = self.upsert(index, decoded.only(&matched, layout.vector_bytes())?)?;
-        self.reader.outcomes.lock().add(index, Outcome { matched });
+        self.reader.outcomes.lock().add(index, Outcome::Rows(matched));
         Ok(applied)
     }
 
@@ -35,7 +35,7 @@ impl Replica {
         let ids = filter(ids.as_ref(), &matched.clone().into())
             .map_err(|error| Error::new(ErrorCode::Internal, error.to_string()))?;
         let applied = self.delete(&ids)?;
-        self.reader.outcomes.lock().add(index, Outcome { matched });
+        self.reader.outcomes.lock().add(index, Outcome::Rows(matched));
         Ok(applied)
     }
 

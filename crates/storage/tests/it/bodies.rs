@@ -272,7 +272,7 @@ fn conditions_are_numbers_one_for_each_row() {
     let mut replica = replica();
     replica.apply(3, WriteKind::UpsertIf, &good, 2).unwrap();
     let outcome = replica.reader().outcome(3).unwrap();
-    assert_eq!(outcome.matched.iter().collect::<Vec<_>>(), [true, false]);
+    assert_eq!((outcome.rows(), outcome.to_bytes()), (2, vec![0b01]));
     let unknown = |index| replica.reader().outcome(index).unwrap_err().code;
     assert_eq!(unknown(1), ErrorCode::OutcomeUnknown);
     assert_eq!(unknown(2), ErrorCode::InvalidValue, "it had no conditions");

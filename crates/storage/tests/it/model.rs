@@ -109,6 +109,14 @@ impl Model {
         matched
     }
 
+    /// Deletes the rows of which a condition holds, and says how many these were.
+    pub fn delete_where(&mut self, index: u64, condition: &Condition) -> u64 {
+        let before = self.rows.len();
+        self.rows.retain(|_, (row, _)| !condition.holds(row));
+        (self.applied, self.touched) = (index, index);
+        (before - self.rows.len()) as u64
+    }
+
     pub fn advance(&mut self, index: u64) {
         self.applied = index;
     }

@@ -2,11 +2,12 @@
 
 use std::thread;
 
+use longbow_query::filter::Predicate;
 use longbow_storage::compact::{Cursor, Moved, Sizes};
-use longbow_storage::{Replica, WriteKind};
+use longbow_storage::{Outcome, Replica, WriteKind};
 use proptest::prelude::*;
 
-use crate::model::Model;
+use crate::model::{Condition, Model};
 use crate::rows::{DIMENSION, Kind, Row};
 
 pub const IDS: u64 = 24;
@@ -17,6 +18,7 @@ pub enum Step {
     Delete(Vec<u64>),
     UpsertIf(Vec<(Row, Asked)>),
     DeleteIf(Vec<(u64, Asked)>),
+    DeleteWhere(Condition),
     Advance,
     Publish,
     Link(usize),
@@ -39,7 +41,7 @@ impl Step {
     pub fn is_write(&self) -> bool {
         matches!(
             self,
-            Step::Upsert(_) | Step::Delete(_) | Step::UpsertIf(_) | Step::DeleteIf(_)
+            Step::Upsert(_) | Step::Delete(_) | Step::UpsertIf(_) | Step::DeleteIf(_) | Step::DeleteWhere(_)
         )
     }
 
@@ -83,6 +85,11 @@ pub fn apply(kind: Kind, replica: &mut Replica, cursor: &mut Cursor, index: u64,
         Step::Delete(ids) => write(WriteKind::Delete, &kind.delete(ids), ids.len()),
         Step::UpsertIf(rows) => write(WriteKind::UpsertIf, &kind.upsert_if(&exact(rows)), rows.len()),
         Step::DeleteIf(ids) => write(WriteKind::DeleteIf, &kind.delete_if(&exact(ids)), ids.len()),
+        Step::DeleteWhere(condition) => {
+            let schema = replica.layout().schema();
+            let predicate = Predicate::compile(&condition.filter(), schema).unwrap();
+            replica.delete_where(index, &predicate).unwrap();
+        }
         Step::Advance => replica.advance(index),
         Step::Publish => replica.publish(),
         Step::Link(max) => drop(replica.reader().link(*max)),
@@ -91,13 +98,22 @@ pub fn apply(kind: Kind, replica: &mut Replica, cursor: &mut Cursor, index: u64,
     }
 }
 
-/// What of it changes rows, in the model; for a conditional write which of its rows matched.
-pub fn learn(model: &mut Model, index: u64, step: &Step) -> Option<Vec<bool>> {
+/// What of it changes rows, in the model; and the outcome, if it has one.
+pub fn learn(model: &mut Model, index: u64, step: &Step) -> Option<Outcome> {
     match step {
         Step::Upsert(rows) => model.upsert(index, rows),
         Step::Delete(ids) => model.delete(index, ids),
-        Step::UpsertIf(rows) => return Some(model.upsert_if(index, &exact(rows))),
-        Step::DeleteIf(ids) => return Some(model.delete_if(index, &exact(ids))),
+        Step::UpsertIf(rows) => {
+            let matched = model.upsert_if(index, &exact(rows));
+            return Some(Outcome::Rows(matched.into()));
+        }
+        Step::DeleteIf(ids) => {
+            let matched = model.delete_if(index, &exact(ids));
+            return Some(Outcome::Rows(matched.into()));
+        }
+        Step::DeleteWhere(condition) => {
+            return Some(Outcome::Matched(model.delete_where(index, condition)));
+        }
         Step::Advance => model.advance(index),
         _ => {}
     }
@@ -120,7 +136,7 @@ pub fn compact(replica: &mut Replica, cursor: &mut Cursor, threads: usize) -> Op
     replica.install(merge.finish().unwrap())
 }
 
-pub fn text() -> impl Strategy<Value = String> {
+fn text() -> impl Strategy<Value = String> {
     prop_oneof![Just("a"), Just("b"), Just("")].prop_map(str::to_owned)
 }
 
@@ -145,6 +161,15 @@ fn row() -> impl Strategy<Value = Row> {
     )
 }
 
+pub fn condition() -> impl Strategy<Value = Condition> {
+    prop_oneof![
+        (-2..3_i32).prop_map(Condition::NumberAtLeast),
+        text().prop_map(Condition::TextIs),
+        text().prop_map(Condition::NotTextIs),
+        Just(Condition::NoNumber),
+    ]
+}
+
 fn asked() -> impl Strategy<Value = Asked> {
     prop_oneof![
         3 => Just(Asked::Current),
@@ -157,6 +182,7 @@ pub fn step() -> impl Strategy<Value = Step> {
     prop_oneof![
         5 => proptest::collection::vec(row(), 0..12).prop_map(Step::Upsert),
         2 => proptest::collection::vec(0..IDS, 0..6).prop_map(Step::Delete),
+        1 => condition().prop_map(Step::DeleteWhere),
         3 => proptest::collection::vec((row(), asked()), 0..8).prop_map(Step::UpsertIf),
         1 => proptest::collection::vec((0..IDS, asked()), 0..6).prop_map(Step::DeleteIf),
         1 => Just(Step::Advance),

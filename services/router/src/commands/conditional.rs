@@ -151,6 +151,7 @@ mod tests {
                 partition: range.partition,
                 rows: range.rows,
                 matched: matched.into(),
+                rows_matched: 0,
             }
         });
         told.collect()

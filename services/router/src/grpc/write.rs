@@ -61,8 +61,25 @@ impl WriteService for Api {
                 dataset,
                 ids,
                 if_row_version: versions,
+                filter,
                 ..
             } = request;
+            if let Some(filter) = filter {
+                if !ids.is_empty() || !versions.is_empty() {
+                    return Err(
+                        Error::new(ErrorCode::InvalidValue, "rows are deleted by id or by a filter")
+                            .field("filter")
+                            .limit("ids or filter"),
+                    );
+                }
+                let written = self.core.delete_where(&dataset, filter, ack, at).await?;
+                return Ok(v1::DeleteResponse {
+                    token: written.token.to_string(),
+                    ack: written.ack as i32,
+                    rows: written.rows,
+                    ..v1::DeleteResponse::default()
+                });
+            }
             if versions.is_empty() {
                 let written = self.core.delete(&dataset, ids, ack, at).await?;
                 return Ok(v1::DeleteResponse {

@@ -48,12 +48,12 @@ pub struct Decided {
 }
 
 /// A command that was applied, and what the shards told of its rows.
-struct Judged<C> {
+pub(super) struct Judged<C> {
     prepared: C,
     /// The write; its rows are those of the command.
-    written: Written,
+    pub(super) written: Written,
     /// By partition.
-    outcomes: BTreeMap<u32, PartitionOutcome>,
+    pub(super) outcomes: BTreeMap<u32, PartitionOutcome>,
 }
 
 /// What the conditions of a request are called.
@@ -153,7 +153,7 @@ impl Core {
 
     /// Writes the one command that `prepare` makes of a dataset's schema and map, and gives what became of its rows; makes
     /// it anew, once, if those turn out to be old.
-    async fn judged<P, C>(
+    pub(super) async fn judged<P, C>(
         &self,
         dataset: &str,
         bytes: usize,

@@ -195,3 +195,58 @@ async fn conditions_that_mean_nothing_are_refused_and_nothing_is_written() {
     }
     assert!(client.get(&dataset, &[1, 2]).await.unwrap().rows.is_empty());
 }
+
+fn number_below(number: i64) -> v1::Filter {
+    let comparison = v1::Comparison {
+        column: "number".into(),
+        op: v1::CompareOp::Lt as i32,
+        value: Some(value(Kind::I64(number))),
+    };
+    v1::Filter {
+        node: Some(v1::filter::Node::Compare(comparison)),
+    }
+}
+
+#[tokio::test]
+async fn a_filter_deletes_what_it_is_true_of_and_says_how_many() {
+    let mut client = shared().await;
+    let dataset = client.create("filtered").await;
+    sent(&mut client, upsert(&dataset, (0..50).map(row)))
+        .await
+        .unwrap();
+    let delete = |filter| v1::DeleteRequest {
+        dataset: dataset.clone(),
+        filter: Some(filter),
+        ..v1::DeleteRequest::default()
+    };
+    for (bound, rows) in [(20, 20), (20, 0), (30, 10)] {
+        let request = delete(number_below(bound));
+        let deleted = client.writes.delete(request).await.unwrap().into_inner();
+        assert_eq!(
+            (deleted.rows, deleted.ack()),
+            (rows, AckLevel::Applied),
+            "below {bound}"
+        );
+    }
+    let left = state(&mut client, &dataset, 0..60).await;
+    assert_eq!(
+        left.keys().copied().collect::<Vec<_>>(),
+        (30..50).collect::<Vec<_>>()
+    );
+
+    let mut unknown = number_below(40);
+    if let Some(v1::filter::Node::Compare(comparison)) = &mut unknown.node {
+        comparison.column = "nothing".into();
+    }
+    let mut both = delete(number_below(40));
+    both.ids = vec![id(31)];
+    for (request, code) in [
+        (delete(unknown), ErrorCode::UnknownColumn),
+        (delete(v1::Filter::default()), ErrorCode::MissingField),
+        (both, ErrorCode::InvalidValue),
+    ] {
+        let error = refused(client.writes.delete(request).await);
+        assert_eq!(error.code, code, "{error}");
+    }
+    assert_eq!(state(&mut client, &dataset, 0..60).await, left);
+}

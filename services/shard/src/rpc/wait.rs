@@ -45,8 +45,9 @@ impl Service {
         match partition.reader.outcome(index) {
             Ok(outcome) => Ok(Some(PartitionOutcome {
                 partition: key.ordinal,
-                rows: outcome.matched.len() as u32,
+                rows: outcome.rows() as u32,
                 matched: outcome.to_bytes().into(),
+                rows_matched: outcome.matched(),
             })),
             Err(error) if error.code == ErrorCode::OutcomeUnknown => Ok(None),
             Err(error) => Err(error),

@@ -94,11 +94,12 @@ impl Route {
     fn write(&self, index: u64, write: &WriteCommand, body: &Bytes) -> Vec<(Key, Op)> {
         let dataset = DatasetId(write.dataset_id);
         let kind = match write.kind() {
-            internal::WriteKind::Delete => WriteKind::Delete,
-            internal::WriteKind::UpsertIf => WriteKind::UpsertIf,
-            internal::WriteKind::DeleteIf => WriteKind::DeleteIf,
+            internal::WriteKind::Delete => Some(WriteKind::Delete),
+            internal::WriteKind::UpsertIf => Some(WriteKind::UpsertIf),
+            internal::WriteKind::DeleteIf => Some(WriteKind::DeleteIf),
+            internal::WriteKind::DeleteWhere => None,
             // The catalogue accepts no other kind.
-            internal::WriteKind::Upsert | internal::WriteKind::Unspecified => WriteKind::Upsert,
+            internal::WriteKind::Upsert | internal::WriteKind::Unspecified => Some(WriteKind::Upsert),
         };
         let mine = |range: &&PartitionRange| {
             let known = self.catalogue.dataset(dataset);
@@ -110,11 +111,15 @@ impl Route {
                 dataset,
                 ordinal: range.partition,
             };
-            let work = Work::Write(Write {
-                kind,
-                body: slice(body, range),
-                rows: range.rows,
-            });
+            let body = slice(body, range);
+            let work = match kind {
+                Some(kind) => Work::Write(Write {
+                    kind,
+                    body,
+                    rows: range.rows,
+                }),
+                None => Work::DeleteWhere(body),
+            };
             (key, Op { index, work })
         };
         write.ranges.iter().filter(mine).map(op).collect()
@@ -247,6 +252,7 @@ mod tests {
             map_epoch,
             kind: internal::WriteKind::Delete as i32,
             ranges: ranges.iter().map(range).collect(),
+            filter_semantics: 0,
         }))
     }
 
@@ -291,6 +297,7 @@ mod tests {
         ops.into_iter()
             .map(|(key, op)| match op.work {
                 Work::Write(write) => (key.ordinal, write.body.map(|body| body.to_vec())),
+                Work::DeleteWhere(filter) => (key.ordinal, filter.map(|filter| filter.to_vec())),
                 Work::Alter { .. } => panic!("a write is routed"),
             })
             .collect()
@@ -304,6 +311,19 @@ mod tests {
             ops(step),
             [(0, Some(b"01".to_vec())), (2, Some(b"56789".to_vec()))]
         );
+    }
+
+    #[test]
+    fn a_filter_goes_to_every_replica_of_this_node() {
+        let mut log = Log::with_dataset();
+        let mut filter = write(4, 1, &[0, 1, 2].map(|partition| (partition, 0, 4)));
+        let Some(Command::Write(command)) = &mut filter.command else {
+            unreachable!()
+        };
+        command.set_kind(internal::WriteKind::DeleteWhere);
+        command.filter_semantics = longbow_cluster::catalogue::FILTER_SEMANTICS;
+        let whole = Some(b"0123".to_vec());
+        assert_eq!(ops(log.append(&filter)), [(0, whole.clone()), (2, whole)]);
     }
 
     #[test]
@@ -351,7 +371,7 @@ mod tests {
             .into_iter()
             .map(|(key, op)| match op.work {
                 Work::Alter { schema, version } => (key.ordinal, op.index, schema.unwrap(), version),
-                Work::Write(_) => panic!("a schema is routed"),
+                Work::Write(_) | Work::DeleteWhere(_) => panic!("a schema is routed"),
             })
             .collect();
         assert_eq!(altered, [(0, 5, wider.clone(), 2), (2, 5, wider.clone(), 2)]);

@@ -111,6 +111,7 @@ fn write(
         map_epoch: 1,
         kind: kind as i32,
         ranges,
+        filter_semantics: 0,
     };
     (Command::Write(write), body.into())
 }
