@@ -150,6 +150,11 @@ async fn counts_are_right_and_replicas_equal_although_processes_die() {
         (&1.into(), &"applied".into())
     );
     assert_eq!(read(&dataset, 1).await, None);
+    // The vector is not told, and stays.
+    let row = Row::new(2_u64).column("count", 1_000_i64);
+    let updated = dataset.update([row]).await.unwrap();
+    assert_eq!((updated.rows, updated.ack), (1, Ack::Applied));
+    assert_eq!(read(&dataset, 2).await.map(|(count, _)| count), Some(1_000));
     let three = dataset.upsert([5, 6, 7].map(|id| counter(id, -1))).await.unwrap();
     assert_eq!(three.rows, 3);
     let deleted = dataset

@@ -15,6 +15,7 @@ use crate::{
     retry::Repeat,
     row::{IntoRowId, Row},
     search::Search,
+    update::Update,
     write::{Delete, Upsert, UpsertBatches},
 };
 
@@ -135,6 +136,11 @@ impl DatasetHandle {
     /// in any order.
     pub fn upsert_batches(&self, batches: impl IntoIterator<Item = RecordBatch>) -> UpsertBatches {
         UpsertBatches::new(self.clone(), batches.into_iter().collect())
+    }
+
+    /// Changes the columns that the rows tell, of rows that are there.
+    pub fn update(&self, rows: impl IntoIterator<Item = Row>) -> Update {
+        Update::new(self.clone(), rows.into_iter().collect())
     }
 
     /// Deletes rows by id. Ids that are not there are not an error.

@@ -56,6 +56,7 @@ mod retry;
 mod row;
 mod schema;
 mod search;
+mod update;
 mod value;
 mod write;
 
@@ -74,5 +75,6 @@ pub use options::{Options, RetryPolicy};
 pub use row::{IntoRowId, Row};
 pub use schema::SchemaBuilder;
 pub use search::{Consistency, Hit, Search, SearchResults};
+pub use update::Update;
 pub use value::Value;
 pub use write::{Ack, Delete, Upsert, UpsertBatches, Written};

@@ -388,7 +388,7 @@ fn counted_from(before: usize, mut error: Error) -> Error {
     error
 }
 
-fn positions(rows: &[u32]) -> Vec<usize> {
+pub(crate) fn positions(rows: &[u32]) -> Vec<usize> {
     rows.iter().map(|&row| row as usize).collect()
 }
 

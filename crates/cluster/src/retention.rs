@@ -59,7 +59,7 @@ pub fn admits(command: Option<&Command>, log_bytes: u64, log_bytes_max: u64) -> 
     let grows = match command {
         Some(Command::Write(write)) => matches!(
             write.kind(),
-            WriteKind::Unspecified | WriteKind::Upsert | WriteKind::UpsertIf
+            WriteKind::Unspecified | WriteKind::Upsert | WriteKind::UpsertIf | WriteKind::Update
         ),
         Some(Command::CreateDataset(_)) => true,
         _ => false,

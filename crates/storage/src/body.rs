@@ -4,6 +4,7 @@
 //! checks are those without which the replica could hold what it cannot give back.
 
 use std::borrow::Cow;
+use std::collections::{BTreeMap, BTreeSet};
 
 use arrow::array::{Array, ArrayRef, AsArray, PrimitiveArray, RecordBatch, UInt64Array};
 use arrow::buffer::{BooleanBuffer, Buffer};
@@ -107,6 +108,56 @@ pub(crate) fn decode_ids_if(layout: &Layout, body: &[u8], rows: u32) -> Result<(
     check_fields(&schema, &[id_field(layout), &version_field()])?;
     check_rows(&batches, rows)?;
     Ok((column(&batches, 0, &schema)?, versions_of(&schema, &batches)?))
+}
+
+/// Columns of rows that are there already, decoded.
+pub(crate) struct Changes {
+    /// By their positions among the stored columns; the id is one of them.
+    pub(crate) columns: BTreeMap<usize, ArrayRef>,
+    /// Vectors, row after row, if they change.
+    pub(crate) vectors: Option<Vec<u8>>,
+    /// The version that each row asks for.
+    pub(crate) versions: UInt64Array,
+}
+
+impl Changes {
+    /// Decodes the body of an update.
+    pub(crate) fn decode(layout: &Layout, body: &[u8], rows: u32) -> Result<Self> {
+        let (schema, batches) = batches_from_ipc(body)?;
+        let versions = version_field();
+        let names: BTreeSet<&str> = schema
+            .fields()
+            .iter()
+            .map(|field| field.name().as_str())
+            .collect();
+        let mut want = vec![];
+        for field in fields(layout) {
+            if names.contains(field.name().as_str()) || field.name() == layout.schema().id_name() {
+                want.push(field);
+            }
+        }
+        want.push(&versions);
+        check_fields(&schema, &want)?;
+        check_rows(&batches, rows)?;
+        let mut columns = BTreeMap::new();
+        for (stored, &source) in layout.sources().iter().enumerate() {
+            let name = layout.schema().arrow().field(source).name();
+            if let Some((at, _)) = schema.column_with_name(name) {
+                columns.insert(stored, column(&batches, at, &schema)?);
+            }
+        }
+        let vector = schema.column_with_name(layout.schema().vector_name());
+        let vectors = vector.map(|(at, _)| {
+            let parts = batches.iter().map(|batch| vectors(layout, batch.column(at)));
+            let parts = parts.collect::<Result<Vec<Buffer>>>()?;
+            Ok(parts.iter().flat_map(|part| part.as_slice()).copied().collect())
+        });
+        Ok(Self {
+            columns,
+            vectors: vectors.transpose()?,
+            versions: versions_of(&schema, &batches)?,
+        })
+    }
 }
 
 fn fields(layout: &Layout) -> Vec<&Field> {

@@ -6,6 +6,7 @@ mod by_filter;
 mod conditional;
 mod install;
 mod retire;
+mod update;
 
 use std::sync::Arc;
 
@@ -35,6 +36,9 @@ pub enum WriteKind {
     UpsertIf,
     /// A delete of those ids alone whose row has the version that they ask for. The versions are the last column.
     DeleteIf,
+    /// Changes columns of rows that are there, of the version that each asks for or of any. The body holds the id, the columns
+    /// that change, in the dataset's order, and the versions.
+    Update,
 }
 
 /// What an entry did to a replica.

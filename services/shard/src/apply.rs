@@ -137,7 +137,7 @@ fn outside() -> Error {
 fn kind_of(work: &Work) -> Option<&'static str> {
     match work {
         Work::Write(write) => Some(match write.kind {
-            WriteKind::Upsert | WriteKind::UpsertIf => "upsert",
+            WriteKind::Upsert | WriteKind::UpsertIf | WriteKind::Update => "upsert",
             WriteKind::Delete | WriteKind::DeleteIf => "delete",
         }),
         Work::DeleteWhere(_) => Some("delete"),

@@ -76,6 +76,10 @@ impl WriteService for Service {
         }))
     }
 
+    async fn update(&self, _: Request<v1::UpdateRequest>) -> Result<Response<v1::UpdateResponse>, Status> {
+        Err(Status::unimplemented("not part of this test"))
+    }
+
     async fn delete(&self, _: Request<v1::DeleteRequest>) -> Result<Response<v1::DeleteResponse>, Status> {
         Err(Status::unimplemented("not part of this test"))
     }

@@ -180,7 +180,12 @@ fn writes_are_judged() {
         |w| w.ranges.push(w.ranges[0]),
         |w| w.ranges[0].offset = u64::MAX,
     ];
-    for kind in [WriteKind::Delete, WriteKind::UpsertIf, WriteKind::DeleteIf] {
+    for kind in [
+        WriteKind::Delete,
+        WriteKind::UpsertIf,
+        WriteKind::DeleteIf,
+        WriteKind::Update,
+    ] {
         let mut header = write(3, 1, 1);
         let Some(Command::Write(command)) = &mut header.command else {
             unreachable!()

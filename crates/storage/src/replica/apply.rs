@@ -30,6 +30,7 @@ impl Replica {
             WriteKind::Delete => self.delete(&decode_ids(&self.layout, body, rows)?)?,
             WriteKind::UpsertIf => self.upsert_if(index, body, rows)?,
             WriteKind::DeleteIf => self.delete_if(index, body, rows)?,
+            WriteKind::Update => self.update(index, body, rows)?,
         };
         self.applied_index = index;
         self.touched_index = index;

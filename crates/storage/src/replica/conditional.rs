@@ -50,7 +50,7 @@ impl Replica {
     }
 
     /// The version of a row, if it is live.
-    fn version_of(&self, key: Key) -> Option<u64> {
+    pub(super) fn version_of(&self, key: Key) -> Option<u64> {
         let ((at, row), _) = self.rows().live(key)?;
         let columns = self.chunks[at].batch.columns();
         Some(columns.last()?.as_primitive::<UInt64Type>().value(row))

@@ -109,6 +109,26 @@ impl Model {
         matched
     }
 
+    /// Says of each row whether it was there, of the version that it asks for or of any, and changes these.
+    pub fn update(&mut self, index: u64, rows: &[(Row, u64)], vector: bool) -> Vec<bool> {
+        let before = self.rows.clone();
+        let is_it =
+            |id: u64, asked: u64| self.version(id) == asked || (asked == u64::MAX && self.version(id) > 0);
+        let matched: Vec<bool> = rows.iter().map(|(row, asked)| is_it(row.id, *asked)).collect();
+        let kept = rows.iter().zip(&matched).filter(|(_, matched)| **matched);
+        let kept = kept.map(|((row, _), _)| {
+            let mut changed = before[&row.id].0.clone();
+            (changed.number, changed.text) = (row.number, row.text.clone());
+            if vector {
+                changed.vector = row.vector;
+            }
+            changed
+        });
+        let kept: Vec<Row> = kept.collect();
+        self.upsert(index, &kept);
+        matched
+    }
+
     /// Deletes the rows of which a condition holds, and says how many these were.
     pub fn delete_where(&mut self, index: u64, condition: &Condition) -> u64 {
         let before = self.rows.len();

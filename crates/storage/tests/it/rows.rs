@@ -127,6 +127,13 @@ impl Kind {
         with_versions(&self.batch(&rows), versions)
     }
 
+    /// The body of an update of number and text, and of the vector if so said, of rows that each ask for a version.
+    pub fn update(self, rows: &[(Row, u64)], vector: bool) -> bytes::Bytes {
+        let (rows, versions): (Vec<Row>, Vec<u64>) = rows.iter().cloned().unzip();
+        let columns: &[usize] = if vector { &[0, 1, 2, 3] } else { &[0, 2, 3] };
+        with_versions(&self.batch(&rows).project(columns).unwrap(), versions)
+    }
+
     /// The body of a delete of ids that each ask for a version.
     pub fn delete_if(self, ids: &[(u64, u64)]) -> bytes::Bytes {
         let (ids, versions): (Vec<u64>, Vec<u64>) = ids.iter().copied().unzip();

@@ -19,6 +19,8 @@ pub enum Step {
     UpsertIf(Vec<(Row, Asked)>),
     DeleteIf(Vec<(u64, Asked)>),
     DeleteWhere(Condition),
+    /// Of number and text, and of the vector if so said.
+    Update(Vec<(Row, Asked)>, bool),
     Advance,
     Publish,
     Link(usize),
@@ -41,7 +43,12 @@ impl Step {
     pub fn is_write(&self) -> bool {
         matches!(
             self,
-            Step::Upsert(_) | Step::Delete(_) | Step::UpsertIf(_) | Step::DeleteIf(_) | Step::DeleteWhere(_)
+            Step::Upsert(_)
+                | Step::Delete(_)
+                | Step::UpsertIf(_)
+                | Step::DeleteIf(_)
+                | Step::DeleteWhere(_)
+                | Step::Update(..)
         )
     }
 
@@ -60,6 +67,14 @@ impl Step {
             }
             Step::DeleteIf(ids) => {
                 Step::DeleteIf(ids.iter().map(|&(id, asked)| (id, version(id, asked))).collect())
+            }
+            Step::Update(rows, vector) => {
+                let asked = |(row, asked): &(Row, Asked)| match version(row.id, *asked) {
+                    // What is not there has no version; nor is it asked for.
+                    Asked::Exactly(0) => (row.clone(), Asked::Exactly(u64::MAX)),
+                    asked => (row.clone(), asked),
+                };
+                Step::Update(rows.iter().map(asked).collect(), *vector)
             }
             other => other.clone(),
         }
@@ -85,6 +100,9 @@ pub fn apply(kind: Kind, replica: &mut Replica, cursor: &mut Cursor, index: u64,
         Step::Delete(ids) => write(WriteKind::Delete, &kind.delete(ids), ids.len()),
         Step::UpsertIf(rows) => write(WriteKind::UpsertIf, &kind.upsert_if(&exact(rows)), rows.len()),
         Step::DeleteIf(ids) => write(WriteKind::DeleteIf, &kind.delete_if(&exact(ids)), ids.len()),
+        Step::Update(rows, vector) => {
+            write(WriteKind::Update, &kind.update(&exact(rows), *vector), rows.len());
+        }
         Step::DeleteWhere(condition) => {
             let schema = replica.layout().schema();
             let predicate = Predicate::compile(&condition.filter(), schema).unwrap();
@@ -109,6 +127,10 @@ pub fn learn(model: &mut Model, index: u64, step: &Step) -> Option<Outcome> {
         }
         Step::DeleteIf(ids) => {
             let matched = model.delete_if(index, &exact(ids));
+            return Some(Outcome::Rows(matched.into()));
+        }
+        Step::Update(rows, vector) => {
+            let matched = model.update(index, &exact(rows), *vector);
             return Some(Outcome::Rows(matched.into()));
         }
         Step::DeleteWhere(condition) => {
@@ -183,6 +205,8 @@ pub fn step() -> impl Strategy<Value = Step> {
         5 => proptest::collection::vec(row(), 0..12).prop_map(Step::Upsert),
         2 => proptest::collection::vec(0..IDS, 0..6).prop_map(Step::Delete),
         1 => condition().prop_map(Step::DeleteWhere),
+        2 => (proptest::collection::vec((row(), asked()), 0..8), any::<bool>())
+            .prop_map(|(rows, vector)| Step::Update(rows, vector)),
         3 => proptest::collection::vec((row(), asked()), 0..8).prop_map(Step::UpsertIf),
         1 => proptest::collection::vec((0..IDS, asked()), 0..6).prop_map(Step::DeleteIf),
         1 => Just(Step::Advance),

@@ -49,6 +49,29 @@ impl WriteService for Api {
         .await
     }
 
+    async fn update(
+        &self,
+        request: Request<v1::UpdateRequest>,
+    ) -> Result<Response<v1::UpdateResponse>, Status> {
+        let at = deadline_of(request.metadata());
+        let request = request.into_inner();
+        answer(at, async {
+            let ack = level(request.ack)?;
+            let rows = request.rows.map_or(Vec::new(), |rows| rows.rows);
+            let decided = self
+                .core
+                .update(&request.dataset, rows, request.if_row_version, ack, at)
+                .await?;
+            Ok(v1::UpdateResponse {
+                token: decided.written.token.to_string(),
+                ack: decided.written.ack as i32,
+                rows: decided.written.rows,
+                unmatched: decided.unmatched,
+            })
+        })
+        .await
+    }
+
     async fn delete(
         &self,
         request: Request<v1::DeleteRequest>,

@@ -9,6 +9,7 @@ use std::{
     time::Instant,
 };
 
+use longbow_query::rank::ANY_ROW_VERSION;
 use longbow_types::{Error, ErrorCode, Lsn, Result, Schema, Token};
 use longbow_wire::{
     internal::{PartitionOutcome, WriteKind, entry_header},
@@ -25,7 +26,7 @@ use crate::{
     ingest::columns::id_batch,
     rows::{
         ids::id_array,
-        write::{check_count, checked_ids},
+        write::{changes_from_rows, check_count, checked_ids},
     },
 };
 
@@ -75,6 +76,19 @@ impl Conditions {
     }
 }
 
+/// Refuses a version that no row has.
+fn check_versions(versions: &[u64]) -> Result<()> {
+    let Some(position) = versions
+        .iter()
+        .position(|version| [0, ANY_ROW_VERSION].contains(version))
+    else {
+        return Ok(());
+    };
+    Err(Error::new(ErrorCode::InvalidValue, "no row has such a version")
+        .field(format!("{FIELD}[{position}]"))
+        .limit("the version of a row, above 0"))
+}
+
 impl Core {
     /// Checks rows whole, writes those whose conditions hold, and waits until that is applied at least.
     ///
@@ -115,12 +129,7 @@ impl Core {
         at: Instant,
     ) -> Result<Decided> {
         check_count(ids.len(), "ids")?;
-        if let Some(position) = versions.iter().position(|&version| version == 0) {
-            let message = "a row that is not there cannot be deleted";
-            return Err(Error::new(ErrorCode::InvalidValue, message)
-                .field(format!("{FIELD}[{position}]"))
-                .limit("the version of a row, above 0"));
-        }
+        check_versions(&versions)?;
         let versions = Conditions::Versions(versions).versions(ids.len())?;
         let bytes = ids.iter().map(Message::encoded_len).sum();
         let shared = Arc::new((ids, versions));
@@ -129,6 +138,34 @@ impl Core {
             let ids = checked_ids(ids, schema)?;
             let batch = id_batch(id_array(ids.iter(), schema.id_kind()), schema)?;
             commands::conditional(&batch, 0, versions.clone(), "ids", target, WriteKind::DeleteIf)
+        })
+        .await
+    }
+
+    /// Changes columns of rows that are there, of the versions asked for if there are any.
+    ///
+    /// # Errors
+    /// Those of [`Core::upsert_if`]; `INVALID_VALUE` for a version of 0, or for rows that tell different columns.
+    pub async fn update(
+        &self,
+        dataset: &str,
+        rows: Vec<v1::Row>,
+        versions: Vec<u64>,
+        ack: AckLevel,
+        at: Instant,
+    ) -> Result<Decided> {
+        check_versions(&versions)?;
+        let versions = if versions.is_empty() {
+            vec![ANY_ROW_VERSION; rows.len()]
+        } else {
+            Conditions::Versions(versions).versions(rows.len())?
+        };
+        let bytes = rows.iter().map(Message::encoded_len).sum();
+        let shared = Arc::new((rows, versions));
+        self.write_if(dataset, bytes, ack, at, move |schema, target| {
+            let (rows, versions) = shared.as_ref();
+            let (batch, id) = changes_from_rows(rows, schema)?;
+            commands::conditional(&batch, id, versions.clone(), "rows", target, WriteKind::Update)
         })
         .await
     }

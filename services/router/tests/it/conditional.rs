@@ -6,7 +6,7 @@ use longbow_types::{ErrorCode, limits::COMMAND_BYTES_MAX};
 use longbow_wire::v1::{self, AckLevel, upsert_request::Payload, value::Kind};
 use tonic::{Response, Status};
 
-use crate::cluster::{Client, id, number, refused, row, shared, value};
+use crate::cluster::{Client, id, number, refused, row, shared, value, vector};
 
 /// An upsert of rows, without conditions yet.
 fn upsert(dataset: &str, rows: impl IntoIterator<Item = v1::Row>) -> v1::UpsertRequest {
@@ -249,4 +249,94 @@ async fn a_filter_deletes_what_it_is_true_of_and_says_how_many() {
         assert_eq!(error.code, code, "{error}");
     }
     assert_eq!(state(&mut client, &dataset, 0..60).await, left);
+}
+
+#[tokio::test]
+async fn an_update_changes_what_it_tells_and_nothing_else() {
+    let mut client = shared().await;
+    let dataset = client.create("updated").await;
+    sent(&mut client, upsert(&dataset, (0..10).map(row)))
+        .await
+        .unwrap();
+    let change = |number: u64, columns: &[(&str, Kind)], vector: Option<Vec<f32>>| v1::Row {
+        id: Some(id(number)),
+        vector: vector.map(|values| v1::Vector { values }),
+        columns: columns
+            .iter()
+            .map(|(name, kind)| ((*name).to_owned(), value(kind.clone())))
+            .collect(),
+    };
+    let request = |rows: Vec<v1::Row>, versions: &[u64]| v1::UpdateRequest {
+        dataset: dataset.clone(),
+        rows: Some(v1::Rows { rows }),
+        if_row_version: versions.to_vec(),
+        ..v1::UpdateRequest::default()
+    };
+    let text = |text: &str| [("text", Kind::Utf8(text.into()))];
+    let rows = [3, 99, 5].map(|id| change(id, &text("new"), None));
+    let changed = client
+        .writes
+        .update(request(rows.into(), &[]))
+        .await
+        .unwrap()
+        .into_inner();
+    assert_eq!((changed.rows, changed.ack()), (2, AckLevel::Applied));
+    assert_eq!(changed.unmatched, [1]);
+    let found = client.get(&dataset, &[3, 4, 99]).await.unwrap().rows;
+    assert_eq!(found.len(), 2, "nothing is inserted");
+    assert_eq!(found[0].columns["text"], value(Kind::Utf8("new".into())));
+    assert_eq!(found[0].columns["number"], value(Kind::I64(3)));
+    assert_eq!(found[0].vector.as_ref().unwrap().values, vector(3));
+    assert_eq!(found[1].columns["text"], value(Kind::Utf8("row 4".into())));
+    let (old, new) = (found[1].row_version, found[0].row_version);
+    assert!(new > old);
+
+    let rows = [3, 4].map(|id| change(id, &[("number", Kind::Null(0))], Some(vector(id + 50))));
+    let changed = client
+        .writes
+        .update(request(rows.into(), &[old, old]))
+        .await
+        .unwrap()
+        .into_inner();
+    assert_eq!((changed.rows, changed.unmatched), (1, vec![0]));
+    let found = client.get(&dataset, &[3, 4]).await.unwrap().rows;
+    assert_eq!(found[0].vector.as_ref().unwrap().values, vector(3));
+    assert_eq!(found[1].vector.as_ref().unwrap().values, vector(54));
+    assert_eq!(found[1].columns["number"], value(Kind::Null(0)));
+    assert_eq!(found[1].columns["text"], value(Kind::Utf8("row 4".into())));
+
+    let good = change(1, &text("x"), None);
+    let other = change(2, &[("number", Kind::I64(1))], None);
+    let wrong = change(1, &[("nothing", Kind::I64(1))], None);
+    for (rows, versions, code, field) in [
+        (vec![], &[][..], ErrorCode::MissingField, "rows"),
+        (
+            vec![change(1, &[], None)],
+            &[],
+            ErrorCode::MissingField,
+            "rows[0].columns",
+        ),
+        (vec![good.clone(), other], &[], ErrorCode::InvalidValue, "rows[1]"),
+        (vec![wrong], &[], ErrorCode::UnknownColumn, "rows[0].nothing"),
+        (
+            vec![good.clone(), good.clone()],
+            &[],
+            ErrorCode::InvalidValue,
+            "rows[1]",
+        ),
+        (
+            vec![good.clone()],
+            &[0],
+            ErrorCode::InvalidValue,
+            "if_row_version[0]",
+        ),
+        (vec![good], &[7, 7], ErrorCode::InvalidValue, "if_row_version"),
+    ] {
+        let error = refused(client.writes.update(request(rows, versions)).await);
+        assert_eq!(
+            (error.code, error.field.as_deref()),
+            (code, Some(field)),
+            "{error}"
+        );
+    }
 }

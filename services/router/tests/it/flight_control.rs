@@ -129,7 +129,10 @@ async fn actions_delete_tell_and_refuse() {
     let refused = act(&mut client, "delete", both).await.unwrap_err();
     assert_eq!(refused.code(), Code::InvalidArgument);
     let filtered = json!({"dataset": "put/acts", "filters": no_text});
-    assert_eq!(told(act(&mut client, "delete", filtered).await.unwrap()), "deleted");
+    assert_eq!(
+        told(act(&mut client, "delete", filtered).await.unwrap()),
+        "deleted"
+    );
     assert_eq!(get(&mut client, "put/acts").await.unwrap().num_rows(), 4);
 
     let ready = act(&mut client, "check_readiness", json!({"dataset": "nowhere"}))

@@ -97,6 +97,7 @@ impl Route {
             internal::WriteKind::Delete => Some(WriteKind::Delete),
             internal::WriteKind::UpsertIf => Some(WriteKind::UpsertIf),
             internal::WriteKind::DeleteIf => Some(WriteKind::DeleteIf),
+            internal::WriteKind::Update => Some(WriteKind::Update),
             internal::WriteKind::DeleteWhere => None,
             // The catalogue accepts no other kind.
             internal::WriteKind::Upsert | internal::WriteKind::Unspecified => Some(WriteKind::Upsert),
