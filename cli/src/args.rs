@@ -96,7 +96,7 @@ pub enum Command {
     Search(commands::search::SearchArgs),
     /// Fetch rows by id.
     Get(commands::get::GetArgs),
-    /// Delete rows by id.
+    /// Delete rows by id or by a filter.
     Delete(commands::delete::DeleteArgs),
     /// Show whether writes are refused, and let them be accepted again.
     #[command(subcommand, after_help = LATCH_EXAMPLES)]

@@ -62,7 +62,7 @@ impl Room {
         let request = v1::UpsertRequest {
             dataset: self.dataset.clone(),
             payload: Some(payload),
-            ack: 0,
+            ..v1::UpsertRequest::default()
         };
         WriteServiceClient::new(self.channel.clone())
             .upsert(request)

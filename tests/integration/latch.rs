@@ -40,7 +40,7 @@ async fn write_one(endpoint: &str, dataset: &str) -> Result<(), tonic::Status> {
     let request = v1::UpsertRequest {
         dataset: dataset.into(),
         payload: Some(Payload::Rows(v1::Rows { rows: vec![row] })),
-        ack: 0,
+        ..v1::UpsertRequest::default()
     };
     let channel = channel(endpoint).expect("a valid endpoint");
     WriteServiceClient::new(channel).upsert(request).await.map(drop)
@@ -160,7 +160,7 @@ async fn check_all(endpoint: &str, model: &Model) {
         ids: vec![v1::RowId {
             kind: Some(v1::row_id::Kind::U64(u64::MAX)),
         }],
-        ack: 0,
+        ..v1::DeleteRequest::default()
     };
     WriteServiceClient::new(channel(endpoint).unwrap())
         .delete(request)

@@ -21,3 +21,4 @@ mod shared;
 mod slaughter;
 mod typed;
 mod wide;
+mod writes;

@@ -23,7 +23,7 @@ pub fn longbow(cluster: &Cluster, line: &[&str]) -> Value {
     let output = Command::new(binary())
         .args(line)
         .args(["--json", "--endpoint"])
-        .args(cluster.endpoints())
+        .arg(cluster.endpoints().join(","))
         .output()
         .unwrap();
     assert!(output.status.success(), "{line:?}: {output:?}");

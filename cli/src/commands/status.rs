@@ -80,11 +80,13 @@ fn replicas(status: &ClusterStatus) -> String {
             "partition",
             "shard",
             "applied",
+            "changed",
+            "digest",
             "rows",
             "not linked",
             "state",
         ],
-        &["partition", "applied", "rows", "not linked"],
+        &["partition", "applied", "changed", "rows", "not linked"],
     );
     for partition in &status.partitions {
         for replica in &partition.replicas {
@@ -99,6 +101,8 @@ fn replicas(status: &ClusterStatus) -> String {
                 partition.partition.to_string(),
                 replica.node_id.clone(),
                 replica.applied_index.to_string(),
+                replica.touched_index.to_string(),
+                shortened(replica.digest.as_deref()),
                 thousands(replica.rows),
                 thousands(replica.rows_unindexed),
                 state,
@@ -106,6 +110,13 @@ fn replicas(status: &ClusterStatus) -> String {
         }
     }
     format!("{all}\n")
+}
+
+/// Enough of a digest for people to compare; machines get the whole.
+fn shortened(digest: Option<&str>) -> String {
+    digest
+        .map_or("-", |digest| digest.get(..12).unwrap_or(digest))
+        .to_owned()
 }
 
 /// Counts over the replicas of one dataset.
@@ -199,6 +210,8 @@ fn as_json(status: &ClusterStatus) -> Json {
                 "rows_unindexed": replica.rows_unindexed,
                 "stopped": replica.stopped,
                 "lost": replica.lost,
+                "touched_index": replica.touched_index,
+                "digest": replica.digest,
             })
         });
         json!({
@@ -232,6 +245,8 @@ mod tests {
             rows_unindexed: 1,
             stopped: None,
             lost: None,
+            touched_index: rows,
+            digest: reachable.then(|| "0123456789abcdef0123456789abcdef".to_owned()),
         };
         ClusterStatus {
             cluster_id: "c".into(),
@@ -274,7 +289,11 @@ mod tests {
         ] {
             assert!(text.contains(part), "{part} in {text}");
         }
-        assert!(as_text(&status(), true).contains("unreachable"));
+        let replicas = as_text(&status(), true);
+        assert!(
+            replicas.contains("unreachable") && replicas.contains("0123456789ab "),
+            "{replicas}"
+        );
     }
 
     #[test]
@@ -282,6 +301,10 @@ mod tests {
         let out = as_json(&status());
         assert_eq!(out["nodes"][0]["role"], "shard");
         assert_eq!(out["partitions"][0]["replicas"][1]["reachable"], false);
+        assert_eq!(
+            out["partitions"][0]["replicas"][0]["digest"],
+            "0123456789abcdef0123456789abcdef"
+        );
         assert_eq!(out["latch"]["tripped"], true);
         assert_eq!(out["leader"], Json::Null);
     }

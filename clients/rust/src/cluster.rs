@@ -94,6 +94,11 @@ pub struct ReplicaStatus {
     pub stopped: Option<String>,
     /// Why it is lost, if it is: nothing of it is there.
     pub lost: Option<String>,
+    /// Last log index that changed the partition.
+    pub touched_index: u64,
+    /// Digest of its rows, 32 hexadecimal digits. Replicas with the same [`touched_index`](Self::touched_index) hold the
+    /// same rows, and have the same.
+    pub digest: Option<String>,
 }
 
 /// The cluster-wide "stop accepting writes" state.
@@ -161,6 +166,8 @@ impl PartitionStatus {
             rows_unindexed: replica.rows_unindexed,
             stopped: non_empty(replica.stopped),
             lost: non_empty(replica.lost),
+            touched_index: replica.touched_index,
+            digest: non_empty(replica.digest),
         };
         Self {
             dataset: status.dataset,

@@ -9,10 +9,13 @@ use longbow_wire::{convert, v1};
 
 use crate::{
     client::{Client, datasets, read_token},
+    delete_where::DeleteWhere,
+    filter::Filter,
     get::GetRows,
     retry::Repeat,
     row::{IntoRowId, Row},
     search::Search,
+    update::Update,
     write::{Delete, Upsert, UpsertBatches},
 };
 
@@ -135,9 +138,19 @@ impl DatasetHandle {
         UpsertBatches::new(self.clone(), batches.into_iter().collect())
     }
 
+    /// Changes the columns that the rows tell, of rows that are there.
+    pub fn update(&self, rows: impl IntoIterator<Item = Row>) -> Update {
+        Update::new(self.clone(), rows.into_iter().collect())
+    }
+
     /// Deletes rows by id. Ids that are not there are not an error.
     pub fn delete<I: IntoRowId>(&self, ids: impl IntoIterator<Item = I>) -> Delete {
         Delete::new(self.clone(), ids.into_iter().map(I::into_row_id).collect())
+    }
+
+    /// Deletes the rows that a filter is true of.
+    pub fn delete_where(&self, filter: Filter) -> DeleteWhere {
+        DeleteWhere::new(self.clone(), filter)
     }
 
     /// Rows by id.

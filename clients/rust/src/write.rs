@@ -27,7 +27,7 @@ pub enum Ack {
 }
 
 impl Ack {
-    fn to_proto(self) -> i32 {
+    pub(crate) fn to_proto(self) -> i32 {
         let level = match self {
             Ack::Logged => AckLevel::Logged,
             Ack::Applied => AckLevel::Applied,
@@ -52,24 +52,68 @@ pub struct Written {
     pub token: Token,
     /// What has happened to all of it: at least what was asked for.
     pub ack: Ack,
-    /// Rows written, after duplicates inside one message were folded. 0 for deletes.
+    /// Rows written, after duplicates inside one message were folded. Of deletes the rows deleted, if there were conditions,
+    /// else 0.
     pub rows: u64,
+    /// Positions in the call of the rows whose conditions did not hold, ascending: nothing was done to them.
+    pub unmatched: Vec<usize>,
 }
 
 impl Written {
-    fn nothing(ack: Ack) -> Self {
+    pub(crate) fn nothing(ack: Ack) -> Self {
         Self {
             token: Token::default(),
             ack,
             rows: 0,
+            unmatched: Vec::new(),
         }
     }
 
-    fn add(&mut self, token: &str, ack: AckLevel, rows: u64) -> Result<()> {
+    pub(crate) fn add(&mut self, token: &str, ack: AckLevel, rows: u64) -> Result<()> {
         self.token.join(&read_token(token)?);
         self.ack = self.ack.min(Ack::from_proto(ack));
         self.rows += rows;
         Ok(())
+    }
+}
+
+/// Conditions of the rows of a call.
+#[derive(Debug, Clone, Default)]
+enum Conditions {
+    #[default]
+    None,
+    /// No row has the id.
+    Absent,
+    /// The row that has the id is of this version.
+    Versions(Vec<u64>),
+}
+
+impl Conditions {
+    /// A call that changed something may fail its own conditions when it is sent again.
+    fn repeat(&self) -> Repeat {
+        match self {
+            Conditions::None => Repeat::Harmless,
+            Conditions::Absent | Conditions::Versions(_) => Repeat::OnlyIfNotSent,
+        }
+    }
+
+    fn versions(&self) -> Vec<u64> {
+        match self {
+            Conditions::None | Conditions::Absent => Vec::new(),
+            Conditions::Versions(versions) => versions.clone(),
+        }
+    }
+
+    fn check(&self, rows: usize) -> Result<()> {
+        match self {
+            Conditions::Versions(versions) if versions.len() != rows => {
+                let message = format!("{} conditions for {rows} rows", versions.len());
+                Err(Error::new(ErrorCode::InvalidValue, message)
+                    .field("if_row_version")
+                    .limit(format_args!("one for each of {rows} rows")))
+            }
+            _ => Ok(()),
+        }
     }
 }
 
@@ -86,17 +130,39 @@ pub struct Upsert {
     dataset: DatasetHandle,
     rows: Vec<Row>,
     ack: Ack,
+    conditions: Conditions,
 }
 
 impl Upsert {
     pub(crate) fn new(dataset: DatasetHandle, rows: Vec<Row>) -> Self {
-        let ack = Ack::default();
-        Self { dataset, rows, ack }
+        Self {
+            dataset,
+            rows,
+            ack: Ack::default(),
+            conditions: Conditions::None,
+        }
     }
 
     /// What must have happened before the answer comes; without it [`Ack::Logged`].
     pub fn ack(mut self, ack: Ack) -> Self {
         self.ack = ack;
+        self
+    }
+
+    /// Writes only rows whose ids no row has. [`Written::unmatched`] tells which were not written.
+    ///
+    /// With conditions all rows go in one message, in which no id comes twice; they are judged by one state, and the
+    /// answer comes when they are [`Ack::Applied`]. After a lost answer the call is not sent again: its rows' versions tell
+    /// whether it was written.
+    pub fn if_absent(mut self) -> Self {
+        self.conditions = Conditions::Absent;
+        self
+    }
+
+    /// Writes each row only if the row that has its id is of this version, which [`Found::row_version`](crate::Found)
+    /// tells; 0: only if no row has it. One for each row, in their order; else as [`Self::if_absent`].
+    pub fn if_row_versions(mut self, versions: impl IntoIterator<Item = u64>) -> Self {
+        self.conditions = Conditions::Versions(versions.into_iter().collect());
         self
     }
 }
@@ -109,11 +175,19 @@ impl IntoFuture for Upsert {
         Box::pin(async move {
             let mut written = Written::nothing(Ack::Indexed);
             let mut before = 0;
-            for rows in messages(self.rows)? {
+            self.conditions.check(self.rows.len())?;
+            let all = messages(self.rows)?;
+            if all.len() > 1 && !matches!(self.conditions, Conditions::None) {
+                let message = "rows with conditions go in one message, and these need more";
+                return Err(Error::new(ErrorCode::TooLarge, message)
+                    .field("rows")
+                    .limit(format_args!("{WRITE_ROWS_MAX} rows and {MESSAGE_BYTES} bytes")));
+            }
+            for rows in all {
                 let count = rows.len();
                 let rows = rows.into_iter().map(Row::into_proto).collect();
                 let payload = Payload::Rows(v1::Rows { rows });
-                send(&self.dataset, payload, self.ack, &mut written)
+                send(&self.dataset, payload, self.ack, &self.conditions, &mut written)
                     .await
                     .map_err(|error| counted_from(before, error))?;
                 before += count;
@@ -160,7 +234,7 @@ impl IntoFuture for UpsertBatches {
             for piece in pieces(self.batches) {
                 let piece = piece?;
                 let payload = Payload::ArrowIpc(piece.stream);
-                send(&self.dataset, payload, self.ack, &mut written)
+                send(&self.dataset, payload, self.ack, &Conditions::None, &mut written)
                     .await
                     .map_err(|error| counted_from(before, error))?;
                 before += piece.rows;
@@ -175,20 +249,29 @@ impl IntoFuture for UpsertBatches {
     }
 }
 
-async fn send(dataset: &DatasetHandle, payload: Payload, ack: Ack, written: &mut Written) -> Result<()> {
+async fn send(
+    dataset: &DatasetHandle,
+    payload: Payload,
+    ack: Ack,
+    conditions: &Conditions,
+    written: &mut Written,
+) -> Result<()> {
     let request = v1::UpsertRequest {
         dataset: dataset.name().to_owned(),
         ack: ack.to_proto(),
         payload: Some(payload),
+        if_row_version: conditions.versions(),
+        if_absent: matches!(conditions, Conditions::Absent),
     };
     let answer = dataset
         .client()
         .pool()
-        .call(Repeat::Harmless, &request, |channel, request| async move {
+        .call(conditions.repeat(), &request, |channel, request| async move {
             writes(channel).upsert(request).await
         })
         .await?;
     written.add(&answer.token, answer.ack(), answer.rows)?;
+    written.unmatched = positions(&answer.unmatched);
     dataset.client().remember(&written.token);
     Ok(())
 }
@@ -201,17 +284,29 @@ pub struct Delete {
     dataset: DatasetHandle,
     ids: Vec<RowId>,
     ack: Ack,
+    conditions: Conditions,
 }
 
 impl Delete {
     pub(crate) fn new(dataset: DatasetHandle, ids: Vec<RowId>) -> Self {
-        let ack = Ack::default();
-        Self { dataset, ids, ack }
+        Self {
+            dataset,
+            ids,
+            ack: Ack::default(),
+            conditions: Conditions::None,
+        }
     }
 
     /// What must have happened before the answer comes; without it [`Ack::Logged`].
     pub fn ack(mut self, ack: Ack) -> Self {
         self.ack = ack;
+        self
+    }
+
+    /// Deletes each row only if it is of this version; one for each id, in their order, none of them 0. All else as
+    /// [`Upsert::if_row_versions`].
+    pub fn if_row_versions(mut self, versions: impl IntoIterator<Item = u64>) -> Self {
+        self.conditions = Conditions::Versions(versions.into_iter().collect());
         self
     }
 }
@@ -226,20 +321,31 @@ impl IntoFuture for Delete {
                 return Err(no_rows("ids"));
             }
             let mut written = Written::nothing(Ack::Indexed);
-            for ids in self.ids.chunks(WRITE_ROWS_MAX) {
+            self.conditions.check(self.ids.len())?;
+            let most = match self.conditions {
+                Conditions::None => WRITE_ROWS_MAX,
+                // More than may be are refused.
+                _ => self.ids.len(),
+            };
+            for ids in self.ids.chunks(most) {
                 let request = v1::DeleteRequest {
                     dataset: self.dataset.name().to_owned(),
                     ids: ids.iter().map(id_to_proto).collect(),
                     ack: self.ack.to_proto(),
+                    if_row_version: self.conditions.versions(),
+                    filter: None,
                 };
                 let client = self.dataset.client();
                 let answer = client
                     .pool()
-                    .call(Repeat::Harmless, &request, |channel, request| async move {
-                        writes(channel).delete(request).await
-                    })
+                    .call(
+                        self.conditions.repeat(),
+                        &request,
+                        |channel, request| async move { writes(channel).delete(request).await },
+                    )
                     .await?;
-                written.add(&answer.token, answer.ack(), 0)?;
+                written.add(&answer.token, answer.ack(), answer.rows)?;
+                written.unmatched = positions(&answer.unmatched);
                 client.remember(&written.token);
             }
             Ok(written)
@@ -280,6 +386,10 @@ fn counted_from(before: usize, mut error: Error) -> Error {
         error.field = Some(format!("rows[{row}]{rest}").into());
     }
     error
+}
+
+pub(crate) fn positions(rows: &[u32]) -> Vec<usize> {
+    rows.iter().map(|&row| row as usize).collect()
 }
 
 fn no_rows(field: &'static str) -> Error {

@@ -27,6 +27,7 @@ use longbow_wire::internal::{EntryHeader, Verdict, entry_header::Command};
 pub use alter_dataset::conflict;
 pub use producers::{ANSWERS_MAX, PRODUCERS_MAX};
 pub use verdict::{error_of, is_accepted, verdict_of};
+pub use write::FILTER_SEMANTICS;
 
 use producers::{Known, Producers};
 

@@ -57,7 +57,10 @@ fn covered(partition: &Coverage) -> u64 {
 /// datasets up to the limit, what frees room and the keepers' own business up to the reserve behind it.
 pub fn admits(command: Option<&Command>, log_bytes: u64, log_bytes_max: u64) -> bool {
     let grows = match command {
-        Some(Command::Write(write)) => write.kind() != WriteKind::Delete,
+        Some(Command::Write(write)) => matches!(
+            write.kind(),
+            WriteKind::Unspecified | WriteKind::Upsert | WriteKind::UpsertIf | WriteKind::Update
+        ),
         Some(Command::CreateDataset(_)) => true,
         _ => false,
     };

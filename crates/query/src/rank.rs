@@ -18,6 +18,10 @@ use crate::ids::Ids;
 pub const DISTANCE_COLUMN: &str = "_distance";
 /// Name of the row-version column of any answer.
 pub const ROW_VERSION_COLUMN: &str = "_row_version";
+/// Last column of the body of a conditional write: the version that the row must have which is there, 0 for none.
+pub const IF_ROW_VERSION_COLUMN: &str = "_if_row_version";
+/// In that column of an update: any row will do, of whatever version.
+pub const ANY_ROW_VERSION: u64 = u64::MAX;
 
 /// Orders two distances: smaller first, zeros equal, NaN last.
 pub fn by_distance(a: f32, b: f32) -> Ordering {

@@ -4,12 +4,14 @@
 //! checks are those without which the replica could hold what it cannot give back.
 
 use std::borrow::Cow;
+use std::collections::{BTreeMap, BTreeSet};
 
-use arrow::array::{Array, ArrayRef, AsArray, PrimitiveArray, RecordBatch};
-use arrow::buffer::Buffer;
-use arrow::compute::concat;
-use arrow::datatypes::{ArrowPrimitiveType, Float16Type, Float32Type, Float64Type};
-use arrow_schema::{Field, SchemaRef};
+use arrow::array::{Array, ArrayRef, AsArray, PrimitiveArray, RecordBatch, UInt64Array};
+use arrow::buffer::{BooleanBuffer, Buffer};
+use arrow::compute::{concat, filter};
+use arrow::datatypes::{ArrowPrimitiveType, Float16Type, Float32Type, Float64Type, UInt64Type};
+use arrow_schema::{DataType, Field, SchemaRef};
+use longbow_query::rank::IF_ROW_VERSION_COLUMN;
 use longbow_types::{Error, ErrorCode, Result, VectorElement};
 
 use crate::Layout;
@@ -29,11 +31,23 @@ impl Rows {
     /// Decodes the body of an upsert.
     pub(crate) fn decode(layout: &Layout, body: &[u8], rows: u32) -> Result<Self> {
         let (schema, batches) = batches_from_ipc(body)?;
-        check_fields(
-            &schema,
-            layout.schema().arrow().fields().iter().map(AsRef::as_ref),
-        )?;
-        check_rows(&batches, rows)?;
+        check_fields(&schema, &fields(layout))?;
+        Self::of(layout, &schema, &batches, rows)
+    }
+
+    /// Decodes the body of an upsert with conditions: the rows, and the versions that they ask for.
+    pub(crate) fn decode_if(layout: &Layout, body: &[u8], rows: u32) -> Result<(Self, UInt64Array)> {
+        let (schema, batches) = batches_from_ipc(body)?;
+        let versions = version_field();
+        let mut want = fields(layout);
+        want.push(&versions);
+        check_fields(&schema, &want)?;
+        let decoded = Self::of(layout, &schema, &batches, rows)?;
+        Ok((decoded, versions_of(&schema, &batches)?))
+    }
+
+    fn of(layout: &Layout, schema: &SchemaRef, batches: &[RecordBatch], rows: u32) -> Result<Self> {
+        check_rows(batches, rows)?;
         let position = layout.schema().vector().position;
         let vectors = batches
             .iter()
@@ -42,11 +56,32 @@ impl Rows {
         let columns = layout
             .sources()
             .iter()
-            .map(|&source| column(&batches, source, &schema));
+            .map(|&source| column(batches, source, schema));
         Ok(Self {
             columns: columns.collect::<Result<Vec<_>>>()?,
             vectors,
             rows: rows as usize,
+        })
+    }
+
+    /// Some of the rows, with vectors of `width` bytes.
+    pub(crate) fn only(self, rows: &BooleanBuffer, width: usize) -> Result<Self> {
+        let count = rows.count_set_bits();
+        if count == self.rows {
+            return Ok(self);
+        }
+        let vectors = self.vector_bytes();
+        let mut kept = Vec::with_capacity(count * width);
+        rows.set_indices()
+            .for_each(|row| kept.extend_from_slice(&vectors[row * width..][..width]));
+        let mask = rows.clone().into();
+        let columns = self.columns.iter().map(|column| filter(column, &mask));
+        Ok(Self {
+            columns: columns
+                .collect::<std::result::Result<_, _>>()
+                .map_err(|error| malformed(&error.to_string()))?,
+            vectors: vec![Buffer::from_vec(kept)],
+            rows: count,
         })
     }
 
@@ -62,10 +97,90 @@ impl Rows {
 /// Decodes the body of a delete: the ids.
 pub(crate) fn decode_ids(layout: &Layout, body: &[u8], rows: u32) -> Result<ArrayRef> {
     let (schema, batches) = batches_from_ipc(body)?;
-    let schema_id = layout.schema().id_position();
-    check_fields(&schema, std::iter::once(layout.schema().arrow().field(schema_id)))?;
+    check_fields(&schema, &[id_field(layout)])?;
     check_rows(&batches, rows)?;
     column(&batches, 0, &schema)
+}
+
+/// Decodes the body of a delete with conditions: the ids, and the versions that they ask for.
+pub(crate) fn decode_ids_if(layout: &Layout, body: &[u8], rows: u32) -> Result<(ArrayRef, UInt64Array)> {
+    let (schema, batches) = batches_from_ipc(body)?;
+    check_fields(&schema, &[id_field(layout), &version_field()])?;
+    check_rows(&batches, rows)?;
+    Ok((column(&batches, 0, &schema)?, versions_of(&schema, &batches)?))
+}
+
+/// Columns of rows that are there already, decoded.
+pub(crate) struct Changes {
+    /// By their positions among the stored columns; the id is one of them.
+    pub(crate) columns: BTreeMap<usize, ArrayRef>,
+    /// Vectors, row after row, if they change.
+    pub(crate) vectors: Option<Vec<u8>>,
+    /// The version that each row asks for.
+    pub(crate) versions: UInt64Array,
+}
+
+impl Changes {
+    /// Decodes the body of an update.
+    pub(crate) fn decode(layout: &Layout, body: &[u8], rows: u32) -> Result<Self> {
+        let (schema, batches) = batches_from_ipc(body)?;
+        let versions = version_field();
+        let names: BTreeSet<&str> = schema
+            .fields()
+            .iter()
+            .map(|field| field.name().as_str())
+            .collect();
+        let mut want = vec![];
+        for field in fields(layout) {
+            if names.contains(field.name().as_str()) || field.name() == layout.schema().id_name() {
+                want.push(field);
+            }
+        }
+        want.push(&versions);
+        check_fields(&schema, &want)?;
+        check_rows(&batches, rows)?;
+        let mut columns = BTreeMap::new();
+        for (stored, &source) in layout.sources().iter().enumerate() {
+            let name = layout.schema().arrow().field(source).name();
+            if let Some((at, _)) = schema.column_with_name(name) {
+                columns.insert(stored, column(&batches, at, &schema)?);
+            }
+        }
+        let vector = schema.column_with_name(layout.schema().vector_name());
+        let vectors = vector.map(|(at, _)| {
+            let parts = batches.iter().map(|batch| vectors(layout, batch.column(at)));
+            let parts = parts.collect::<Result<Vec<Buffer>>>()?;
+            Ok(parts.iter().flat_map(|part| part.as_slice()).copied().collect())
+        });
+        Ok(Self {
+            columns,
+            vectors: vectors.transpose()?,
+            versions: versions_of(&schema, &batches)?,
+        })
+    }
+}
+
+fn fields(layout: &Layout) -> Vec<&Field> {
+    let fields = layout.schema().arrow().fields().iter();
+    fields.map(AsRef::as_ref).collect()
+}
+
+fn id_field(layout: &Layout) -> &Field {
+    layout.schema().arrow().field(layout.schema().id_position())
+}
+
+fn version_field() -> Field {
+    Field::new(IF_ROW_VERSION_COLUMN, DataType::UInt64, false)
+}
+
+/// The last column.
+fn versions_of(schema: &SchemaRef, batches: &[RecordBatch]) -> Result<UInt64Array> {
+    let versions = column(batches, schema.fields().len() - 1, schema)?;
+    if versions.null_count() > 0 {
+        let message = "a condition is null";
+        return Err(Error::new(ErrorCode::NullNotAllowed, message).field(IF_ROW_VERSION_COLUMN));
+    }
+    Ok(versions.as_primitive::<UInt64Type>().clone())
 }
 
 fn column(batches: &[RecordBatch], position: usize, schema: &SchemaRef) -> Result<ArrayRef> {
@@ -80,7 +195,7 @@ fn column(batches: &[RecordBatch], position: usize, schema: &SchemaRef) -> Resul
 }
 
 /// Names, types and nullability must be those of the dataset; metadata does not matter.
-fn check_fields<'a>(have: &SchemaRef, want: impl ExactSizeIterator<Item = &'a Field>) -> Result<()> {
+fn check_fields(have: &SchemaRef, want: &[&Field]) -> Result<()> {
     if have.fields().len() != want.len() {
         let message = format!("a write has {} columns, not {}", have.fields().len(), want.len());
         return Err(Error::new(ErrorCode::SchemaMismatch, message)

@@ -9,6 +9,8 @@ use longbow_query::fill;
 use longbow_query::rank::ROW_VERSION_COLUMN;
 use longbow_types::{Schema, VectorElement};
 
+use crate::digest::Cells;
+
 /// The layout of one dataset's rows.
 ///
 /// Stored batches hold the dataset's columns in schema order without the vector, which lives in the index alone,
@@ -24,6 +26,8 @@ pub struct Layout {
     id: usize,
     /// Of each stored column but the last, the one value of rows that do not tell it.
     fills: Vec<ArrayRef>,
+    /// Of the same columns, how their cells are hashed.
+    cells: Vec<Cells>,
 }
 
 /// Version of the schema that a dataset is created with.
@@ -53,7 +57,11 @@ impl Layout {
             fill::one(schema.default_of(at), field.data_type())
                 .expect("a schema's defaults are of the types of their columns")
         });
-        let fills = fills.collect();
+        let fills: Vec<ArrayRef> = fills.collect();
+        let cells = fields.iter().zip(&fills);
+        let cells = cells
+            .map(|(field, fill)| Cells::new(field.name(), fill.as_ref()))
+            .collect();
         fields.push(Arc::new(Field::new(ROW_VERSION_COLUMN, DataType::UInt64, false)));
         Self {
             stored: Arc::new(ArrowSchema::new(fields)),
@@ -62,6 +70,7 @@ impl Layout {
             sources,
             id,
             fills,
+            cells,
         }
     }
 
@@ -78,6 +87,11 @@ impl Layout {
     /// What rows that do not tell it hold in a stored column other than `_row_version`: an array of length 1.
     pub(crate) fn fill(&self, column: usize) -> &ArrayRef {
         &self.fills[column]
+    }
+
+    /// How the cells of a stored column other than `_row_version` are hashed.
+    pub(crate) fn cells(&self, column: usize) -> Cells {
+        self.cells[column]
     }
 
     /// The schema of stored batches.

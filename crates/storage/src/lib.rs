@@ -17,11 +17,13 @@
 mod body;
 mod columns;
 pub mod compact;
+mod digest;
 mod ids;
 mod ipc;
 mod layout;
 mod located;
 mod numbers;
+mod outcomes;
 mod projection;
 mod replica;
 pub mod snapshot;
@@ -31,8 +33,10 @@ mod view;
 
 pub use longbow_index::{Mark, QueryVector};
 
+pub use digest::Digest;
 pub use ipc::{batch_from_ipc, batch_to_ipc};
 pub use layout::Layout;
+pub use outcomes::Outcome;
 pub use projection::Projection;
 pub use replica::{Applied, Options, Reader, Replica, WriteKind};
 pub use view::{Found, Query, Scan, View};

@@ -6,9 +6,13 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use longbow_index::Bitset;
+use longbow_query::filter::Predicate;
+use longbow_types::Result;
 
 use crate::columns::{Chunk, Place, find};
 use crate::tenants::{Key, Tenants};
+use crate::view::cancelled;
+use crate::{Layout, versions};
 
 /// The rows of one state.
 #[derive(Clone, Copy)]
@@ -44,6 +48,48 @@ impl<'a> Located<'a> {
     #[inline]
     pub(crate) fn is_tenant(&self, chunk: &Chunk, row: usize, slot: u32) -> bool {
         !chunk.is_outlived() || self.tenants.get(slot) == chunk.keys.at(row)
+    }
+
+    /// The live slots for whose rows a predicate is true.
+    pub(crate) fn matching(
+        &self,
+        layout: &Layout,
+        predicate: &Predicate,
+        cancel: &dyn Fn() -> bool,
+    ) -> Result<Bitset> {
+        let mut words = vec![0_u64; self.live.words().len() + 1];
+        let columns = predicate.columns();
+        for chunk in self.chunks {
+            if cancel() {
+                return Err(cancelled());
+            }
+            let batch = versions::for_predicate(layout, &chunk.batch, &columns)?;
+            let bits = predicate.evaluate(&batch)?;
+            let Some(base) = chunk.slots.run().filter(|_| !chunk.is_outlived()) else {
+                for row in bits.set_indices() {
+                    let slot = chunk.slots.at(row);
+                    if self.is_tenant(chunk, row, slot) {
+                        words[slot as usize / 64] |= 1 << (slot % 64);
+                    }
+                }
+                continue;
+            };
+            let (first, shift) = (base as usize / 64, base as usize % 64);
+            for (at, word) in bits.bit_chunks().iter_padded().enumerate() {
+                let at = first + at;
+                // Padding may reach past the last word; it is zero there.
+                if word == 0 {
+                    continue;
+                }
+                words[at] |= word << shift;
+                if shift > 0 {
+                    words[at + 1] |= word >> (64 - shift);
+                }
+            }
+        }
+        let mut matching = Bitset::from_words(words, self.live.len());
+        matching.and_with(self.live);
+        Ok(matching)
     }
 
     /// The live rows of a chunk as ranges of rows, in order.

@@ -2,18 +2,24 @@
 
 mod alter;
 mod apply;
+mod by_filter;
+mod conditional;
 mod install;
 mod retire;
+mod update;
 
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 use longbow_index::{Bitset, Mark, Params, VectorIndex};
-use longbow_types::Schema;
+use longbow_types::{Result, Schema};
+use parking_lot::Mutex;
 
 use crate::columns::Chunks;
+use crate::digest::Digest;
 use crate::ids::IdMap;
 use crate::located::Located;
+use crate::outcomes::{Outcome, Outcomes};
 use crate::tenants::{Key, Tenants};
 use crate::{Layout, View};
 use retire::Retired;
@@ -25,12 +31,20 @@ pub enum WriteKind {
     Upsert,
     /// Deletes rows by id.
     Delete,
+    /// An upsert of those rows alone whose id has a row of the version that they ask for, or has none if they ask for 0. The
+    /// versions are the last column.
+    UpsertIf,
+    /// A delete of those ids alone whose row has the version that they ask for. The versions are the last column.
+    DeleteIf,
+    /// Changes columns of rows that are there, of the version that each asks for or of any. The body holds the id, the columns
+    /// that change, in the dataset's order, and the versions.
+    Update,
 }
 
 /// What an entry did to a replica.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Applied {
-    /// Rows in the entry.
+    /// Rows in the entry; of a conditional one those that matched.
     pub rows: usize,
     /// Rows that were live before and are replaced or deleted now.
     pub retired: usize,
@@ -68,6 +82,7 @@ pub struct Replica {
     chunks: Chunks,
     live: Arc<Bitset>,
     live_rows: usize,
+    digest: Digest,
     /// Key of the next row.
     next_key: Key,
     applied_index: u64,
@@ -82,12 +97,22 @@ pub struct Replica {
 pub struct Reader {
     view: Arc<ArcSwap<View>>,
     index: Arc<VectorIndex>,
+    outcomes: Arc<Mutex<Outcomes>>,
 }
 
 impl Reader {
     /// The newest published view.
     pub fn view(&self) -> Arc<View> {
         self.view.load_full()
+    }
+
+    /// What became of the rows of the conditional write at an index that is applied.
+    ///
+    /// # Errors
+    /// `OUTCOME_UNKNOWN` if it was forgotten, because much was written since or because the replica was made of a snapshot
+    /// since; `INVALID_VALUE` for an entry that is no conditional write of this partition.
+    pub fn outcome(&self, index: u64) -> Result<Outcome> {
+        self.outcomes.lock().get(index)
     }
 
     /// Links up to `max` rows into the graph; 0 means that nothing is left. Runs on any number of threads at once.
@@ -158,6 +183,7 @@ impl Replica {
             chunks: Chunks::new(),
             live: Arc::new(Bitset::new(0)),
             live_rows: 0,
+            digest: Digest::default(),
             next_key: 0,
             applied_index: created_at,
             touched_index: created_at,
@@ -176,12 +202,14 @@ impl Replica {
             chunks: view.chunks.clone(),
             live: Arc::clone(&view.live),
             live_rows: view.live_rows,
+            digest: view.digest,
             next_key: view.next_key,
             applied_index: view.applied_index,
             touched_index: view.touched_index,
             retired: Retired::default(),
             is_rearranged: false,
             reader: Reader {
+                outcomes: Arc::new(Mutex::new(Outcomes::after(view.applied_index))),
                 index: Arc::clone(&view.index),
                 view: Arc::new(ArcSwap::from_pointee(view)),
             },
@@ -191,6 +219,11 @@ impl Replica {
     /// What readers share.
     pub fn reader(&self) -> &Reader {
         &self.reader
+    }
+
+    /// How rows are laid out, as of the last entry applied.
+    pub fn layout(&self) -> &Arc<Layout> {
+        &self.layout
     }
 
     /// Last index applied, published or not.
@@ -218,6 +251,7 @@ impl Replica {
             chunks: self.chunks.clone(),
             live: Arc::clone(&self.live),
             live_rows: self.live_rows,
+            digest: self.digest,
             next_key: self.next_key,
             applied_index: self.applied_index,
             touched_index: self.touched_index,

@@ -13,10 +13,10 @@ use longbow_types::{Error, ErrorCode, Result};
 
 use crate::Layout;
 use crate::columns::Chunks;
+use crate::digest::Digest;
 use crate::ids::IdMap;
 use crate::located::Located;
 use crate::tenants::{Key, Tenants};
-use crate::versions;
 
 pub use scan::Scan;
 pub use search::{Found, Query};
@@ -31,6 +31,7 @@ pub struct View {
     /// One bit per slot: whether a live row stands there.
     pub(crate) live: Arc<Bitset>,
     pub(crate) live_rows: usize,
+    pub(crate) digest: Digest,
     /// Rows have keys below.
     pub(crate) next_key: Key,
     pub(crate) applied_index: u64,
@@ -91,43 +92,10 @@ impl View {
 
     /// The live slots for whose rows a predicate is true.
     fn matching(&self, predicate: &Predicate, cancel: &dyn Fn() -> bool) -> Result<Bitset> {
-        let mut words = vec![0_u64; self.live.words().len() + 1];
-        let located = self.located();
-        let columns = predicate.columns();
-        for chunk in &self.chunks {
-            if cancel() {
-                return Err(cancelled());
-            }
-            let batch = versions::for_predicate(&self.layout, &chunk.batch, &columns)?;
-            let bits = predicate.evaluate(&batch)?;
-            let Some(base) = chunk.slots.run().filter(|_| !chunk.is_outlived()) else {
-                for row in bits.set_indices() {
-                    let slot = chunk.slots.at(row);
-                    if located.is_tenant(chunk, row, slot) {
-                        words[slot as usize / 64] |= 1 << (slot % 64);
-                    }
-                }
-                continue;
-            };
-            let (first, shift) = (base as usize / 64, base as usize % 64);
-            for (at, word) in bits.bit_chunks().iter_padded().enumerate() {
-                let at = first + at;
-                // Padding may reach past the last word; it is zero there.
-                if word == 0 {
-                    continue;
-                }
-                words[at] |= word << shift;
-                if shift > 0 {
-                    words[at + 1] |= word >> (64 - shift);
-                }
-            }
-        }
-        let mut matching = Bitset::from_words(words, self.live.len());
-        matching.and_with(&self.live);
-        Ok(matching)
+        self.located().matching(&self.layout, predicate, cancel)
     }
 }
 
-fn cancelled() -> Error {
+pub(crate) fn cancelled() -> Error {
     Error::new(ErrorCode::Cancelled, "the caller gave up or ran out of time")
 }

@@ -151,6 +151,8 @@ codes! {
     Stopping = "STOPPING", Unavailable;
     /// A queue is full.
     Overloaded = "OVERLOADED", ResourceExhausted;
+    /// Rows were written where their conditions held, but nobody remembers which these were.
+    OutcomeUnknown = "OUTCOME_UNKNOWN", Unavailable;
     /// The deadline passed.
     DeadlineExceeded = "DEADLINE_EXCEEDED", DeadlineExceeded;
     /// The caller gave up.

@@ -3,11 +3,15 @@
 //! Rows with one id are folded, ids are hashed to partitions, rows are gathered once and cut into commands that fit the
 //! log. From here on their bytes are never encoded again.
 
+mod by_filter;
+mod conditional;
 mod encode;
 mod fold;
 mod gather;
 mod split;
 
+pub use by_filter::delete_where;
+pub use conditional::{Conditional, conditional};
 #[cfg(test)]
 pub use encode::row_bytes;
 
@@ -39,6 +43,12 @@ pub struct Command {
     pub body: Bytes,
     /// Rows in it.
     pub rows: u64,
+}
+
+impl AsRef<Command> for Command {
+    fn as_ref(&self) -> &Command {
+        self
+    }
 }
 
 impl Command {

@@ -4,9 +4,11 @@
 
 mod alter_dataset;
 mod append;
+mod conditional;
 mod create_dataset;
 mod dataset;
 mod delete;
+mod delete_where;
 mod drop_dataset;
 mod fanout;
 mod fetch;
@@ -42,6 +44,7 @@ use longbow_wire::{internal::LatchRegister, v1};
 use prost::Message;
 
 pub use alter_dataset::Altered;
+pub use conditional::{Conditions, Decided};
 pub use create_dataset::{Created, NewDataset};
 pub use dataset::Open;
 pub use fetch::{Fetch, Rows as FetchedRows};

@@ -5,9 +5,12 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use bytes::Bytes;
+use longbow_query::filter::Predicate;
 use longbow_storage::compact::{Merged, Moved};
 use longbow_storage::{Applied, Replica, WriteKind};
 use longbow_types::{Error, ErrorCode, Result, Schema};
+use longbow_wire::v1;
+use prost::Message as _;
 
 use crate::partition::Partition;
 
@@ -28,6 +31,8 @@ pub(crate) struct Op {
 pub(crate) enum Work {
     /// Rows are written or deleted.
     Write(Write),
+    /// Rows of which a filter is true are deleted: the filter, encoded; none if the header points outside of the body.
+    DeleteWhere(Option<Bytes>),
     /// The schema changes.
     Alter {
         /// The new schema; why there is none, if it cannot be read.
@@ -84,11 +89,7 @@ impl Applier {
             let applied = catch_unwind(AssertUnwindSafe(|| apply(&mut self.replica, op)));
             let why = match applied {
                 Ok(Ok(applied)) => {
-                    if let Work::Write(write) = &op.work {
-                        let kind = match write.kind {
-                            WriteKind::Upsert => "upsert",
-                            WriteKind::Delete => "delete",
-                        };
+                    if let Some(kind) = kind_of(&op.work) {
                         metrics::counter!(APPLY_ROWS, "kind" => kind).increment(applied.rows as u64);
                     }
                     continue;
@@ -112,15 +113,35 @@ impl Applier {
 fn apply(replica: &mut Replica, op: &Op) -> Result<Applied> {
     match &op.work {
         Work::Write(write) => {
-            let body = write.body.as_ref().ok_or_else(|| {
-                Error::new(ErrorCode::Corruption, "the header points outside of the body").field("ranges")
-            })?;
+            let body = write.body.as_ref().ok_or_else(outside)?;
             replica.apply(op.index, write.kind, body, write.rows)
+        }
+        Work::DeleteWhere(filter) => {
+            let filter = v1::Filter::decode(filter.as_ref().ok_or_else(outside)?.as_ref())
+                .map_err(|error| Error::new(ErrorCode::Corruption, error.to_string()).field("filter"))?;
+            let predicate = Predicate::compile(&filter, replica.layout().schema())?;
+            replica.delete_where(op.index, &predicate)
         }
         Work::Alter { schema, version } => {
             replica.alter(op.index, schema.clone()?, *version)?;
             Ok(Applied::default())
         }
+    }
+}
+
+fn outside() -> Error {
+    Error::new(ErrorCode::Corruption, "the header points outside of the body").field("ranges")
+}
+
+/// What rows are counted under.
+fn kind_of(work: &Work) -> Option<&'static str> {
+    match work {
+        Work::Write(write) => Some(match write.kind {
+            WriteKind::Upsert | WriteKind::UpsertIf | WriteKind::Update => "upsert",
+            WriteKind::Delete | WriteKind::DeleteIf => "delete",
+        }),
+        Work::DeleteWhere(_) => Some("delete"),
+        Work::Alter { .. } => None,
     }
 }
 
@@ -231,6 +252,37 @@ mod tests {
         stops(upsert(Some(garbage), 1), apply, "MALFORMED_ARROW");
         stops(upsert(None, 1), apply, "CORRUPTION");
         stops(upsert(Some(upsert_body(&[2])), 7), apply, "MALFORMED_ARROW");
+    }
+
+    fn delete_where(index: u64, filter: Option<&v1::Filter>) -> Op {
+        let body = filter.map(|filter| filter.encode_to_vec().into());
+        let work = Work::DeleteWhere(body);
+        Op { index, work }
+    }
+
+    #[test]
+    fn a_filter_deletes_what_was_there_before_its_entry() {
+        let no_note = v1::Filter {
+            node: Some(v1::filter::Node::IsNull("note".into())),
+        };
+        let (mut applier, partition) = applier();
+        let ops = [
+            upsert(5, 1),
+            alter(6, 2, Ok(wider_schema())),
+            delete_where(7, Some(&no_note)),
+        ];
+        applier.apply(&ops);
+        assert_eq!((partition.stopped(), partition.read(0).view.rows()), (None, 0));
+        let outcome = partition.reader.outcome(7).unwrap();
+        assert_eq!((outcome.rows(), outcome.matched()), (0, 1));
+        // Of the schema before, no such filter can be logged.
+        stops(delete_where(9, Some(&no_note)), apply, "UNKNOWN_COLUMN");
+        stops(delete_where(9, None), apply, "CORRUPTION");
+        stops(
+            delete_where(9, Some(&v1::Filter::default())),
+            apply,
+            "MISSING_FIELD",
+        );
     }
 
     fn alter(index: u64, version: u32, schema: Result<Schema>) -> Op {

@@ -176,8 +176,8 @@ mod tests {
 
     async fn apply(actors: &Actors, index: u64, kind: WriteKind, ids: &[u64]) {
         let body = match kind {
-            WriteKind::Upsert => upsert_body(ids),
             WriteKind::Delete => delete_body(ids),
+            _ => upsert_body(ids),
         };
         let work = Work::Write(Write {
             kind,

@@ -158,6 +158,7 @@ pub fn upsert_of(dataset: &str, ids: &[u64], version: u64) -> v1::UpsertRequest 
         dataset: dataset.to_owned(),
         payload: Some(Payload::Rows(v1::Rows { rows })),
         ack: v1::AckLevel::Logged as i32,
+        ..v1::UpsertRequest::default()
     }
 }
 
@@ -317,6 +318,7 @@ impl Writer {
                     dataset: self.dataset.clone(),
                     ids: ids.iter().map(|&id| row_id(id)).collect(),
                     ack: v1::AckLevel::Logged as i32,
+                    ..v1::DeleteRequest::default()
                 };
                 client.delete(request).await.map(drop)
             }

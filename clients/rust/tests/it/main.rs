@@ -72,7 +72,12 @@ impl WriteService for Service {
             token: token.to_string(),
             ack: v1::AckLevel::Logged as i32,
             rows: 1,
+            ..v1::UpsertResponse::default()
         }))
+    }
+
+    async fn update(&self, _: Request<v1::UpdateRequest>) -> Result<Response<v1::UpdateResponse>, Status> {
+        Err(Status::unimplemented("not part of this test"))
     }
 
     async fn delete(&self, _: Request<v1::DeleteRequest>) -> Result<Response<v1::DeleteResponse>, Status> {

@@ -66,6 +66,7 @@ fn write(dataset: u64, schema_version: u32, map_epoch: u64) -> EntryHeader {
         map_epoch,
         kind: WriteKind::Upsert as i32,
         ranges: vec![range],
+        filter_semantics: 0,
     }))
 }
 
@@ -171,13 +172,27 @@ fn writes_are_judged() {
     assert_eq!(code(&mut c, &write(3, 2, 1)), "SCHEMA_VERSION_STALE");
     assert_eq!(code(&mut c, &write(3, 1, 2)), "MAP_EPOCH_STALE");
     type Spoil = fn(&mut WriteCommand);
-    let cases: [Spoil; 5] = [
+    let cases: [Spoil; 6] = [
         |w| w.kind = 0,
+        |w| w.kind = 99,
         |w| w.ranges.clear(),
         |w| w.ranges[0].partition = 2,
         |w| w.ranges.push(w.ranges[0]),
         |w| w.ranges[0].offset = u64::MAX,
     ];
+    for kind in [
+        WriteKind::Delete,
+        WriteKind::UpsertIf,
+        WriteKind::DeleteIf,
+        WriteKind::Update,
+    ] {
+        let mut header = write(3, 1, 1);
+        let Some(Command::Write(command)) = &mut header.command else {
+            unreachable!()
+        };
+        command.set_kind(kind);
+        assert_eq!(code(&mut c, &header), "");
+    }
     for spoil in cases {
         let mut header = write(3, 1, 1);
         let Some(Command::Write(command)) = &mut header.command else {
@@ -186,6 +201,46 @@ fn writes_are_judged() {
         spoil(command);
         assert_eq!(code(&mut c, &header), "INVALID_VALUE");
     }
+}
+
+#[test]
+fn a_filter_is_for_all_partitions_and_by_rules_that_are_known() {
+    let mut c = with_dataset();
+    let filter = |change: fn(&mut WriteCommand)| {
+        let mut header = write(3, 1, 1);
+        let Some(Command::Write(command)) = &mut header.command else {
+            unreachable!()
+        };
+        command.set_kind(WriteKind::DeleteWhere);
+        command.filter_semantics = FILTER_SEMANTICS;
+        let range = command.ranges[0];
+        command.ranges = [0, 1]
+            .map(|partition| PartitionRange { partition, ..range })
+            .into();
+        change(command);
+        header
+    };
+    assert_eq!(code(&mut c, &filter(|_| {})), "");
+    assert_eq!(code(&mut c, &filter(|w| w.filter_semantics += 1)), "UNSUPPORTED");
+    assert_eq!(code(&mut c, &filter(|w| w.filter_semantics = 0)), "UNSUPPORTED");
+    assert_eq!(
+        code(&mut c, &filter(|w| w.schema_version = 2)),
+        "SCHEMA_VERSION_STALE"
+    );
+    let cases: [fn(&mut WriteCommand); 4] = [
+        |w| w.ranges.truncate(1),
+        |w| w.ranges.swap(0, 1),
+        |w| w.ranges[1].length += 1,
+        |w| w.ranges[0].offset += 1,
+    ];
+    for spoil in cases {
+        assert_eq!(code(&mut c, &filter(spoil)), "INVALID_VALUE");
+    }
+    let mut header = write(3, 1, 1);
+    if let Some(Command::Write(command)) = &mut header.command {
+        command.filter_semantics = FILTER_SEMANTICS;
+    }
+    assert_eq!(code(&mut c, &header), "UNSUPPORTED", "rows have no filter");
 }
 
 #[test]

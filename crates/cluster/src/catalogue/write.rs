@@ -5,6 +5,10 @@ use longbow_wire::internal::{PartitionRange, Verdict, WriteCommand, WriteKind};
 
 use super::{Catalogue, verdict_of};
 
+/// The version of the rules that filters in the log are evaluated by. Other rules are another version: all who apply an
+/// entry come to the same rows, or do not apply it.
+pub const FILTER_SEMANTICS: u32 = 1;
+
 impl Catalogue {
     pub(super) fn apply_write(&self, command: &WriteCommand) -> Result<(), Verdict> {
         let id = DatasetId(command.dataset_id);
@@ -27,9 +31,20 @@ impl Catalogue {
             );
             return Err(verdict_of(ErrorCode::MapEpochStale, message, "map_epoch"));
         }
-        if !matches!(command.kind(), WriteKind::Upsert | WriteKind::Delete) {
+        if command.kind() == WriteKind::Unspecified {
             let message = "the kind of write is not set, or is not known to this version";
             return Err(verdict_of(ErrorCode::InvalidValue, message, "kind"));
+        }
+        let semantics = u32::from(command.kind() == WriteKind::DeleteWhere) * FILTER_SEMANTICS;
+        if command.filter_semantics != semantics {
+            let message = format!(
+                "a filter of semantics version {}, this version knows {semantics}",
+                command.filter_semantics
+            );
+            return Err(verdict_of(ErrorCode::Unsupported, message, "filter_semantics"));
+        }
+        if command.kind() == WriteKind::DeleteWhere {
+            return check_shared(&command.ranges, dataset.partitions.len());
         }
         check_ranges(&command.ranges, dataset.partitions.len())
     }
@@ -41,6 +56,24 @@ pub(super) fn not_found(id: DatasetId) -> Verdict {
         format!("there is no dataset {id}"),
         "dataset_id",
     )
+}
+
+/// Every partition has a range, and all ranges are one.
+fn check_shared(ranges: &[PartitionRange], partitions: usize) -> Result<(), Verdict> {
+    let wrong = |message: String| Err(verdict_of(ErrorCode::InvalidValue, message, "ranges"));
+    if ranges.len() != partitions {
+        return wrong(format!("{} ranges for {partitions} partitions", ranges.len()));
+    }
+    for (ordinal, range) in (0..).zip(ranges) {
+        if range.partition != ordinal || (range.offset, range.length) != (ranges[0].offset, ranges[0].length)
+        {
+            return wrong(format!(
+                "the range of partition {} is not that of all",
+                range.partition
+            ));
+        }
+    }
+    Ok(())
 }
 
 /// Ranges are there, sorted by partition, disjoint, and name partitions that exist.

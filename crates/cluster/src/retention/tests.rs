@@ -82,13 +82,16 @@ fn a_log_at_its_limit_keeps_a_reserve() {
     };
     let upsert = write(WriteKind::Upsert);
     let delete = write(WriteKind::Delete);
+    let (upsert_if, delete_if) = (write(WriteKind::UpsertIf), write(WriteKind::DeleteIf));
+    let update = write(WriteKind::Update);
+    let delete_where = write(WriteKind::DeleteWhere);
     let create = Command::CreateDataset(CreateDatasetCommand::default());
     let sizes = [0, 159, 160, 169, 170, 1_000];
     let admitted = |command: Option<&Command>| sizes.map(|bytes| admits(command, bytes, 160));
-    for grows in [&upsert, &create] {
+    for grows in [&upsert, &upsert_if, &update, &create] {
         assert_eq!(admitted(Some(grows)), [true, true, false, false, false, false]);
     }
-    for frees in [Some(&delete), None] {
+    for frees in [Some(&delete), Some(&delete_if), Some(&delete_where), None] {
         assert_eq!(admitted(frees), [true, true, true, true, false, false]);
     }
 }

@@ -2,14 +2,16 @@
 
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, RecordBatch, UInt64Array};
+use arrow::array::{Array, ArrayRef, RecordBatch, UInt64Array};
 use longbow_query::ids::Ids;
 use longbow_types::{Error, ErrorCode, Result};
 
 use super::{Applied, Replica, WriteKind};
 use crate::body::{Rows, decode_ids};
-use crate::columns::{Chunk, Chunks, appended, find};
+use crate::columns::{Chunk, Chunks, Place, appended, find};
+use crate::digest::{self, Digest};
 use crate::ids::Trace;
+use crate::located::Located;
 use crate::numbers::Numbers;
 
 impl Replica {
@@ -24,8 +26,11 @@ impl Replica {
     pub fn apply(&mut self, index: u64, kind: WriteKind, body: &[u8], rows: u32) -> Result<Applied> {
         self.check_order(index)?;
         let applied = match kind {
-            WriteKind::Upsert => self.upsert(index, body, rows)?,
-            WriteKind::Delete => self.delete(body, rows)?,
+            WriteKind::Upsert => self.upsert(index, Rows::decode(&self.layout, body, rows)?)?,
+            WriteKind::Delete => self.delete(&decode_ids(&self.layout, body, rows)?)?,
+            WriteKind::UpsertIf => self.upsert_if(index, body, rows)?,
+            WriteKind::DeleteIf => self.delete_if(index, body, rows)?,
+            WriteKind::Update => self.update(index, body, rows)?,
         };
         self.applied_index = index;
         self.touched_index = index;
@@ -40,9 +45,8 @@ impl Replica {
         Err(Error::new(ErrorCode::Internal, message))
     }
 
-    fn upsert(&mut self, index: u64, body: &[u8], rows: u32) -> Result<Applied> {
+    pub(super) fn upsert(&mut self, index: u64, decoded: Rows) -> Result<Applied> {
         let layout = Arc::clone(&self.layout);
-        let decoded = Rows::decode(&layout, body, rows)?;
         if decoded.rows == 0 {
             return Ok(Applied::default());
         }
@@ -54,14 +58,19 @@ impl Replica {
             .map_err(|error| Error::new(ErrorCode::MalformedArrow, error.to_string()))?;
 
         let mut slots = Vec::with_capacity(decoded.rows);
+        let vectors = decoded.vector_bytes();
         self.reader
             .index
-            .insert(&decoded.vector_bytes(), &mut slots)
+            .insert(&vectors, &mut slots)
             .map_err(index_error)?;
         if slots.len() != decoded.rows {
             let message = format!("the index gave {} slots to {} rows", slots.len(), decoded.rows);
             return Err(Error::new(ErrorCode::Internal, message));
         }
+        let width = layout.vector_bytes();
+        let added = digest::of_rows(&layout, &batch, 0..decoded.rows, |row| {
+            digest::vector(&vectors[row * width..][..width])
+        });
         let first = self.next_key;
         let keys = Numbers::Run(first, decoded.rows);
         // No view shows these slots before they are published, nor do those of the rows that had them before.
@@ -71,7 +80,7 @@ impl Replica {
         for (row, key) in (first..).enumerate().take(decoded.rows) {
             lost.extend(self.ids.insert(&ids, row, key));
         }
-        let retired = self.commit(chunks, &slots, &lost);
+        let retired = self.commit(chunks, &slots, added, &lost);
         self.retired.lose(lost);
         Ok(Applied {
             rows: decoded.rows,
@@ -79,16 +88,14 @@ impl Replica {
         })
     }
 
-    fn delete(&mut self, body: &[u8], rows: u32) -> Result<Applied> {
-        let layout = Arc::clone(&self.layout);
-        let column = decode_ids(&layout, body, rows)?;
-        let ids = Ids::new(column.as_ref())?;
+    pub(super) fn delete(&mut self, ids: &dyn Array) -> Result<Applied> {
+        let ids = Ids::new(ids)?;
         let mut lost: Vec<Trace> = (0..ids.len())
             .filter_map(|row| self.ids.trace(&ids, row, self.next_key))
             .collect();
         // What was deleted before is to be forgotten already.
         lost.retain(|trace| self.rows().live(trace.key).is_some());
-        let retired = self.commit(self.chunks.clone(), &[], &lost);
+        let retired = self.commit(self.chunks.clone(), &[], Digest::default(), &lost);
         self.retired.lose(lost);
         Ok(Applied {
             rows: ids.len(),
@@ -96,9 +103,11 @@ impl Replica {
         })
     }
 
-    /// Takes an entry's changes over: new rows in these slots, and rows that lost their ids. Returns how many of these
-    /// were live. Nothing here can fail: a failure halfway would be a state of no entry.
-    fn commit(&mut self, chunks: Chunks, slots: &[u32], lost: &[Trace]) -> usize {
+    /// Takes an entry's changes over: new rows in these slots, with their digest, and rows that lost their ids. Returns
+    /// how many of these were live. Nothing can fail once something has changed: that would be a state of no entry.
+    pub(super) fn commit(&mut self, chunks: Chunks, slots: &[u32], added: Digest, lost: &[Trace]) -> usize {
+        let gone = self.gone(&chunks, lost);
+        let digest = self.digest.with(added).without(self.digest_of(&chunks, &gone));
         let before = self.live.len();
         self.chunks = chunks;
         // A copy if a view shows the bitmap, which is once per published state.
@@ -114,19 +123,46 @@ impl Replica {
             live.set(slot as usize);
         }
         self.next_key += slots.len() as u64;
-        let mut retired = Vec::with_capacity(lost.len());
-        for trace in lost {
-            // Of an id that comes twice in one entry, the earlier row is retired here, too.
-            if let Some(((at, _), slot)) = self.rows().live(trace.key) {
-                Arc::make_mut(&mut self.live).clear(slot as usize);
-                self.chunks[at].died(1);
-                retired.push(slot);
-            }
+        for &((at, _), slot) in &gone {
+            live.clear(slot as usize);
+            self.chunks[at].died(1);
         }
         self.live_rows += slots.len();
-        self.live_rows -= retired.len();
+        self.live_rows -= gone.len();
+        self.digest = digest;
+        let retired: Vec<u32> = gone.iter().map(|&(_, slot)| slot).collect();
         self.retired.add(&retired);
-        retired.len()
+        gone.len()
+    }
+
+    /// Of rows that lost their ids, those that were live, each once, in the order of their places in `chunks`. Of an id
+    /// that comes twice in one entry, the earlier row is among them, too.
+    fn gone(&self, chunks: &Chunks, lost: &[Trace]) -> Vec<(Place, u32)> {
+        let before = Located {
+            chunks,
+            ..self.rows()
+        };
+        let gone = lost.iter().filter_map(|trace| {
+            if trace.key < self.next_key {
+                return before.live(trace.key);
+            }
+            let (at, row) = find(chunks, trace.key)?;
+            Some(((at, row), chunks[at].slots.at(row)))
+        });
+        let mut gone: Vec<(Place, u32)> = gone.collect();
+        gone.sort_unstable();
+        gone.dedup();
+        gone
+    }
+
+    /// The digest of rows in the order of their places.
+    fn digest_of(&self, chunks: &Chunks, rows: &[(Place, u32)]) -> Digest {
+        let chunked = rows.chunk_by(|((one, _), _), ((other, _), _)| one == other);
+        chunked.fold(Digest::default(), |sum, rows| {
+            let chunk = &chunks[rows[0].0.0];
+            let rows: Vec<usize> = rows.iter().map(|((_, row), _)| *row).collect();
+            sum.with(digest::of_stored(&self.layout, &self.reader.index, chunk, &rows))
+        })
     }
 }
 

@@ -7,12 +7,15 @@ use longbow_types::DatasetId;
 use super::error::{Error, Result};
 use super::names::{Name, Part};
 use super::store::Sum;
+use crate::Digest;
 
 const MAGIC: [u8; 8] = *b"LBWSNAPS";
 /// Every file of columns is named by the number that its first row has.
 const VERSION_IN_ORDER: u32 = 1;
 /// Some are named by the number that it had when the file was written, before rows in front of it went.
-const VERSION: u32 = 2;
+const VERSION_MOVED: u32 = 2;
+/// It tells the digest of the rows.
+const VERSION: u32 = 3;
 const HEAD_BYTES: usize = 16;
 const CRC_BYTES: usize = 4;
 /// Most bytes of the caller's section.
@@ -48,6 +51,8 @@ pub struct Manifest {
     pub slots: u32,
     /// Live rows.
     pub live_rows: u32,
+    /// Digest of the live rows; earlier builds wrote none.
+    pub digest: Option<Digest>,
     pub(super) index: Listed,
     pub(super) live: Listed,
     /// In slot order.
@@ -82,11 +87,10 @@ impl Manifest {
         let owner = &self.owner;
         let mut bytes = Vec::new();
         bytes.extend_from_slice(&MAGIC);
-        // As old a version as can be: builds that do not know the newer one open most snapshots.
-        let version = if self.is_in_order() {
-            VERSION_IN_ORDER
-        } else {
-            VERSION
+        let version = match self.digest {
+            Some(_) => VERSION,
+            None if self.is_in_order() => VERSION_IN_ORDER,
+            None => VERSION_MOVED,
         };
         bytes.extend_from_slice(&version.to_le_bytes());
         bytes.extend_from_slice(&[0; 4]);
@@ -109,6 +113,7 @@ impl Manifest {
         ] {
             bytes.extend_from_slice(&number.to_le_bytes());
         }
+        bytes.extend(self.digest.into_iter().flat_map(Digest::to_bytes));
         bytes.extend_from_slice(&owner.catalogue);
         for file in self.files() {
             let slot = match file.name.part {
@@ -148,7 +153,7 @@ impl Manifest {
             });
         }
         let contradiction = || damaged("it contradicts itself");
-        let manifest = Self::body(&mut numbers).ok_or_else(contradiction)?;
+        let manifest = Self::body(&mut numbers, found).ok_or_else(contradiction)?;
         if found == VERSION_IN_ORDER && !manifest.is_in_order() {
             return Err(contradiction());
         }
@@ -158,13 +163,17 @@ impl Manifest {
         Ok(manifest)
     }
 
-    fn body(numbers: &mut Numbers<'_>) -> Option<Self> {
+    fn body(numbers: &mut Numbers<'_>, version: u32) -> Option<Self> {
         numbers.u32()?;
         let (generation, applied_index, touched_index) = (numbers.u64()?, numbers.u64()?, numbers.u64()?);
         let dataset = DatasetId(numbers.u64()?);
         let (partition, schema_version) = (numbers.u32()?, numbers.u32()?);
         let (slots, live_rows) = (numbers.u32()?, numbers.u32()?);
         let (columns, catalogue_bytes) = (numbers.u32()?, numbers.u32()?);
+        let digest = match version {
+            VERSION => Some(Digest::from_bytes(numbers.bytes(16)?.try_into().ok()?)),
+            _ => None,
+        };
         let catalogue = numbers.bytes(catalogue_bytes as usize)?.to_vec();
         let index = numbers.listed(|_| Part::Index)?;
         let live = numbers.listed(|_| Part::Live)?;
@@ -185,6 +194,7 @@ impl Manifest {
             touched_index,
             slots,
             live_rows,
+            digest,
             index,
             live,
             columns: listed,
@@ -274,6 +284,7 @@ mod tests {
             touched_index: 77,
             slots: 30,
             live_rows: 11,
+            digest: Some(Digest::from_bytes(*b"sixteen bytes it")),
             index: listed(9, Part::Index, 30),
             live: listed(9, Part::Live, 30),
             columns: vec![listed(4, Part::Columns(0), 20), listed(9, Part::Columns(20), 10)],
@@ -331,7 +342,11 @@ mod tests {
 
     #[test]
     fn files_keep_the_names_they_were_written_under() {
-        let mut moved = manifest();
+        let mut moved = Manifest {
+            digest: None,
+            ..manifest()
+        };
+        let in_order = moved.clone();
         assert_eq!(moved.to_bytes()[8], 1);
         // Ten rows in front of the second file went.
         moved.columns[0] = listed(9, Part::Columns(0), 10);
@@ -345,7 +360,10 @@ mod tests {
             Manifest::parse(Name::manifest(9), &signed(bytes))
         };
         assert!(as_version(&bytes, 1).is_err(), "version 1 has no such names");
-        assert_eq!(as_version(&manifest().to_bytes(), 2).unwrap(), manifest());
+        assert_eq!(as_version(&in_order.to_bytes(), 2).unwrap(), in_order);
+        let told = manifest().to_bytes();
+        assert_eq!(told[8], 3);
+        assert!(as_version(&told, 2).is_err() && as_version(&bytes, 3).is_err());
         moved.columns[1] = moved.columns[0];
         assert!(Manifest::parse(Name::manifest(9), &moved.to_bytes()).is_err());
     }
@@ -354,9 +372,9 @@ mod tests {
     fn another_version_is_named() {
         let mut bytes = manifest().to_bytes();
         bytes.truncate(bytes.len() - CRC_BYTES);
-        bytes[8] = 3;
+        bytes[8] = 4;
         let error = Manifest::parse(Name::manifest(9), &signed(bytes)).unwrap_err();
-        assert!(matches!(error, Error::Version { found: 3, .. }), "{error}");
+        assert!(matches!(error, Error::Version { found: 4, .. }), "{error}");
         assert!(!error.is_damage());
     }
 }

@@ -10,6 +10,7 @@ use longbow_types::Schema;
 use super::columns::{live_of_batch, read_batch};
 use super::error::{Error, Result};
 use super::manifest::{Listed, Manifest};
+use super::names::Name;
 use super::{Snapshots, store};
 use crate::columns::{Chunk, Chunks};
 use crate::ids::IdMap;
@@ -23,7 +24,7 @@ const COLUMNS_BYTES_MAX: u64 = 1 << 30;
 /// How much is looked at before a snapshot is used.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Verify {
-    /// Every byte.
+    /// Every byte, and that the rows have the digest they had when they were written.
     Everything,
     /// Everything but vectors and their codes, which are read as they are used; [`Snapshots::verify`] looks at them
     /// later. Until it has, a vector that was damaged on the disk is answered as it is.
@@ -100,7 +101,7 @@ impl Snapshots {
     ) -> Result<(Replica, Manifest)> {
         let manifest = self.manifest(generation)?;
         let schema = schema_of(&manifest).map_err(|source| Error::Schema {
-            file: super::Name::manifest(generation).to_string(),
+            file: Name::manifest(generation).to_string(),
             source,
         })?;
         let layout = Arc::new(Layout::at(schema, manifest.owner.schema_version));
@@ -116,8 +117,7 @@ impl Snapshots {
         }
         let ids = ids(&layout, &chunks, &live, &manifest.columns)?;
         let index = self.index(&manifest.index, verify, &layout, &live, cancel)?;
-        self.remember(&chunks, &manifest);
-        let replica = Replica::of(View {
+        let mut view = View {
             layout,
             index: Arc::new(index),
             ids: Arc::new(ids),
@@ -125,11 +125,14 @@ impl Snapshots {
             chunks,
             live: Arc::new(live),
             live_rows: manifest.live_rows as usize,
+            digest: manifest.digest.unwrap_or_default(),
             next_key: manifest.slots.into(),
             applied_index: manifest.applied_index,
             touched_index: manifest.touched_index,
-        });
-        Ok((replica, manifest))
+        };
+        settle_digest(&mut view, &manifest, verify)?;
+        self.remember(&view.chunks, &manifest);
+        Ok((Replica::of(view), manifest))
     }
 
     /// The one batch of a file.
@@ -197,6 +200,20 @@ impl Snapshots {
             .for_each(|slot| index.remove(slot));
         Ok(index)
     }
+}
+
+/// Compares the rows with the digest that the manifest tells, if everything is to be looked at, and finds out theirs if
+/// it tells none.
+fn settle_digest(view: &mut View, manifest: &Manifest, verify: Verify) -> Result<()> {
+    if manifest.digest.is_some() && verify == Verify::AllButVectors {
+        return Ok(());
+    }
+    view.digest = view.digest_anew();
+    if manifest.digest.is_some_and(|told| told != view.digest) {
+        let file = Name::manifest(manifest.generation).to_string();
+        return Err(Error::damaged(&file, "its digest is not that of its rows"));
+    }
+    Ok(())
 }
 
 /// The slot of each id that is live.

@@ -107,6 +107,7 @@ impl Snapshots {
             touched_index: view.touched_index,
             slots,
             live_rows: view.live_rows as u32,
+            digest: Some(view.digest),
             index,
             live,
             columns,

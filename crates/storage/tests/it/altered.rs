@@ -21,8 +21,8 @@ use longbow_types::{DatasetId, DefaultValue, ErrorCode, Metric, Schema, VectorEl
 use longbow_wire::v1::{self, CompareOp, filter::Node, value::Kind};
 use proptest::prelude::*;
 
-use crate::oracle::SIZES;
 use crate::snapshots::disk::MemDisk;
+use crate::steps::SIZES;
 
 const TYPES: [DataType; 12] = [
     DataType::Int8,
@@ -132,9 +132,10 @@ fn step() -> impl Strategy<Value = Step> {
     ]
 }
 
-/// A replica and the model of it.
+/// A replica, another that is only fed, and the model of both.
 struct Pair {
     replica: Replica,
+    twin: Replica,
     model: Model,
     index: u64,
     version: u32,
@@ -155,6 +156,7 @@ impl Pair {
         };
         Self {
             replica: Replica::new(model.schema(), &Options::default(), 1),
+            twin: Replica::new(model.schema(), &Options::default(), 1),
             model,
             index: 1,
             version: 1,
@@ -213,12 +215,15 @@ impl Pair {
         }
         self.replica.advance(self.index);
         self.replica.publish();
+        self.twin.publish();
     }
 
     fn apply(&mut self, kind: WriteKind, body: &RecordBatch) {
         let bytes = batch_to_ipc(body).unwrap();
         let rows = body.num_rows() as u32;
-        self.replica.apply(self.index, kind, &bytes, rows).unwrap();
+        for replica in [&mut self.replica, &mut self.twin] {
+            replica.apply(self.index, kind, &bytes, rows).unwrap();
+        }
     }
 
     fn upsert(&mut self, rows: &[(u64, u8)]) {
@@ -243,9 +248,9 @@ impl Pair {
 
     fn alter(&mut self, next: Model) {
         self.version += 1;
-        self.replica
-            .alter(self.index, next.schema(), self.version)
-            .unwrap();
+        for replica in [&mut self.replica, &mut self.twin] {
+            replica.alter(self.index, next.schema(), self.version).unwrap();
+        }
         self.model = next;
     }
 
@@ -273,6 +278,8 @@ impl Pair {
     fn check(&self) {
         let view = self.replica.reader().view();
         assert_eq!(view.rows(), self.model.rows.len());
+        assert_eq!(view.digest(), self.twin.reader().view().digest());
+        assert_eq!(view.digest(), view.digest_anew());
         let rows = |predicate: Option<&Predicate>| scanned(&view, predicate, &self.model.columns);
         let all = |holds: &dyn Fn(&BTreeMap<String, Cell>) -> bool| -> BTreeMap<u64, Vec<Cell>> {
             let kept = self.model.rows.iter().filter(|(_, row)| holds(row));

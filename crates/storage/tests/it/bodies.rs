@@ -237,3 +237,43 @@ fn bad_questions_are_refused_by_name() {
         ErrorCode::TypeMismatch
     );
 }
+
+#[test]
+fn conditions_are_numbers_one_for_each_row() {
+    let whole = KIND.batch(&rows(&[3, 4]));
+    let conditions = |name: &str, values: ArrayRef, nullable| {
+        let mut fields: Vec<Arc<Field>> = whole.schema().fields().iter().cloned().collect();
+        fields.push(Arc::new(Field::new(name, values.data_type().clone(), nullable)));
+        let columns = [whole.columns(), &[values]].concat();
+        batch_to_ipc(&RecordBatch::try_new(Arc::new(Schema::new(fields)), columns).unwrap()).unwrap()
+    };
+    let numbers = || Arc::new(UInt64Array::from(vec![0, 2])) as ArrayRef;
+    let ints = Arc::new(Int32Array::from(vec![0, 2]));
+    let nulls = Arc::new(UInt64Array::from(vec![Some(0), None]));
+    for body in [
+        batch_to_ipc(&whole).unwrap(),
+        conditions("_row_version", numbers(), false),
+        conditions("_if_row_version", ints, false),
+        conditions("_if_row_version", nulls, true),
+    ] {
+        let error = refused(&mut replica(), WriteKind::UpsertIf, &body, 2);
+        assert_eq!(error.code, ErrorCode::SchemaMismatch, "{error}");
+    }
+    let good = conditions("_if_row_version", numbers(), false);
+    for kind in [WriteKind::Upsert, WriteKind::DeleteIf] {
+        let error = refused(&mut replica(), kind, &good, 2);
+        assert_eq!(error.code, ErrorCode::SchemaMismatch, "{error}");
+    }
+    let error = refused(&mut replica(), WriteKind::UpsertIf, &good, 1);
+    assert_eq!(error.code, ErrorCode::MalformedArrow);
+    let error = refused(&mut replica(), WriteKind::DeleteIf, &KIND.delete(&[1]), 1);
+    assert_eq!(error.code, ErrorCode::SchemaMismatch);
+
+    let mut replica = replica();
+    replica.apply(3, WriteKind::UpsertIf, &good, 2).unwrap();
+    let outcome = replica.reader().outcome(3).unwrap();
+    assert_eq!((outcome.rows(), outcome.to_bytes()), (2, vec![0b01]));
+    let unknown = |index| replica.reader().outcome(index).unwrap_err().code;
+    assert_eq!(unknown(1), ErrorCode::OutcomeUnknown);
+    assert_eq!(unknown(2), ErrorCode::InvalidValue, "it had no conditions");
+}

@@ -9,9 +9,9 @@ use longbow_types::{ErrorCode, IdKind, Metric, VectorElement};
 use proptest::prelude::*;
 
 use crate::model::Model;
-use crate::oracle::{Question, SIZES, check, kind, question, step};
-use crate::oracle::{Step, compact};
+use crate::oracle::{Question, check, kind, question};
 use crate::rows::{Kind, Row};
+use crate::steps::{SIZES, Step, apply, learn, step};
 
 const KIND: Kind = Kind {
     id: IdKind::U64,
@@ -89,35 +89,18 @@ fn run(kind: Kind, events: &[Event], question: &Question) {
     for (at, event) in events.iter().enumerate() {
         let index = 10 + 2 * at as u64;
         match event {
-            Event::Step(Step::Upsert(rows)) => {
-                let count = rows.len() as u32;
-                replica
-                    .apply(index, WriteKind::Upsert, &kind.upsert(rows), count)
-                    .unwrap();
-                model.upsert(index, rows);
-            }
-            Event::Step(Step::Delete(ids)) => {
-                let count = ids.len() as u32;
-                replica
-                    .apply(index, WriteKind::Delete, &kind.delete(ids), count)
-                    .unwrap();
-                model.delete(index, ids);
-            }
-            Event::Step(Step::Advance) => {
-                replica.advance(index);
-                model.advance(index);
-            }
-            Event::Step(Step::Publish) => {
-                replica.publish();
-                published = model.clone();
-                held.push((replica.reader().view(), model.clone()));
-                if held.len() > 3 {
-                    held.remove(at % 3);
+            Event::Step(step) => {
+                let step = step.resolved(&model);
+                apply(kind, &mut replica, &mut cursor, index, &step);
+                learn(&mut model, index, &step);
+                if matches!(step, Step::Publish) {
+                    published = model.clone();
+                    held.push((replica.reader().view(), model.clone()));
+                    if held.len() > 3 {
+                        held.remove(at % 3);
+                    }
                 }
             }
-            Event::Step(Step::Link(max)) => drop(replica.reader().link(*max)),
-            Event::Step(Step::Vacuum) => while replica.reader().vacuum(100) > 0 {},
-            Event::Step(Step::Compact(threads)) => drop(compact(&mut replica, &mut cursor, *threads)),
             Event::Plan => plans.extend(replica.reader().view().compaction(&SIZES, &mut cursor)),
             Event::Merge => {
                 let plan = (!plans.is_empty()).then(|| plans.remove(0));

@@ -4,9 +4,11 @@
 mod altered;
 mod bodies;
 mod compaction;
+mod digests;
 mod model;
 mod oracle;
 mod quantized;
 mod readers;
 mod rows;
 mod snapshots;
+mod steps;

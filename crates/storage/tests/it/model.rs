@@ -80,6 +80,63 @@ impl Model {
         (self.applied, self.touched) = (index, index);
     }
 
+    /// The version of the row that has an id; 0 if there is none.
+    pub fn version(&self, id: u64) -> u64 {
+        self.rows.get(&id).map_or(0, |(_, version)| *version)
+    }
+
+    /// Says of each row whether what it asks for was there before, and writes those of which it was.
+    pub fn upsert_if(&mut self, index: u64, rows: &[(Row, u64)]) -> Vec<bool> {
+        let matched: Vec<bool> = rows
+            .iter()
+            .map(|(row, asked)| self.version(row.id) == *asked)
+            .collect();
+        let kept = rows.iter().zip(&matched).filter(|(_, matched)| **matched);
+        let kept: Vec<Row> = kept.map(|((row, _), _)| row.clone()).collect();
+        self.upsert(index, &kept);
+        matched
+    }
+
+    /// The same of ids, which are deleted.
+    pub fn delete_if(&mut self, index: u64, ids: &[(u64, u64)]) -> Vec<bool> {
+        let matched: Vec<bool> = ids
+            .iter()
+            .map(|(id, asked)| self.version(*id) == *asked)
+            .collect();
+        let kept = ids.iter().zip(&matched).filter(|(_, matched)| **matched);
+        let kept: Vec<u64> = kept.map(|((id, _), _)| *id).collect();
+        self.delete(index, &kept);
+        matched
+    }
+
+    /// Says of each row whether it was there, of the version that it asks for or of any, and changes these.
+    pub fn update(&mut self, index: u64, rows: &[(Row, u64)], vector: bool) -> Vec<bool> {
+        let before = self.rows.clone();
+        let is_it =
+            |id: u64, asked: u64| self.version(id) == asked || (asked == u64::MAX && self.version(id) > 0);
+        let matched: Vec<bool> = rows.iter().map(|(row, asked)| is_it(row.id, *asked)).collect();
+        let kept = rows.iter().zip(&matched).filter(|(_, matched)| **matched);
+        let kept = kept.map(|((row, _), _)| {
+            let mut changed = before[&row.id].0.clone();
+            (changed.number, changed.text) = (row.number, row.text.clone());
+            if vector {
+                changed.vector = row.vector;
+            }
+            changed
+        });
+        let kept: Vec<Row> = kept.collect();
+        self.upsert(index, &kept);
+        matched
+    }
+
+    /// Deletes the rows of which a condition holds, and says how many these were.
+    pub fn delete_where(&mut self, index: u64, condition: &Condition) -> u64 {
+        let before = self.rows.len();
+        self.rows.retain(|_, (row, _)| !condition.holds(row));
+        (self.applied, self.touched) = (index, index);
+        (before - self.rows.len()) as u64
+    }
+
     pub fn advance(&mut self, index: u64) {
         self.applied = index;
     }

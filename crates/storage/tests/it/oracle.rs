@@ -2,96 +2,19 @@
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
-use std::thread;
 
 use arrow::array::{AsArray, RecordBatch};
 use arrow::compute::concat_batches;
 use arrow::datatypes::{Float32Type, UInt64Type};
 use longbow_query::filter::Predicate;
-use longbow_storage::compact::{Cursor, Moved, Sizes};
+use longbow_storage::compact::Cursor;
 use longbow_storage::{Options, Projection, Query, Replica, View, WriteKind};
 use longbow_types::{IdKind, Metric, VectorElement};
 use proptest::prelude::*;
 
 use crate::model::{Condition, Model};
 use crate::rows::{DIMENSION, Kind, Row};
-
-const IDS: u64 = 24;
-
-#[derive(Debug, Clone)]
-pub enum Step {
-    Upsert(Vec<Row>),
-    Delete(Vec<u64>),
-    Advance,
-    Publish,
-    Link(usize),
-    /// Rows that no view shows leave the graph, and their slots are free.
-    Vacuum,
-    /// Chunks are merged, if there is anything to merge, on so many threads.
-    Compact(usize),
-}
-
-/// Small enough that a few rows are much.
-pub const SIZES: Sizes = Sizes {
-    loose_rows_max: 0,
-    rows_max: 20,
-    bytes_max: 4_000,
-};
-
-/// Merges the next chunks of what readers see, and installs the new one.
-pub fn compact(replica: &mut Replica, cursor: &mut Cursor, threads: usize) -> Option<Moved> {
-    let plan = replica.reader().view().compaction(&SIZES, cursor)?;
-    let merge = plan.begin();
-    let work = || merge.work(&never);
-    thread::scope(|scope| (0..threads).for_each(|_| drop(scope.spawn(work))));
-    replica.install(merge.finish().unwrap())
-}
-
-fn text() -> impl Strategy<Value = String> {
-    prop_oneof![Just("a"), Just("b"), Just("")].prop_map(str::to_owned)
-}
-
-fn vector() -> impl Strategy<Value = [f32; DIMENSION]> {
-    proptest::array::uniform3((-3..=3_i8).prop_map(f32::from))
-        .prop_filter("cosine has no zero vectors", |vector| {
-            vector.iter().any(|&element| element != 0.0)
-        })
-}
-
-fn row() -> impl Strategy<Value = Row> {
-    let tags = proptest::option::of(proptest::collection::vec(text(), 0..3));
-    let number = proptest::option::of(-2..3_i32);
-    (0..IDS, number, proptest::option::of(text()), tags, vector()).prop_map(
-        |(id, number, text, tags, vector)| Row {
-            id,
-            number,
-            text,
-            tags,
-            vector,
-        },
-    )
-}
-
-pub fn step() -> impl Strategy<Value = Step> {
-    prop_oneof![
-        5 => proptest::collection::vec(row(), 0..12).prop_map(Step::Upsert),
-        2 => proptest::collection::vec(0..IDS, 0..6).prop_map(Step::Delete),
-        1 => Just(Step::Advance),
-        4 => Just(Step::Publish),
-        2 => (1..20_usize).prop_map(Step::Link),
-        2 => Just(Step::Vacuum),
-        3 => (1..3_usize).prop_map(Step::Compact),
-    ]
-}
-
-fn condition() -> impl Strategy<Value = Option<Condition>> {
-    proptest::option::of(prop_oneof![
-        (-2..3_i32).prop_map(Condition::NumberAtLeast),
-        text().prop_map(Condition::TextIs),
-        text().prop_map(Condition::NotTextIs),
-        Just(Condition::NoNumber),
-    ])
-}
+use crate::steps::{IDS, Step, apply, condition, learn, step, vector};
 
 pub fn kind() -> impl Strategy<Value = Kind> {
     let id = prop_oneof![Just(IdKind::U64), Just(IdKind::I64), Just(IdKind::Utf8)];
@@ -116,15 +39,20 @@ pub struct Question {
 
 pub fn question() -> impl Strategy<Value = Question> {
     let ids = proptest::collection::vec(0..IDS + 4, 0..12);
-    (vector(), 1..30_usize, condition(), ids, 0..12_u64).prop_map(|(vector, k, condition, ids, limit)| {
-        Question {
+    (
+        vector(),
+        1..30_usize,
+        proptest::option::of(condition()),
+        ids,
+        0..12_u64,
+    )
+        .prop_map(|(vector, k, condition, ids, limit)| Question {
             vector,
             k,
             condition,
             ids,
             limit,
-        }
-    })
+        })
 }
 
 fn all(view: &View) -> Projection {
@@ -140,6 +68,7 @@ pub fn check(kind: Kind, view: &Arc<View>, model: &Model, question: &Question) {
         (view.applied_index(), view.touched_index(), view.rows()),
         (model.applied, model.touched, model.rows.len())
     );
+    assert_eq!(view.digest(), view.digest_anew());
     let condition = question.condition.as_ref();
     let predicate = condition.map(|c| Predicate::compile(&c.filter(), view.layout().schema()).unwrap());
     check_search(kind, view, model, question, predicate.as_ref());
@@ -252,37 +181,18 @@ fn run(kind: Kind, steps: &[Step], question: &Question) {
     let mut taken: Vec<(Arc<View>, Model)> = vec![(replica.reader().view(), model.clone())];
     for (at, step) in steps.iter().enumerate() {
         let index = 10 + 2 * at as u64;
-        match step {
-            Step::Upsert(rows) => {
-                let count = rows.len() as u32;
-                replica
-                    .apply(index, WriteKind::Upsert, &kind.upsert(rows), count)
-                    .unwrap();
-                model.upsert(index, rows);
-            }
-            Step::Delete(ids) => {
-                let count = ids.len() as u32;
-                replica
-                    .apply(index, WriteKind::Delete, &kind.delete(ids), count)
-                    .unwrap();
-                model.delete(index, ids);
-            }
-            Step::Advance => {
-                replica.advance(index);
-                model.advance(index);
-            }
-            Step::Link(max) => drop(replica.reader().link(*max)),
-            Step::Vacuum => while replica.reader().vacuum(100) > 0 {},
-            Step::Compact(threads) => drop(compact(&mut replica, &mut cursor, *threads)),
-            Step::Publish => {
-                replica.publish();
-                let view = replica.reader().view();
-                check(kind, &view, &model, question);
-                taken.push((view, model.clone()));
-                // Let some views go, so that the index forgets what they showed.
-                if taken.len() > 6 {
-                    taken.remove(at % 3);
-                }
+        let step = &step.resolved(&model);
+        apply(kind, &mut replica, &mut cursor, index, step);
+        if let Some(outcome) = learn(&mut model, index, step) {
+            assert_eq!(replica.reader().outcome(index).unwrap(), outcome);
+        }
+        if matches!(step, Step::Publish) {
+            let view = replica.reader().view();
+            check(kind, &view, &model, question);
+            taken.push((view, model.clone()));
+            // Let some views go, so that the index forgets what they showed.
+            if taken.len() > 6 {
+                taken.remove(at % 3);
             }
         }
         let (view, then) = taken.last().unwrap();

@@ -29,6 +29,16 @@ pub struct Row {
     pub vector: [f32; DIMENSION],
 }
 
+/// A body with the versions that its rows ask for.
+fn with_versions(batch: &RecordBatch, versions: Vec<u64>) -> bytes::Bytes {
+    let mut fields: Vec<FieldRef> = batch.schema().fields().iter().cloned().collect();
+    fields.push(Arc::new(Field::new("_if_row_version", DataType::UInt64, false)));
+    let mut columns = batch.columns().to_vec();
+    columns.push(Arc::new(UInt64Array::from(versions)));
+    let schema = Arc::new(arrow::datatypes::Schema::new(fields));
+    batch_to_ipc(&RecordBatch::try_new(schema, columns).unwrap()).unwrap()
+}
+
 impl Kind {
     pub fn schema(self) -> Schema {
         let id = match self.id {
@@ -111,15 +121,38 @@ impl Kind {
         batch_to_ipc(&self.batch(rows)).unwrap()
     }
 
+    /// The body of an upsert of rows that each ask for a version.
+    pub fn upsert_if(self, rows: &[(Row, u64)]) -> bytes::Bytes {
+        let (rows, versions): (Vec<Row>, Vec<u64>) = rows.iter().cloned().unzip();
+        with_versions(&self.batch(&rows), versions)
+    }
+
+    /// The body of an update of number and text, and of the vector if so said, of rows that each ask for a version.
+    pub fn update(self, rows: &[(Row, u64)], vector: bool) -> bytes::Bytes {
+        let (rows, versions): (Vec<Row>, Vec<u64>) = rows.iter().cloned().unzip();
+        let columns: &[usize] = if vector { &[0, 1, 2, 3] } else { &[0, 2, 3] };
+        with_versions(&self.batch(&rows).project(columns).unwrap(), versions)
+    }
+
+    /// The body of a delete of ids that each ask for a version.
+    pub fn delete_if(self, ids: &[(u64, u64)]) -> bytes::Bytes {
+        let (ids, versions): (Vec<u64>, Vec<u64>) = ids.iter().copied().unzip();
+        with_versions(&self.id_batch(&ids), versions)
+    }
+
     /// The body of a delete.
     pub fn delete(self, ids: &[u64]) -> bytes::Bytes {
+        batch_to_ipc(&self.id_batch(ids)).unwrap()
+    }
+
+    fn id_batch(self, ids: &[u64]) -> RecordBatch {
         let schema = self.schema();
         let field = schema.arrow().field(schema.id_position()).clone();
         let batch = RecordBatch::try_new(
             Arc::new(arrow::datatypes::Schema::new(vec![field])),
             vec![self.ids(ids)],
         );
-        batch_to_ipc(&batch.unwrap()).unwrap()
+        batch.unwrap()
     }
 
     /// Reads rows back from an answer that holds all columns and the vector.

@@ -8,4 +8,4 @@ mod forged;
 mod golden;
 mod history;
 mod keeping;
-mod support;
+pub mod support;

@@ -1,6 +1,9 @@
-//! Which rows of a call count? Of several with one id the last.
+//! Which rows of a call count? Of several with one id the last; where each counts for itself, none may have the id of another.
 
-use std::{collections::HashMap, hash::Hash};
+use std::{
+    collections::{HashMap, HashSet},
+    hash::Hash,
+};
 
 use longbow_query::ids::Ids;
 
@@ -11,6 +14,20 @@ pub fn last_of_each(ids: &Ids<'_>) -> Vec<u32> {
         Ids::I64(ids) => last(ids.values().iter().copied()),
         Ids::Utf8(ids) => last(ids.iter().flatten()),
     }
+}
+
+/// The first row whose id came before.
+pub fn first_repeated(ids: &Ids<'_>) -> Option<usize> {
+    match ids {
+        Ids::U64(ids) => repeated(ids.values().iter().copied()),
+        Ids::I64(ids) => repeated(ids.values().iter().copied()),
+        Ids::Utf8(ids) => repeated(ids.iter().flatten()),
+    }
+}
+
+fn repeated<K: Hash + Eq>(mut keys: impl Iterator<Item = K>) -> Option<usize> {
+    let mut seen: HashSet<K> = HashSet::with_capacity(keys.size_hint().0);
+    keys.position(|key| !seen.insert(key))
 }
 
 fn last<K: Hash + Eq>(keys: impl Iterator<Item = K>) -> Vec<u32> {

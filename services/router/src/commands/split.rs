@@ -74,6 +74,7 @@ fn build(batch: &RecordBatch, placed: &[(u32, u32)], target: Target, kind: Write
             map_epoch: target.map_epoch,
             kind: kind as i32,
             ranges,
+            filter_semantics: 0,
         },
         body: body.into(),
         rows: placed.len() as u64,

@@ -281,6 +281,7 @@ impl Core {
                 WaitAppliedRequest {
                     target: Some(target),
                     indexed: false,
+                    outcome: false,
                 },
                 until,
             );

@@ -31,13 +31,18 @@ impl Core {
         };
         let latch = self.latch();
         let leading = leading(&keepers);
-        let warnings = warnings(
+        let mut warnings = warnings(
             &members,
             &keepers,
             &datasets,
             latch.tripped,
             self.0.watch.current().is_none(),
         );
+        let partitions: Vec<_> = datasets
+            .iter()
+            .flat_map(|described| partitions(&described.open, &census))
+            .collect();
+        warnings.extend(partitions.iter().filter_map(differing));
         Ok(v1::GetClusterStatusResponse {
             cluster_id: self.0.identity.cluster_id.to_string(),
             nodes: members.iter().map(node).collect(),
@@ -47,10 +52,7 @@ impl Core {
                 .map(|(_, status)| status.commit_index)
                 .max()
                 .unwrap_or(0),
-            partitions: datasets
-                .iter()
-                .flat_map(|described| partitions(&described.open, &census))
-                .collect(),
+            partitions,
             latch: Some(v1::LatchStatus {
                 tripped: latch.tripped,
                 epoch: latch.epoch,
@@ -137,6 +139,10 @@ fn partitions(open: &Open, census: &Census) -> Vec<v1::PartitionStatus> {
                     rows_unindexed: replica.map_or(0, |r| r.rows_unindexed),
                     stopped: replica.map_or(String::new(), |r| r.stopped.clone()),
                     lost: replica.map_or(String::new(), |r| r.lost.clone()),
+                    touched_index: replica
+                        .and_then(|r| r.state)
+                        .map_or(0, |state| state.touched_index),
+                    digest: replica.map_or(String::new(), |r| r.digest.clone()),
                 }
             });
         v1::PartitionStatus {
@@ -146,6 +152,27 @@ fn partitions(open: &Open, census: &Census) -> Vec<v1::PartitionStatus> {
         }
     };
     open.all_partitions().into_iter().map(status).collect()
+}
+
+/// Says of replicas that were changed last by the same entry whether they hold different rows.
+fn differing(partition: &v1::PartitionStatus) -> Option<String> {
+    let told = || {
+        partition
+            .replicas
+            .iter()
+            .filter(|replica| !replica.digest.is_empty())
+    };
+    let differ = |one: &v1::ReplicaStatus, other: &v1::ReplicaStatus| {
+        one.touched_index == other.touched_index && one.digest != other.digest
+    };
+    let (one, other) = told().find_map(|one| {
+        let other = told().find(|other| differ(one, other))?;
+        Some((one, other))
+    })?;
+    Some(format!(
+        "The replicas of partition {} of {:?} on {} and {} differ after entry {} of the log: one of them is wrong.",
+        partition.partition, partition.dataset, one.node_id, other.node_id, one.touched_index
+    ))
 }
 
 /// What an operator should know, one sentence each.
@@ -212,4 +239,39 @@ fn warnings(
         );
     }
     warnings
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn replicas_that_differ_after_the_same_entry_are_named() {
+        let replica = |(node, touched_index, digest): (&str, u64, &str)| v1::ReplicaStatus {
+            node_id: node.into(),
+            reachable: true,
+            touched_index,
+            digest: digest.into(),
+            ..v1::ReplicaStatus::default()
+        };
+        let warned = |replicas: &[(&str, u64, &str)]| {
+            differing(&v1::PartitionStatus {
+                dataset: "words".into(),
+                partition: 3,
+                replicas: replicas.iter().copied().map(replica).collect(),
+            })
+        };
+        // Equal ones, one that is behind, and one of which nothing is known.
+        let whole = [
+            ("shard-0", 7, "aa"),
+            ("shard-1", 5, "bb"),
+            ("shard-2", 7, ""),
+            ("shard-3", 7, "aa"),
+        ];
+        assert_eq!(warned(&whole), None);
+        let warning = warned(&[&whole[1..], &[("shard-4", 7, "ac")]].concat()).unwrap();
+        for part in ["partition 3", "words", "shard-3", "shard-4", "entry 7"] {
+            assert!(warning.contains(part), "{part} in {warning}");
+        }
+    }
 }

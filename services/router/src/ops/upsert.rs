@@ -59,7 +59,7 @@ pub struct Written {
 
 impl Input {
     /// Roughly how many bytes have to be gone through.
-    fn bytes(&self) -> usize {
+    pub(super) fn bytes(&self) -> usize {
         match self {
             Input::Rows(rows) => rows.iter().map(Message::encoded_len).sum(),
             Input::ArrowIpc(bytes) => bytes.len(),
@@ -199,7 +199,7 @@ pub async fn check(input: Input, schema: &Schema) -> Result<()> {
 }
 
 /// Rows from outside as one batch of the dataset's schema.
-fn checked(input: &Input, schema: &Schema) -> Result<RecordBatch> {
+pub(super) fn checked(input: &Input, schema: &Schema) -> Result<RecordBatch> {
     let batches = match input {
         Input::Rows(rows) => {
             let left_out = |name: &str| rows.iter().filter(|row| !row.columns.contains_key(name)).count();
@@ -239,7 +239,7 @@ fn checked(input: &Input, schema: &Schema) -> Result<RecordBatch> {
 }
 
 /// The log refused a write because the router's catalogue is old: it was checked against what is no more.
-fn is_stale(error: &Error) -> bool {
+pub(super) fn is_stale(error: &Error) -> bool {
     matches!(
         error.code,
         ErrorCode::SchemaVersionStale | ErrorCode::MapEpochStale | ErrorCode::DatasetNotFound

@@ -1,4 +1,4 @@
-//! When has a write come as far as its caller asked?
+//! When has a write come as far as its caller asked, and what became of its rows?
 //!
 //! Every replica of every touched partition is asked at once; a partition has come that far when one of its replicas
 //! says so. The others are not waited for.
@@ -12,7 +12,7 @@ use futures::{StreamExt, stream::FuturesUnordered};
 use longbow_node::{gossip::Member, rpc::deadline};
 use longbow_types::{Error, ErrorCode, NodeId, Result, Token};
 use longbow_wire::{
-    internal::{PartitionSet, WaitAppliedRequest},
+    internal::{PartitionOutcome, PartitionSet, WaitAppliedRequest},
     v1::AckLevel,
 };
 
@@ -25,6 +25,17 @@ use super::{
 
 /// Pause before a replica that failed is asked again.
 const PAUSE: Duration = Duration::from_millis(100);
+
+/// What is waited for.
+#[derive(Debug, Clone, Copy)]
+struct Goal {
+    /// This index is applied,
+    index: u64,
+    /// and linked, too,
+    indexed: bool,
+    /// and what became of its rows is told.
+    outcome: bool,
+}
 
 impl Core {
     /// Waits until one replica of each partition has applied `index`, and linked it if `level` says so.
@@ -44,7 +55,45 @@ impl Core {
             AckLevel::Applied => false,
             AckLevel::Indexed => true,
         };
+        let goal = Goal {
+            index,
+            indexed,
+            outcome: false,
+        };
+        self.arrive(open, partitions, goal, at).await.map(drop)
+    }
+
+    /// Waits until one replica of each partition has applied the conditional write at `index`, and linked it if `indexed`,
+    /// and tells what became of its rows.
+    ///
+    /// # Errors
+    /// `DEADLINE_EXCEEDED`: the write is in the log all the same. `OUTCOME_UNKNOWN` if no replica remembers.
+    pub(super) async fn outcomes(
+        &self,
+        open: &Open,
+        partitions: &BTreeSet<u32>,
+        index: u64,
+        indexed: bool,
+        at: Instant,
+    ) -> Result<BTreeMap<u32, PartitionOutcome>> {
+        let goal = Goal {
+            index,
+            indexed,
+            outcome: true,
+        };
+        self.arrive(open, partitions, goal, at).await
+    }
+
+    async fn arrive(
+        &self,
+        open: &Open,
+        partitions: &BTreeSet<u32>,
+        goal: Goal,
+        at: Instant,
+    ) -> Result<BTreeMap<u32, PartitionOutcome>> {
         let mut missing = partitions.clone();
+        let mut outcomes = BTreeMap::new();
+        let mut forgotten = Forgotten::default();
         let mut last: Option<Error> = None;
         let mut asked: BTreeSet<NodeId> = BTreeSet::new();
         let mut calls = FuturesUnordered::new();
@@ -57,24 +106,29 @@ impl Core {
                 _ = rounds.tick() => {
                     for (member, held) in self.holders(open, &missing) {
                         if asked.insert(member.node_id.clone()) {
-                            calls.push(self.wait_on(open, member, held, index, indexed, at));
+                            calls.push(self.wait_on(open, member, held, goal, at));
                         }
                     }
                 }
                 Some((node, held, outcome)) = calls.next(), if !calls.is_empty() => {
-                    asked.remove(&node);
                     match outcome {
-                        Ok(()) => held.iter().for_each(|partition| {
-                            missing.remove(partition);
-                        }),
+                        Ok(told) if goal.outcome => {
+                            outcomes.extend(told.into_iter().map(|outcome| (outcome.partition, outcome)));
+                            missing.retain(|partition| !outcomes.contains_key(partition));
+                            forgotten.add(open, &node, held.iter().filter(|held| missing.contains(*held)))?;
+                        }
+                        Ok(_) => missing.retain(|partition| !held.contains(partition)),
                         Err((error, Class::Final)) => return Err(error),
-                        Err((error, _)) => last = Some(error),
+                        Err((error, _)) => {
+                            asked.remove(&node);
+                            last = Some(error);
+                        }
                     }
                 }
                 () = tokio::time::sleep_until(at.into()) => return Err(late(&missing, last)),
             }
         }
-        Ok(())
+        Ok(outcomes)
     }
 
     /// Waits until writes have come as far as `level` says, on one replica of each partition that they touched.
@@ -119,30 +173,61 @@ impl Core {
         open: &Open,
         member: Member,
         held: Vec<u32>,
-        index: u64,
-        indexed: bool,
+        goal: Goal,
         at: Instant,
-    ) -> (NodeId, Vec<u32>, Result<(), (Error, Class)>) {
+    ) -> (NodeId, Vec<u32>, Result<Vec<PartitionOutcome>, (Error, Class)>) {
         let target = PartitionSet {
             dataset_id: open.dataset.id.0,
             partitions: held.clone(),
-            min_index: index,
+            min_index: goal.index,
             schema_version: 0,
         };
         let request = fanout::request(
             WaitAppliedRequest {
                 target: Some(target),
-                indexed,
+                indexed: goal.indexed,
+                outcome: goal.outcome,
             },
             at,
         );
         let mut shard = self.shard(&member);
         let outcome = match deadline::within(Some(at), shard.wait_applied(request)).await {
-            Ok(Ok(_)) => Ok(()),
+            Ok(Ok(answer)) => Ok(answer.into_inner().outcomes),
             Ok(Err(status)) => Err(fanout::failure(&status)),
             Err(late) => Err((late, Class::Later)),
         };
         (member.node_id, held, outcome)
+    }
+}
+
+/// Replicas that do not remember what became of a write's rows, by partition.
+#[derive(Debug, Default)]
+struct Forgotten(BTreeMap<u32, BTreeSet<NodeId>>);
+
+impl Forgotten {
+    /// One replica of each of these does not.
+    ///
+    /// # Errors
+    /// `OUTCOME_UNKNOWN` if no replica is left that may.
+    fn add<'a>(
+        &mut self,
+        open: &Open,
+        node: &NodeId,
+        partitions: impl Iterator<Item = &'a u32>,
+    ) -> Result<()> {
+        for &partition in partitions {
+            let nodes = self.0.entry(partition).or_default();
+            nodes.insert(node.clone());
+            let replicas = open.dataset.partitions.get(partition as usize);
+            if replicas.is_none_or(|replicas| replicas.iter().all(|replica| nodes.contains(replica))) {
+                let message = format!(
+                    "the write is applied, but no replica of partition {partition} remembers which rows it changed: read \
+                     them, and compare their versions"
+                );
+                return Err(Error::new(ErrorCode::OutcomeUnknown, message));
+            }
+        }
+        Ok(())
     }
 }
 

@@ -43,6 +43,55 @@ pub fn batch_from_rows(rows: &[v1::Row], schema: &Schema) -> Result<RecordBatch>
         .map_err(|error| Error::new(ErrorCode::Internal, error.to_string()))
 }
 
+/// Checks rows that tell some columns and turns them into a batch of these, in the order of the schema, and the id's place
+/// in it.
+///
+/// # Errors
+/// Those of [`batch_from_rows`] that what is told can cause; `INVALID_VALUE` for a row that tells other columns than the
+/// first; `MISSING_FIELD` for rows that tell none.
+pub fn changes_from_rows(rows: &[v1::Row], schema: &Schema) -> Result<(RecordBatch, usize)> {
+    check_count(rows.len(), "rows")?;
+    let first = &rows[0];
+    for (position, row) in rows.iter().enumerate() {
+        check_columns(row, position, schema)?;
+        if !row.columns.keys().eq(first.columns.keys()) || row.vector.is_some() != first.vector.is_some() {
+            let message = "all rows of an update tell the same columns";
+            return Err(Error::new(ErrorCode::InvalidValue, message)
+                .field(format!("rows[{position}]"))
+                .limit("the columns of rows[0]"));
+        }
+    }
+    if first.columns.is_empty() && first.vector.is_none() {
+        let message = "there is nothing to change";
+        return Err(Error::new(ErrorCode::MissingField, message).field("rows[0].columns"));
+    }
+    let (mut fields, mut columns, mut id) = (Vec::new(), Vec::new(), 0);
+    for (position, field) in schema.arrow().fields().iter().enumerate() {
+        let column = if position == schema.id_position() {
+            id = columns.len();
+            ids(rows, schema)?
+        } else if position == schema.vector().position {
+            if first.vector.is_none() {
+                continue;
+            }
+            vector_column(rows, schema)?
+        } else {
+            if !first.columns.contains_key(field.name()) {
+                continue;
+            }
+            let at = |row: usize| format!("rows[{row}].{}", field.name());
+            let cells: Vec<Option<&v1::Value>> =
+                rows.iter().map(|row| row.columns.get(field.name())).collect();
+            values::column(&cells, field, &at)?
+        };
+        fields.push(field.clone());
+        columns.push(column);
+    }
+    let batch = RecordBatch::try_new(std::sync::Arc::new(arrow_schema::Schema::new(fields)), columns);
+    let batch = batch.map_err(|error| Error::new(ErrorCode::Internal, error.to_string()))?;
+    Ok((batch, id))
+}
+
 /// Checks how many rows or ids one call brings.
 ///
 /// # Errors

@@ -31,6 +31,7 @@ async fn upsert_ipc(client: &mut Client, dataset: &str, bytes: Vec<u8>) -> Resul
         dataset: dataset.to_owned(),
         payload: Some(Payload::ArrowIpc(bytes.into())),
         ack: AckLevel::Applied as i32,
+        ..v1::UpsertRequest::default()
     };
     client
         .writes
@@ -124,6 +125,7 @@ async fn what_is_wrong_is_named_and_nothing_is_written() {
         dataset: dataset.clone(),
         payload: Some(Payload::ArrowIpc(stream(1).into())),
         ack: 9,
+        ..v1::UpsertRequest::default()
     };
     let error = refused(client.writes.upsert(unknown).await);
     assert_eq!(

@@ -255,6 +255,7 @@ impl Client {
             dataset: dataset.to_owned(),
             payload: Some(v1::upsert_request::Payload::Rows(v1::Rows { rows })),
             ack: ack as i32,
+            ..v1::UpsertRequest::default()
         };
         self.writes.upsert(request).await.map(Response::into_inner)
     }

@@ -124,6 +124,16 @@ async fn actions_delete_tell_and_refuse() {
         "{gone}"
     );
     assert_eq!(get(&mut client, "put/acts").await.unwrap().num_rows(), 7);
+    let no_text = json!([{"field": "text", "op": "is_null"}]);
+    let both = json!({"dataset": "put/acts", "id": 1, "filters": no_text});
+    let refused = act(&mut client, "delete", both).await.unwrap_err();
+    assert_eq!(refused.code(), Code::InvalidArgument);
+    let filtered = json!({"dataset": "put/acts", "filters": no_text});
+    assert_eq!(
+        told(act(&mut client, "delete", filtered).await.unwrap()),
+        "deleted"
+    );
+    assert_eq!(get(&mut client, "put/acts").await.unwrap().num_rows(), 4);
 
     let ready = act(&mut client, "check_readiness", json!({"dataset": "nowhere"}))
         .await

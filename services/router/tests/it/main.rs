@@ -5,6 +5,7 @@
 
 mod bad_input;
 mod cluster;
+mod conditional;
 mod doors;
 mod failures;
 mod flight;

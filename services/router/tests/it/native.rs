@@ -252,7 +252,7 @@ async fn rows_are_replaced_deleted_and_fetched_in_order() {
     let delete = v1::DeleteRequest {
         dataset: dataset.clone(),
         ids: vec![id(3), id(999)],
-        ack: 0,
+        ..v1::DeleteRequest::default()
     };
     client.writes.delete(delete).await.unwrap();
     assert_eq!(client.get(&dataset, &[3, 7]).await.unwrap().rows.len(), 1);

@@ -17,6 +17,7 @@ impl Service {
                 bytes: read.view.bytes(),
                 stopped: partition.stopped().unwrap_or_default().to_owned(),
                 state: Some(read.state),
+                digest: read.view.digest().to_string(),
                 ..ReplicaState::default()
             }
         });

@@ -96,9 +96,13 @@ impl Route {
         let index = entry.index;
         let dataset = DatasetId(write.dataset_id);
         let kind = match write.kind() {
-            internal::WriteKind::Delete => WriteKind::Delete,
-            // The catalogue accepts no third kind.
-            internal::WriteKind::Upsert | internal::WriteKind::Unspecified => WriteKind::Upsert,
+            internal::WriteKind::Delete => Some(WriteKind::Delete),
+            internal::WriteKind::UpsertIf => Some(WriteKind::UpsertIf),
+            internal::WriteKind::DeleteIf => Some(WriteKind::DeleteIf),
+            internal::WriteKind::Update => Some(WriteKind::Update),
+            internal::WriteKind::DeleteWhere => None,
+            // The catalogue accepts no other kind.
+            internal::WriteKind::Upsert | internal::WriteKind::Unspecified => Some(WriteKind::Upsert),
         };
         let mine = |(_, range): &(u32, &PartitionRange)| {
             let known = self.catalogue.dataset(dataset);
@@ -110,11 +114,15 @@ impl Route {
                 dataset,
                 ordinal: range.partition,
             };
-            let work = Work::Write(Write {
-                kind,
-                body: rows(entry, write, number),
-                rows: range.rows,
-            });
+            let body = rows(entry, write, number);
+            let work = match kind {
+                Some(kind) => Work::Write(Write {
+                    kind,
+                    body,
+                    rows: range.rows,
+                }),
+                None => Work::DeleteWhere(body),
+            };
             (key, Op { index, work })
         };
         (0..).zip(&write.ranges).filter(mine).map(op).collect()
@@ -267,6 +275,7 @@ mod tests {
             map_epoch,
             kind: internal::WriteKind::Delete as i32,
             ranges: ranges.iter().map(range).collect(),
+            filter_semantics: 0,
         }))
     }
 
@@ -320,6 +329,7 @@ mod tests {
         ops.into_iter()
             .map(|(key, op)| match op.work {
                 Work::Write(write) => (key.ordinal, write.body.map(|body| body.to_vec())),
+                Work::DeleteWhere(filter) => (key.ordinal, filter.map(|filter| filter.to_vec())),
                 Work::Alter { .. } => panic!("a write is routed"),
             })
             .collect()
@@ -333,6 +343,19 @@ mod tests {
             ops(step),
             [(0, Some(b"01".to_vec())), (2, Some(b"56789".to_vec()))]
         );
+    }
+
+    #[test]
+    fn a_filter_goes_to_every_replica_of_this_node() {
+        let mut log = Log::with_dataset();
+        let mut filter = write(4, 1, &[0, 1, 2].map(|partition| (partition, 0, 4)));
+        let Some(Command::Write(command)) = &mut filter.command else {
+            unreachable!()
+        };
+        command.set_kind(internal::WriteKind::DeleteWhere);
+        command.filter_semantics = longbow_cluster::catalogue::FILTER_SEMANTICS;
+        let whole = Some(b"0123".to_vec());
+        assert_eq!(ops(log.append(&filter)), [(0, whole.clone()), (2, whole)]);
     }
 
     #[test]
@@ -407,7 +430,7 @@ mod tests {
             .into_iter()
             .map(|(key, op)| match op.work {
                 Work::Alter { schema, version } => (key.ordinal, op.index, schema.unwrap(), version),
-                Work::Write(_) => panic!("a schema is routed"),
+                Work::Write(_) | Work::DeleteWhere(_) => panic!("a schema is routed"),
             })
             .collect();
         assert_eq!(altered, [(0, 5, wider.clone(), 2), (2, 5, wider.clone(), 2)]);

@@ -179,8 +179,19 @@ impl Cluster {
         let request = WaitAppliedRequest {
             target: Some(target),
             indexed,
+            outcome: false,
         };
         answer(self.client().wait_applied(timed(request)).await).map(|response| response.states)
+    }
+
+    /// What became of the rows of a conditional write.
+    pub async fn outcomes(&self, target: PartitionSet) -> Result<Vec<PartitionOutcome>, Error> {
+        let request = WaitAppliedRequest {
+            target: Some(target),
+            indexed: false,
+            outcome: true,
+        };
+        answer(self.client().wait_applied(timed(request)).await).map(|response| response.outcomes)
     }
 
     pub async fn status(&self) -> GetShardStatusResponse {

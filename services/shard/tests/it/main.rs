@@ -9,6 +9,7 @@ mod cluster;
 mod cut;
 mod faults;
 mod keeper;
+mod outcomes;
 mod process;
 mod reads;
 mod rows;

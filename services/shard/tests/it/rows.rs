@@ -56,6 +56,19 @@ pub fn delete(dataset: u64, ids: &[u64]) -> (Command, Bytes) {
     write(dataset, ids, WriteKind::Delete, id_batch)
 }
 
+/// A delete of ids that each ask for a version.
+pub fn delete_if(dataset: u64, ids: &[(u64, u64)]) -> (Command, Bytes) {
+    let asked: std::collections::BTreeMap<u64, u64> = ids.iter().copied().collect();
+    let ids: Vec<u64> = ids.iter().map(|(id, _)| *id).collect();
+    write(dataset, &ids, WriteKind::DeleteIf, |ids| {
+        let column: ArrayRef = Arc::new(UInt64Array::from_iter_values(ids.iter().map(|id| asked[id])));
+        let mut fields: Vec<_> = id_batch(ids).schema().fields().iter().cloned().collect();
+        fields.push(Arc::new(Field::new("_if_row_version", DataType::UInt64, false)));
+        let columns = vec![Arc::clone(id_batch(ids).column(0)), column];
+        RecordBatch::try_new(Arc::new(ArrowSchema::new(fields)), columns).unwrap()
+    })
+}
+
 /// A column of ids.
 pub fn id_batch(ids: &[u64]) -> RecordBatch {
     let field = Field::new("id", DataType::UInt64, false);
@@ -98,6 +111,7 @@ fn write(
         map_epoch: 1,
         kind: kind as i32,
         ranges,
+        filter_semantics: 0,
     };
     (Command::Write(write), body.into())
 }

@@ -293,6 +293,7 @@ pub fn write(dataset: u64, producer: u64, sequence: u64, body: &[u8]) -> EntryHe
             map_epoch: 1,
             kind: WriteKind::Upsert as i32,
             ranges: vec![range],
+            filter_semantics: 0,
         })),
     }
 }

@@ -170,6 +170,7 @@ impl Door {
                     length: body.len() as u64,
                     rows: 1,
                 }],
+                filter_semantics: 0,
             };
             tasks.spawn(async move {
                 let mut last = 0;

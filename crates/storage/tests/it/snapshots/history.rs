@@ -1,15 +1,17 @@
-//! Random histories with snapshots and restarts in them: the replica answers as the model does, which never restarts.
+//! Random histories with snapshots and restarts in them: the replica answers as the model does, which never restarts, and
+//! its digest is that of a replica which is fed the same and nothing else.
 
 use longbow_storage::compact::Cursor;
 use longbow_storage::snapshot::Snapshots;
-use longbow_storage::{Options, Replica, WriteKind};
+use longbow_storage::{Options, Replica};
 use proptest::prelude::*;
 
 use super::disk::MemDisk;
 use super::support::{FALL_BACK, never, open, owner};
 use crate::model::Model;
-use crate::oracle::{Question, Step, check, compact, kind, question, step};
+use crate::oracle::{Question, check, kind, question};
 use crate::rows::Kind;
+use crate::steps::{Step, apply, learn, step};
 
 #[derive(Debug, Clone)]
 enum Event {
@@ -29,46 +31,6 @@ fn event() -> impl Strategy<Value = Event> {
 }
 
 const CREATED_AT: u64 = 7;
-
-fn apply(kind: Kind, replica: &mut Replica, index: u64, step: &Step) {
-    let applied = match step {
-        Step::Upsert(rows) => {
-            let body = kind.upsert(rows);
-            replica.apply(index, WriteKind::Upsert, &body, rows.len() as u32)
-        }
-        Step::Delete(ids) => {
-            let body = kind.delete(ids);
-            replica.apply(index, WriteKind::Delete, &body, ids.len() as u32)
-        }
-        Step::Advance => {
-            replica.advance(index);
-            return;
-        }
-        Step::Publish => return replica.publish(),
-        Step::Link(max) => {
-            replica.reader().link(*max);
-            return;
-        }
-        Step::Vacuum => {
-            while replica.reader().vacuum(100) > 0 {}
-            return;
-        }
-        Step::Compact(threads) => {
-            compact(replica, &mut Cursor::default(), *threads);
-            return;
-        }
-    };
-    applied.unwrap();
-}
-
-fn learn(model: &mut Model, index: u64, step: &Step) {
-    match step {
-        Step::Upsert(rows) => model.upsert(index, rows),
-        Step::Delete(ids) => model.delete(index, ids),
-        Step::Advance => model.advance(index),
-        Step::Publish | Step::Link(_) | Step::Vacuum | Step::Compact(_) => {}
-    }
-}
 
 /// A replica of the newest snapshot that can be opened, or a new one; and what it must answer.
 fn restarted(kind: Kind, snapshots: &mut Snapshots, taken: &[Model]) -> (Replica, Model) {
@@ -96,20 +58,26 @@ fn run(kind: Kind, events: &[Event], question: &Question) {
     let disk = MemDisk::default();
     let mut snapshots = Snapshots::new(disk.clone(), 2);
     let mut replica = Replica::new(kind.schema(), &Options::default(), CREATED_AT);
+    let mut fed = Replica::new(kind.schema(), &Options::default(), CREATED_AT);
+    let mut cursor = Cursor::default();
     let mut model = Model::created_at(CREATED_AT);
     let mut published = model.clone();
     let mut taken = Vec::new();
-    let mut log: Vec<(u64, &Step)> = Vec::new();
+    let mut log: Vec<(u64, Step)> = Vec::new();
     for (at, event) in events.iter().enumerate() {
         let index = 10 + 2 * at as u64;
         match event {
             Event::Step(step) => {
-                apply(kind, &mut replica, index, step);
-                learn(&mut model, index, step);
-                log.push((index, step));
+                let step = step.resolved(&model);
+                apply(kind, &mut replica, &mut cursor, index, &step);
+                learn(&mut model, index, &step);
+                if step.is_write() {
+                    apply(kind, &mut fed, &mut cursor, index, &step);
+                }
                 if matches!(step, Step::Publish) {
                     published = model.clone();
                 }
+                log.push((index, step));
             }
             Event::Snapshot => {
                 let view = replica.reader().view();
@@ -134,8 +102,8 @@ fn run(kind: Kind, events: &[Event], question: &Question) {
                 let (opened, then) = restarted(kind, &mut snapshots, &taken);
                 replica = opened;
                 check(kind, &replica.reader().view(), &then, question);
-                for &(index, step) in log.iter().filter(|(index, _)| *index > then.applied) {
-                    apply(kind, &mut replica, index, step);
+                for (index, step) in log.iter().filter(|(index, _)| *index > then.applied) {
+                    apply(kind, &mut replica, &mut cursor, *index, step);
                 }
                 replica.publish();
                 published = model.clone();
@@ -143,6 +111,9 @@ fn run(kind: Kind, events: &[Event], question: &Question) {
         }
         check(kind, &replica.reader().view(), &published, question);
     }
+    replica.publish();
+    fed.publish();
+    assert_eq!(replica.reader().view().digest(), fed.reader().view().digest());
 }
 
 proptest! {

@@ -7,8 +7,8 @@ use longbow_storage::snapshot::{Error, Open, Opened, Owner, Snapshots, Verify, W
 use longbow_storage::{Options, Projection, Query, Replica, View, WriteKind};
 use longbow_types::{DatasetId, IdKind, Metric, VectorElement};
 
-use crate::oracle::compact;
 use crate::rows::{Kind, Row};
+use crate::steps::compact;
 
 pub const KIND: Kind = Kind {
     id: IdKind::Utf8,

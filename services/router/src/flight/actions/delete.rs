@@ -1,4 +1,4 @@
-//! `delete`, `Delete` and `delete-vector`: deletes rows by id; answers `deleted` once no search finds them.
+//! `delete`, `Delete` and `delete-vector`: deletes rows by id or by filters; answers `deleted` once no search finds them.
 
 use std::time::Instant;
 
@@ -9,7 +9,11 @@ use longbow_wire::v1::{self, AckLevel};
 use serde::Deserialize;
 use serde_json::Value;
 
-use crate::{flight::row_id, ops::Core, rows::id_to_proto};
+use crate::{
+    flight::{filters, row_id, ticket::Filter},
+    ops::Core,
+    rows::id_to_proto,
+};
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -17,7 +21,7 @@ struct ById {
     dataset: String,
     id: Option<Value>,
     ids: Option<Vec<Value>>,
-    filters: Option<Value>,
+    filters: Option<Vec<Filter>>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -29,10 +33,17 @@ struct ByNumber {
 
 pub(super) async fn by_id(core: &Core, body: Bytes, at: Instant) -> Result<Vec<ActionResult>> {
     let wanted: ById = super::body_of(body).await?;
-    let none = |filters: &Value| filters.is_null() || filters.as_array().is_some_and(Vec::is_empty);
-    if !wanted.filters.as_ref().is_none_or(none) {
-        let message = "deleting by filter is not supported by this version";
-        return Err(Error::new(ErrorCode::Unsupported, message).field("filters"));
+    if let Some(filters) = wanted.filters.filter(|filters| !filters.is_empty()) {
+        if wanted.id.is_some() || wanted.ids.is_some() {
+            let message = "rows are deleted by id or by filters";
+            return Err(Error::new(ErrorCode::InvalidValue, message).field("filters"));
+        }
+        let open = core.open(&wanted.dataset, at).await?;
+        if let Some(filter) = filters::all_of(&filters, &open.schema)? {
+            core.delete_where(&wanted.dataset, filter, AckLevel::Applied, at)
+                .await?;
+        }
+        return Ok(super::text("deleted"));
     }
     match (wanted.id, wanted.ids) {
         (Some(id), None) => one(core, &wanted.dataset, &id, at, "id").await,
@@ -47,7 +58,7 @@ pub(super) async fn by_id(core: &Core, body: Bytes, at: Instant) -> Result<Vec<A
         }
         _ => Err(Error::new(
             ErrorCode::MissingField,
-            "either `id` or `ids` says what to delete",
+            "`id`, `ids` or `filters` says what to delete",
         )
         .field("id")),
     }
