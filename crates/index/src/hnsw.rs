@@ -52,10 +52,10 @@ pub(crate) struct Activity {
 
 impl<S: Points> Hnsw<S> {
     pub(crate) fn new(params: Params) -> Self {
-        let m = params.m.clamp(2, 128);
+        let params = params.used();
         Self {
             points: S::new(&params),
-            graph: Graph::new(m),
+            graph: Graph::new(params.m),
             progress: Progress::default(),
             waiting: Waiting::new(),
             removed: Bits::new(),
@@ -65,11 +65,7 @@ impl<S: Points> Hnsw<S> {
             contexts: Contexts::new(),
             calibration: Calibration::new(),
             slack: Slack::default(),
-            params: Params {
-                m,
-                ef_construction: params.ef_construction.clamp(m, 10_000),
-                ..params
-            },
+            params,
         }
     }
 

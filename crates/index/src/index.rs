@@ -89,6 +89,7 @@ impl VectorIndex {
     }
 
     fn make(params: Params, quantization: Quantization, image: Option<&Image>) -> Result<Self, ImageError> {
+        let params = params.used();
         // Complex vectors are their parts: distances and the real part of the Hermitian product are those of the reals.
         let reals = Params {
             dimension: params.dimension * params.element.reals(),
@@ -107,7 +108,7 @@ impl VectorIndex {
         })
     }
 
-    /// What the index was made with.
+    /// What the index was made with, as it uses them.
     pub fn params(&self) -> &Params {
         &self.params
     }

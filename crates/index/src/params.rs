@@ -7,6 +7,11 @@ use crate::error::InvalidTarget;
 /// Most real numbers of a vector; a complex number is two.
 pub const REALS_MAX: usize = 1 << 20;
 
+/// Most links of a node on upper levels.
+const M_MAX: usize = 128;
+/// Most candidates for them.
+const EF_CONSTRUCTION_MAX: usize = 10_000;
+
 /// What an index is made with; fixed for its life.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Params {
@@ -16,9 +21,9 @@ pub struct Params {
     pub metric: Metric,
     /// Elements of a vector; at most [`REALS_MAX`] real numbers.
     pub dimension: usize,
-    /// Links of a node on upper levels; the base level has twice as many. 2 to 128.
+    /// Links of a node on upper levels; the base level has twice as many. 2 to 128: an index takes the nearest it can.
     pub m: usize,
-    /// Candidates examined when a node is linked.
+    /// Candidates examined when a node is linked. `m` to 10,000, as `m`.
     pub ef_construction: usize,
     /// Seed of the node levels.
     pub seed: u64,
@@ -34,6 +39,16 @@ impl Params {
             m: 16,
             ef_construction: 200,
             seed: 0,
+        }
+    }
+
+    /// As an index uses them: links and candidates within what it takes.
+    pub(crate) fn used(self) -> Self {
+        let m = self.m.clamp(2, M_MAX);
+        Self {
+            m,
+            ef_construction: self.ef_construction.clamp(m, EF_CONSTRUCTION_MAX),
+            ..self
         }
     }
 }
@@ -113,7 +128,7 @@ pub struct RangeParams {
     pub radius: f32,
     /// Most slots wanted; the nearest are taken.
     pub limit: usize,
-    /// Candidates kept while looking for the first slot within; 0 takes the default.
+    /// Candidates kept while looking for the first slot within; 0 takes the default, and less than 32 are as good as 32.
     pub ef: usize,
     /// How to search. Range searches compare vectors, whatever the quantization.
     pub mode: Mode,
