@@ -35,6 +35,14 @@ const REFINE_STEP: usize = 4;
 /// Vectors compared between two questions whether to go on with refining.
 const CANCEL_REFINED: u64 = 1024;
 
+/// How a search differs from those that users ask for.
+#[derive(Clone, Copy)]
+pub(crate) struct Manner {
+    pub(crate) plan: fn(&Task) -> Plan,
+    /// A slot that walks pass by as if there were none.
+    pub(crate) hidden: Option<u32>,
+}
+
 /// What came of looking for the nearest.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Nearest {
@@ -56,13 +64,14 @@ impl<S: Points> Hnsw<S> {
         cancel: &dyn Fn() -> bool,
         out: &mut Vec<Neighbor>,
     ) -> Result<Stats, Cancelled> {
-        self.search_by(plan, query, params, allow, cancel, out)
+        let manner = Manner { plan, hidden: None };
+        self.search_by(manner, query, params, allow, cancel, out)
     }
 
-    /// As [`Hnsw::search`], planned by `plan`.
+    /// As [`Hnsw::search`], in another manner.
     pub(crate) fn search_by(
         &self,
-        plan: fn(&Task) -> Plan,
+        manner: Manner,
         query: QueryVector<'_>,
         params: &SearchParams,
         allow: &Bitset,
@@ -78,7 +87,7 @@ impl<S: Points> Hnsw<S> {
             return Ok(Stats::of_all());
         }
         let mut stats = Stats::default();
-        let way = plan(&scope.task);
+        let way = (manner.plan)(&scope.task);
         let mode = match params.mode {
             Mode::Auto if S::QUANTIZED && way == Plan::Scan && codes_are_idle::<S>(&scope) => Mode::Exact,
             mode => mode,
@@ -88,6 +97,7 @@ impl<S: Points> Hnsw<S> {
         self.contexts.with(|context| {
             self.waiting
                 .allowed(scope.linked, scope.allowed(), &mut context.waiting);
+            context.visited.hide(manner.hidden);
             // Taken out, so that the rest of the context can be written to meanwhile.
             let mut exact = std::mem::take(&mut context.exact);
             let mut coarse = std::mem::take(&mut context.query);
@@ -119,6 +129,7 @@ impl<S: Points> Hnsw<S> {
                     .map(|()| Nearest::Found);
             }
             (context.exact, context.query) = (exact, coarse);
+            context.visited.hide(None);
             found?;
             context.emit(out);
             Ok(self.finished(&scope, stats))
