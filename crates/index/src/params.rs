@@ -64,8 +64,9 @@ impl Params {
 ///
 /// ¹ None for cosine distances of vectors with no common direction.
 ///
-/// The error falls with √`d`, and grows with the length of what is left of a vector and the query when the rows' mean is
-/// subtracted. How many answers are refined follows from it. Where codes would not be shorter than the vectors, in cache
+/// The error falls with √`d`, and grows with the length of what is left of a vector and the query when the mean of most rows
+/// is subtracted. How many answers are refined follows from it; where it outweighs what tells near rows apart, searches
+/// compare vectors. Where codes would not be shorter than the vectors, in cache
 /// lines, the vectors are traversed. While codes are made anew because the data drifted, there are two of each.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Quantization {
