@@ -164,7 +164,7 @@ impl<S: Points> Hnsw<S> {
         if estimates {
             let coarse = std::mem::take(&mut context.query);
             let exact = std::mem::take(&mut context.exact);
-            let refined = self.refine(scope, &coarse, &exact, context, stats);
+            let refined = self.refine(Plan::Scan, scope, (&coarse, &exact), context, stats);
             (context.query, context.exact) = (coarse, exact);
             refined?;
         }

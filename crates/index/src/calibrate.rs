@@ -1,8 +1,10 @@
 //! Which beam gives which recall, measured on the index itself.
 //!
-//! Queries are made from stored rows: one of them, moved by the difference of two of its neighbours, which keeps to
-//! the directions and distances that the data has there. Their true neighbours come from a scan. What is kept per beam
-//! is a lower bound of the mean recall, so that a target is met even if the sample was lucky.
+//! Queries are stored rows, asked for as if they were none: neither are they in their own answers nor does a walk pass
+//! through them, whose links lead to just those. So queries lie where rows do, as far from others as rows are, whatever
+//! the data. What is missing is what others gave up for the sake of them: searches for anything else find a little
+//! more. True neighbours come from a scan. What is kept per beam is a lower bound of the mean recall, so that a target is
+//! met even if the sample was lucky.
 
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
@@ -10,6 +12,7 @@ use longbow_kernels::Bitset;
 use parking_lot::Mutex;
 
 use crate::{
+    error::Cancelled,
     hnsw::Hnsw,
     key::distance_of,
     kind::Query,
@@ -17,6 +20,7 @@ use crate::{
     params::{Mode, Neighbor, RecallTarget, SearchParams, Stats},
     plan::{default_ef, plan, walking},
     scan::scan,
+    search::Manner,
     space::{Points, Space},
     sync::epoch,
     topk::TopK,
@@ -69,8 +73,10 @@ pub(crate) struct Calibration {
 struct Work {
     next: u32,
     changes: u64,
-    cells: [[[Cell; EFS.len()]; KS.len()]; SHARES.len()],
+    cells: Cells,
 }
+
+type Cells = [[[Cell; EFS.len()]; KS.len()]; SHARES.len()];
 
 #[derive(Clone, Copy, Default)]
 struct Cell {
@@ -175,8 +181,9 @@ impl Calibration {
 }
 
 impl<S: Points> Hnsw<S> {
-    /// Measures with up to `max` queries; how many were tried, 0 if the table is fresh enough.
-    pub(crate) fn calibrate(&self, max: usize) -> usize {
+    /// Measures with up to `max` queries; how many were tried, 0 if the table is fresh enough. `cancel` is asked as
+    /// searches ask; a query that it ends has not been tried.
+    pub(crate) fn calibrate(&self, max: usize, cancel: &dyn Fn() -> bool) -> usize {
         let Some(mut work) = self.calibration.work.try_lock() else {
             return 0;
         };
@@ -193,7 +200,12 @@ impl<S: Points> Hnsw<S> {
                     cells: Default::default(),
                 })
             });
-            self.sample(work_now, &mut scratch);
+            // Of a query that is not asked with every beam nothing is kept: the widest come last.
+            let mut cells = work_now.cells;
+            match self.sample(work_now.next, &mut cells, &mut scratch, cancel) {
+                Ok(()) => work_now.cells = cells,
+                Err(Cancelled) => return done,
+            }
             work_now.next += 1;
             if work_now.next >= SAMPLES {
                 self.calibration.publish(work_now);
@@ -242,44 +254,68 @@ impl<S: Points> Hnsw<S> {
     }
 
     /// Asks one query with every beam, and counts what was found.
-    fn sample(&self, work: &mut Work, scratch: &mut Scratch) {
+    fn sample(
+        &self,
+        number: u32,
+        cells: &mut Cells,
+        scratch: &mut Scratch,
+        cancel: &dyn Fn() -> bool,
+    ) -> Result<(), Cancelled> {
         // What is not removed now is not written again before this is unpinned.
         let _pin = epoch::pin();
         let linked = self.linked();
         let present = |slot: u32| !self.removed.get(slot) && !self.waiting.get(slot);
-        let start = (hash(u64::from(work.next)) % u64::from(linked.max(1))) as u32;
-        let Some(from) = (start..linked).chain(0..start).find(|&slot| present(slot)) else {
-            return;
+        // One that no way down leads through.
+        let entry = self.graph.entry().map(|entry| entry.slot);
+        let is_apart = |slot: u32| self.graph.level(slot) == 0 && entry != Some(slot);
+        let start = (hash(u64::from(number)) % u64::from(linked.max(1))) as u32;
+        let mut slots = (start..linked).chain(0..start);
+        let Some(from) = slots.find(|&slot| present(slot) && is_apart(slot)) else {
+            return Ok(());
         };
-        self.question(from, u64::from(work.next), &mut scratch.query);
         let Scratch { query, found } = scratch;
-        let seed = hash(u64::from(work.next)) << 32;
-        for (share, cells) in SHARES.iter().zip(&mut work.cells) {
+        query.clear();
+        self.points.rows().values(from, query);
+        let seed = hash(u64::from(number)) << 32;
+        for (share, cells) in SHARES.iter().zip(cells) {
             let least = (share * u32::MAX as f64) as u64;
             let chosen = |slot: u32| *share >= 1.0 || hash(seed | u64::from(slot)) >> 32 < least;
             let slots = (0..linked).filter(|&slot| slot != from && present(slot) && chosen(slot));
             let mut allow = Bitset::new(linked as usize);
             slots.for_each(|slot| allow.set(slot as usize));
-            let truth = self.truth(query, &allow);
+            let truth = self.truth(query, &allow, cancel)?;
+            let question = Question {
+                query,
+                from,
+                allow: &allow,
+                truth: &truth,
+                cancel,
+            };
             for (k, cells) in KS.iter().zip(cells) {
-                self.ask_all(query, *k, &allow, &truth, cells, found);
+                self.ask_all(&question, *k, cells, found)?;
             }
         }
+        Ok(())
     }
 
-    /// Searches with every beam; `truth` holds the distances of the true neighbours, nearest first.
+    /// Searches with every beam.
     fn ask_all(
         &self,
-        query: &[f64],
+        question: &Question<'_>,
         k: usize,
-        allow: &Bitset,
-        truth: &[f32],
         cells: &mut [Cell],
         found: &mut Vec<Neighbor>,
-    ) {
+    ) -> Result<(), Cancelled> {
+        let &Question {
+            query,
+            from,
+            allow,
+            truth,
+            cancel,
+        } = question;
         let wanted = k.min(truth.len());
         if wanted == 0 {
-            return;
+            return Ok(());
         }
         let worst = truth[wanted - 1];
         for (cell, &ef) in cells.iter_mut().zip(&EFS).filter(|&(_, &ef)| ef >= k) {
@@ -288,57 +324,49 @@ impl<S: Points> Hnsw<S> {
                 ef,
                 mode: Mode::Auto,
             };
-            // Where a scan is cheaper, searches scan; what is asked here is what walks are worth.
-            let plan = if ef == usize::MAX { plan } else { walking };
-            if self
-                .search_by(plan, query.into(), &params, allow, &|| false, found)
-                .is_ok()
-            {
-                let hits = found.iter().filter(|found| found.distance <= worst).count();
-                cell.add(hits as f64 / wanted as f64);
-            }
+            let manner = Manner {
+                // Where a scan is cheaper, searches scan; what is asked here is what walks are worth.
+                plan: if ef == usize::MAX { plan } else { walking },
+                hidden: Some(from),
+            };
+            self.search_by(manner, query.into(), &params, allow, cancel, found)?;
+            let hits = found.iter().filter(|found| found.distance <= worst).count();
+            cell.add(hits as f64 / wanted as f64);
         }
+        Ok(())
     }
 
     /// Distances of the nearest, in order.
-    fn truth(&self, query: &[f64], allow: &Bitset) -> Vec<f32> {
+    fn truth(&self, query: &[f64], allow: &Bitset, cancel: &dyn Fn() -> bool) -> Result<Vec<f32>, Cancelled> {
         let rows = self.points.rows();
         let mut exact = Query::default();
         rows.prepare(query.into(), &mut exact);
         let mut top = TopK::default();
         top.reset(KS[KS.len() - 1]);
         let (all, mut stats) = (0..allow.len() as u32, Stats::default());
-        let allowed = self.allowed(allow);
-        // Nothing cancels it.
-        let _ = scan(rows, &exact, all, allowed, &|| false, &mut top, &mut stats);
-        top.sorted().iter().map(|&key| distance_of(key)).collect()
-    }
-
-    /// A query near a row: the row moved by the difference of two of its neighbours.
-    fn question(&self, from: u32, seed: u64, out: &mut Vec<f64>) {
-        let rows = self.points.rows();
-        let values = |slot: u32| {
-            let mut values = Vec::with_capacity(rows.dimension());
-            rows.values(slot, &mut values);
-            values
-        };
-        out.clear();
-        rows.values(from, out);
-        let mut near = Vec::new();
-        self.graph.neighbors(0, from, |slot| near.push(slot));
-        near.retain(|&slot| !self.removed.get(slot));
-        if near.len() >= 2 {
-            let a = (hash(seed ^ 1) % near.len() as u64) as usize;
-            let b = (a + 1 + (hash(seed ^ 2) % (near.len() as u64 - 1)) as usize) % near.len();
-            for (x, (a, b)) in out.iter_mut().zip(values(near[a]).iter().zip(values(near[b]))) {
-                *x += MOVED * (a - b);
-            }
-        }
+        scan(
+            rows,
+            &exact,
+            all,
+            self.allowed(allow),
+            cancel,
+            &mut top,
+            &mut stats,
+        )?;
+        Ok(top.sorted().iter().map(|&key| distance_of(key)).collect())
     }
 }
 
-/// How far a query is moved away from a row, in differences of neighbours.
-const MOVED: f64 = 0.7;
+/// What is asked with every beam.
+struct Question<'a> {
+    query: &'a [f64],
+    /// The slot that the query is the row of.
+    from: u32,
+    allow: &'a Bitset,
+    /// Distances of the true neighbours, nearest first.
+    truth: &'a [f32],
+    cancel: &'a dyn Fn() -> bool,
+}
 
 #[derive(Default)]
 struct Scratch {

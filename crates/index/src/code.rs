@@ -21,6 +21,8 @@ pub(crate) trait Code: Send + Sync + Sized + 'static {
     const CANDIDATES: usize;
     /// See [`crate::space::Space::MIXED_SHARE`].
     const MIXED_SHARE: usize = 0;
+    /// See [`crate::space::Space::TELLING`].
+    const TELLING: f64 = 0.8;
     /// Whether a slot's factors lie in the row of its code, at [`Code::factors_at`].
     const INLINE: bool = false;
     /// Whether slots are compared with each other on the vectors, because two codes say too little.

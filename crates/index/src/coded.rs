@@ -77,6 +77,7 @@ impl<C: Code> CodeQuery<C> {
 
 impl<C: Code> Points for Coded<C> {
     const QUANTIZED: bool = true;
+    const LINKED_BY_ESTIMATE: bool = !C::LINKED_ON_VECTORS;
 
     fn new(params: &Params) -> Self {
         let len = params.dimension.max(1).next_multiple_of(C::LANE);
@@ -110,7 +111,6 @@ impl<C: Code> Points for Coded<C> {
     unsafe fn overwrite(&self, slot: u32, bytes: &[u8]) {
         let mut writing = self.planes.write();
         assert!(slot < self.rows.len(), "slot {slot} was never appended");
-        writing.forget(&self.rows, slot);
         // SAFETY: passed on to the caller; the lock keeps out whoever makes codes of it meanwhile.
         unsafe {
             self.rows.overwrite(slot, bytes);
@@ -132,8 +132,12 @@ impl<C: Code> Points for Coded<C> {
         &self.rows
     }
 
-    fn retrain(&self, max: usize) -> usize {
-        self.planes.retrain(&self.rows, max)
+    fn removed(&self, rows: usize) {
+        self.planes.removed(rows);
+    }
+
+    fn retrain(&self, max: usize, is_held: &dyn Fn(u32) -> bool) -> usize {
+        self.planes.retrain(&self.rows, max, is_held)
     }
 }
 
@@ -141,6 +145,7 @@ impl<C: Code> Space for Coded<C> {
     type Query = CodeQuery<C>;
     const CANDIDATES: usize = C::CANDIDATES;
     const MIXED_SHARE: usize = C::MIXED_SHARE;
+    const TELLING: f64 = C::TELLING;
 
     fn prepare(&self, query: QueryVector<'_>, out: &mut CodeQuery<C>) {
         out.on_vectors = false;
@@ -231,5 +236,15 @@ impl<C: Code> Space for Coded<C> {
     #[inline(always)]
     fn deviation(&self, query: &CodeQuery<C>, slot: u32) -> f32 {
         query.noise * query.plane().factors(slot).b.abs()
+    }
+
+    fn deviation_between(&self, one: u32, other: u32) -> f32 {
+        if C::LINKED_ON_VECTORS {
+            return 0.0;
+        }
+        // SAFETY: as `CodeQuery::plane`.
+        let plane = unsafe { &*self.planes.present() };
+        let (_, _, unit) = plane.slot_query(one);
+        C::NOISE * unit / plane.code.factor() * plane.factors(other).b.abs()
     }
 }

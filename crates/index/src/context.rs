@@ -26,6 +26,8 @@ pub(crate) struct Context<S: Points> {
     pub(crate) found: Vec<Key>,
     /// What was found before by another way.
     pub(crate) met: Vec<Key>,
+    /// Distances to what was refined.
+    pub(crate) refined: Vec<f32>,
     /// Allowed slots that wait to be linked, in order.
     pub(crate) waiting: Vec<u32>,
     pub(crate) batch: Batch,
@@ -64,6 +66,7 @@ impl<S: Points> Default for Context<S> {
             top: TopK::default(),
             found: Vec::new(),
             met: Vec::new(),
+            refined: Vec::new(),
             waiting: Vec::new(),
             batch: Batch::default(),
             selector: Selector::default(),

@@ -7,12 +7,15 @@ use crate::{
     calibrate::Calibration,
     context::{Context, Contexts},
     error::Error,
+    fit::Fit,
     graph::Graph,
+    key::{distance_of, slot_of},
     link::{Linker, level_of},
     params::Params,
     progress::Progress,
     slack::Slack,
-    space::Points,
+    space::{Points, Space},
+    store::Store,
     sync::{Mutex, epoch},
     vacuum::{Pass, Vacuum},
     waiting::Waiting,
@@ -20,6 +23,13 @@ use crate::{
 
 /// Until so many slots are linked, they are linked one after the other, lest the graph begin in pieces.
 const SERIAL_SLOTS: u32 = 256;
+
+/// Candidates of a slot, the nearest, whose estimates are compared with the distances to the vectors, where need be.
+const LOOKED_AT: usize = 32;
+const LOOKED_AT_MIN: usize = 8;
+/// Deviations between the nearest candidate and the farthest from which on estimates tell them apart, however the error is
+/// spread.
+const CLEAR: f32 = 6.0;
 
 /// See the module. What a slot is, in this order:
 ///
@@ -37,6 +47,8 @@ pub(crate) struct Hnsw<S: Points> {
     pub(crate) vacuum: Vacuum,
     serial: Mutex<()>,
     pub(crate) contexts: Contexts<Context<S>>,
+    /// For links that are chosen on vectors because codes do not tell.
+    exact_contexts: Contexts<Context<Store>>,
     pub(crate) calibration: Calibration,
     pub(crate) slack: Slack,
     pub(crate) params: Params,
@@ -52,10 +64,10 @@ pub(crate) struct Activity {
 
 impl<S: Points> Hnsw<S> {
     pub(crate) fn new(params: Params) -> Self {
-        let m = params.m.clamp(2, 128);
+        let params = params.used();
         Self {
             points: S::new(&params),
-            graph: Graph::new(m),
+            graph: Graph::new(params.m),
             progress: Progress::default(),
             waiting: Waiting::new(),
             removed: Bits::new(),
@@ -63,13 +75,10 @@ impl<S: Points> Hnsw<S> {
             vacuum: Vacuum::default(),
             serial: Mutex::new(()),
             contexts: Contexts::new(),
+            exact_contexts: Contexts::new(),
             calibration: Calibration::new(),
             slack: Slack::default(),
-            params: Params {
-                m,
-                ef_construction: params.ef_construction.clamp(m, 10_000),
-                ..params
-            },
+            params,
         }
     }
 
@@ -120,7 +129,7 @@ impl<S: Points> Hnsw<S> {
     }
 
     pub(crate) fn retrain(&self, max: usize) -> usize {
-        self.points.retrain(max)
+        self.points.retrain(max, &|slot| !self.removed.get(slot))
     }
 
     pub(crate) fn len(&self) -> u32 {
@@ -162,6 +171,7 @@ impl<S: Points> Hnsw<S> {
         if slot < self.len() {
             self.vacuum.removing();
             if self.removed.set(slot) {
+                self.points.removed(1);
                 self.calibration.changed(1);
             } else {
                 self.vacuum.removed_already();
@@ -170,8 +180,12 @@ impl<S: Points> Hnsw<S> {
     }
 
     pub(crate) fn linker(&self) -> Linker<'_, S> {
+        self.linker_on(&self.points)
+    }
+
+    fn linker_on<'a, P: Points>(&'a self, space: &'a P) -> Linker<'a, P> {
         Linker {
-            space: &self.points,
+            space,
             graph: &self.graph,
             removed: &self.removed,
             gone: &self.gone,
@@ -207,11 +221,53 @@ impl<S: Points> Hnsw<S> {
             return;
         }
         let level = level_of(self.params.seed, slot, self.params.m);
-        let linked = self.linker().link(slot, level, self.len(), context);
+        let (linker, slots) = (self.linker(), self.len());
+        let linked = match linker.propose(slot, level, slots, context) {
+            // Links stay when codes are made anew: they must not be what codes for other rows said.
+            Some(_) if S::LINKED_BY_ESTIMATE && self.are_estimates_flat(slot, context) => {
+                if Slack::is_due(slot, slots) {
+                    self.slack.unlearn();
+                }
+                let exact = self.linker_on(self.points.rows());
+                self.exact_contexts
+                    .with(|context| exact.link(slot, level, slots, context))
+            }
+            Some(place) => linker.attach(slot, place, context),
+            None => false,
+        };
         // The first of all has nothing to be linked to.
         if !linked && self.linked() > 0 {
             self.vacuum.unlinked();
         }
+    }
+
+    /// Whether the distances of a slot's candidates, in `context.found`, have little to do with what they were chosen by.
+    fn are_estimates_flat(&self, slot: u32, context: &mut Context<S>) -> bool {
+        let Context {
+            found, exact, batch, ..
+        } = context;
+        // Of those that are farther away nothing becomes a link as a rule, and there may be others among them from which
+        // codes tell these.
+        let found = &found[..found.len().min(LOOKED_AT)];
+        let [nearest, .., farthest] = found else {
+            return false;
+        };
+        let apart = distance_of(*farthest) - distance_of(*nearest);
+        let deviation = self.points.deviation_between(slot, slot_of(*nearest));
+        if found.len() < LOOKED_AT_MIN || apart > CLEAR * deviation {
+            return false;
+        }
+        let slots = &mut batch.slots[..found.len()];
+        let distances = &mut batch.distances[..found.len()];
+        for (place, &key) in slots.iter_mut().zip(found) {
+            *place = slot_of(key);
+        }
+        let rows = self.points.rows();
+        rows.prepare_slot(slot, exact);
+        rows.distances(exact, slots, distances);
+        let estimates = found.iter().map(|&key| distance_of(key));
+        let fit: Fit = estimates.zip(distances.iter().copied()).collect();
+        fit.is_flat()
     }
 
     /// Nothing while something is being linked or a pass is under way. If two looks while the pass is held say the same,

@@ -89,6 +89,7 @@ impl VectorIndex {
     }
 
     fn make(params: Params, quantization: Quantization, image: Option<&Image>) -> Result<Self, ImageError> {
+        let params = params.used();
         // Complex vectors are their parts: distances and the real part of the Hermitian product are those of the reals.
         let reals = Params {
             dimension: params.dimension * params.element.reals(),
@@ -107,7 +108,7 @@ impl VectorIndex {
         })
     }
 
-    /// What the index was made with.
+    /// What the index was made with, as it uses them.
     pub fn params(&self) -> &Params {
         &self.params
     }
@@ -386,11 +387,12 @@ impl VectorIndex {
 
     /// Measures which beam gives which recall, with up to `max` queries; returns how many it tried. 0 means that
     /// there is nothing to do now: the index is small, being built, or has changed little since it was measured. A
-    /// query takes an exact scan for each of a few filters, and some hundred searches.
+    /// query takes an exact scan for each of a few filters, and some hundred searches; `cancel` is asked every few hops,
+    /// and ends the query in progress, which then counts as not tried.
     ///
     /// May run beside everything else; of several callers one works.
-    pub fn calibrate(&self, max: usize) -> usize {
-        self.inner.calibrate(max)
+    pub fn calibrate(&self, max: usize, cancel: &dyn Fn() -> bool) -> usize {
+        self.inner.calibrate(max, cancel)
     }
 }
 
@@ -475,5 +477,5 @@ erased! {
         out: &mut Vec<Neighbor>,
     ) -> Result<Stats, Cancelled>;
     fn aim(&self, k: usize, target: RecallTarget, allow: &Bitset) -> SearchParams;
-    fn calibrate(&self, max: usize) -> usize;
+    fn calibrate(&self, max: usize, cancel: &dyn Fn() -> bool) -> usize;
 }

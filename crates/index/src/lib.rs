@@ -16,8 +16,9 @@
 //!   data as 64-bit floats, or scale it.
 //! - Cosine distances are right whatever the vectors' lengths; lengths outside 2⁻¹⁰⁰…2¹⁰⁰ are right but slower.
 //! - Estimates on codes are sums of 32 bits whatever the element type, and codes tell apart what differs by a share of
-//!   the vectors' lengths (around their mean). Where all distances are far smaller than that, or out of range, use
-//!   [`Quantization::None`] or [`Mode::FullPrecision`].
+//!   the vectors' lengths (around where most of them lie). Where distances are far smaller than that, or out of range, rows
+//!   are linked by their vectors and searches are done again on those, which takes longer than without codes: such data
+//!   is better off with [`Quantization::None`] or [`Mode::FullPrecision`].
 //!
 //! Invariants:
 //! - memory handed to a reader never moves and is never freed before the index is dropped (`arena`);
@@ -36,6 +37,7 @@ mod context;
 mod distinct;
 mod error;
 mod extremes;
+mod fit;
 mod graph;
 mod hnsw;
 mod hole;
@@ -57,6 +59,7 @@ mod query;
 mod queue;
 mod range;
 mod reach;
+mod refine;
 mod repair;
 mod rotation;
 mod scan;

@@ -36,6 +36,14 @@ pub(crate) struct Linker<'a, S: Points> {
     pub(crate) m: usize,
 }
 
+/// Where a slot is about to be linked.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Place {
+    level: u32,
+    /// Where the way there began.
+    entry: Entry,
+}
+
 /// The level of a slot: geometric, a pure function of seed and slot.
 pub(crate) fn level_of(seed: u64, slot: u32, m: usize) -> u32 {
     let x = mix(seed ^ u64::from(slot).wrapping_add(1).wrapping_mul(STEP));
@@ -47,18 +55,38 @@ pub(crate) fn level_of(seed: u64, slot: u32, m: usize) -> u32 {
 impl<S: Points> Linker<'_, S> {
     /// Links a slot of the given level. `slots` bounds what may be met. False if there was nothing to link to.
     pub(crate) fn link(&self, slot: u32, level: u32, slots: u32, context: &mut Context<S>) -> bool {
+        match self.propose(slot, level, slots, context) {
+            Some(place) => self.attach(slot, place, context),
+            None => false,
+        }
+    }
+
+    /// The first half of [`Linker::link`]: finds the links into `context.chosen`, and the candidates of those on the base
+    /// level into `context.found`. `None`: the slot is the first of all.
+    pub(crate) fn propose(
+        &self,
+        slot: u32,
+        level: u32,
+        slots: u32,
+        context: &mut Context<S>,
+    ) -> Option<Place> {
         let level = self.graph.raise(slot, level);
         let entry = loop {
             match self.graph.entry() {
                 Some(entry) => break entry,
-                None if self.graph.offer_entry(slot, level) => return false,
+                None if self.graph.offer_entry(slot, level) => return None,
                 None => {}
             }
         };
         self.space.prepare_slot(slot, &mut context.query);
         context.chosen.clear();
         self.choose(slot, level, entry, slots, context);
+        Some(Place { level, entry })
+    }
 
+    /// The second half: links the slot to those chosen, and them to it. False if there are none.
+    pub(crate) fn attach(&self, slot: u32, place: Place, context: &mut Context<S>) -> bool {
+        let Place { level, entry } = place;
         let mut rest = &context.chosen[..];
         let found = rest.last().is_some_and(|&(level, _)| level == 0);
         while let Some(&(level, _)) = rest.first() {

@@ -7,6 +7,11 @@ use crate::error::InvalidTarget;
 /// Most real numbers of a vector; a complex number is two.
 pub const REALS_MAX: usize = 1 << 20;
 
+/// Most links of a node on upper levels.
+const M_MAX: usize = 128;
+/// Most candidates for them.
+const EF_CONSTRUCTION_MAX: usize = 10_000;
+
 /// What an index is made with; fixed for its life.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Params {
@@ -16,9 +21,9 @@ pub struct Params {
     pub metric: Metric,
     /// Elements of a vector; at most [`REALS_MAX`] real numbers.
     pub dimension: usize,
-    /// Links of a node on upper levels; the base level has twice as many. 2 to 128.
+    /// Links of a node on upper levels; the base level has twice as many. 2 to 128: an index takes the nearest it can.
     pub m: usize,
-    /// Candidates examined when a node is linked.
+    /// Candidates examined when a node is linked. `m` to 10,000, as `m`.
     pub ef_construction: usize,
     /// Seed of the node levels.
     pub seed: u64,
@@ -36,6 +41,16 @@ impl Params {
             seed: 0,
         }
     }
+
+    /// As an index uses them: links and candidates within what it takes.
+    pub(crate) fn used(self) -> Self {
+        let m = self.m.clamp(2, M_MAX);
+        Self {
+            m,
+            ef_construction: self.ef_construction.clamp(m, EF_CONSTRUCTION_MAX),
+            ..self
+        }
+    }
 }
 
 /// What the graph is traversed on; answers are refined on the vectors themselves.
@@ -49,8 +64,9 @@ impl Params {
 ///
 /// ¹ None for cosine distances of vectors with no common direction.
 ///
-/// The error falls with √`d`, and grows with the length of what is left of a vector and the query when the rows' mean is
-/// subtracted. How many answers are refined follows from it. Where codes would not be shorter than the vectors, in cache
+/// The error falls with √`d`, and grows with the length of what is left of a vector and the query when the mean of most rows
+/// is subtracted. How many answers are refined follows from it; where it outweighs what tells near rows apart, searches
+/// compare vectors. Where codes would not be shorter than the vectors, in cache
 /// lines, the vectors are traversed. While codes are made anew because the data drifted, there are two of each.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Quantization {
@@ -113,7 +129,7 @@ pub struct RangeParams {
     pub radius: f32,
     /// Most slots wanted; the nearest are taken.
     pub limit: usize,
-    /// Candidates kept while looking for the first slot within; 0 takes the default.
+    /// Candidates kept while looking for the first slot within; 0 takes the default, and less than 32 are as good as 32.
     pub ef: usize,
     /// How to search. Range searches compare vectors, whatever the quantization.
     pub mode: Mode,

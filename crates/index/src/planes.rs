@@ -25,8 +25,8 @@ use crate::{
     plane::{Plane, Wide},
     rotation::Rotation,
     store::Store,
-    sync::AtomicBool,
-    training::{EARLY, Moments},
+    sync::{AtomicBool, epoch},
+    training::{Changes, EARLY, Sample, Sums, spread},
     vacuum::{deferred, is_set},
 };
 
@@ -38,6 +38,7 @@ pub(crate) struct Planes<C: Code> {
     /// What `Writing::present` holds.
     present: AtomicPtr<Plane<C>>,
     writing: Mutex<Writing<C>>,
+    changes: Changes,
     pub(crate) rotation: Rotation,
 }
 
@@ -48,8 +49,8 @@ pub(crate) struct Writing<C: Code> {
     filling: Option<(Plane<C>, u32)>,
     /// Queries may hold them until the flag is set.
     retired: Vec<(Arc<Plane<C>>, Arc<AtomicBool>)>,
-    moments: Moments,
     metric: Metric,
+    dimension: usize,
     /// Slots there is memory for.
     slots: usize,
     scratch: Scratch,
@@ -71,11 +72,12 @@ impl<C: Code> Planes<C> {
                 present,
                 filling: None,
                 retired: Vec::new(),
-                moments: Moments::new(metric, dimension),
                 metric,
+                dimension,
                 slots: 0,
                 scratch: Scratch::default(),
             }),
+            changes: Changes::default(),
             rotation,
         }
     }
@@ -91,16 +93,33 @@ impl<C: Code> Planes<C> {
         self.writing.lock()
     }
 
-    /// Codes up to `max` slots anew if the data has drifted. Returns how many; 0: there is nothing to do now.
-    pub(crate) fn retrain(&self, rows: &Store, max: usize) -> usize {
+    /// So many rows are gone.
+    pub(crate) fn removed(&self, rows: usize) {
+        self.changes.removed(rows as u64);
+    }
+
+    /// Codes up to `max` slots anew if what is held has drifted. Returns how many; 0: there is nothing to do now.
+    pub(crate) fn retrain(&self, rows: &Store, max: usize, is_held: &dyn Fn(u32) -> bool) -> usize {
         let mut done = 0;
         while done < max {
             let mut writing = self.writing.lock();
             writing.release();
             if writing.filling.is_none() {
                 // Whatever was retired before is gone first, so that there are never more than two planes for long.
-                if !writing.retired.is_empty() || !writing.moments.look() || !writing.begin() {
+                if !writing.retired.is_empty() || !self.changes.look() {
                     break;
+                }
+                let (present, metric) = (Arc::clone(&writing.present), writing.metric);
+                drop(writing);
+                let centre = sample(metric, rows, rows.len(), is_held).better(present.centre());
+                writing = self.writing.lock();
+                match centre {
+                    None => break,
+                    // Somebody else was quicker.
+                    Some(_) if writing.filling.is_some() || !Arc::ptr_eq(&present, &writing.present) => {
+                        continue;
+                    }
+                    Some(centre) => writing.begin(centre),
                 }
             }
             let piece = (max - done).min(PIECE);
@@ -157,11 +176,15 @@ impl<C: Code> Planes<C> {
     pub(crate) unsafe fn add(&self, writing: &mut Writing<C>, rows: &Store, slot: u32) {
         // SAFETY: passed on to the caller.
         unsafe { writing.encode(rows, slot, &self.rotation) };
+        self.changes.written(1);
         // Counted by slots, not by calls: the codes are the same however rows are cut into batches.
-        if EARLY.contains(&(u64::from(slot) + 1)) && writing.moments.rows() == u64::from(slot) + 1 {
-            writing.filling = None;
-            if writing.begin() && self.fill(writing, rows, slot + 1, usize::MAX).is_err() {
-                writing.filling = None;
+        if EARLY.contains(&(u64::from(slot) + 1)) {
+            let sample = sample(writing.metric, rows, slot + 1, &|_| true);
+            if let Some(centre) = sample.better(writing.present.centre()) {
+                writing.begin(centre);
+                if self.fill(writing, rows, slot + 1, usize::MAX).is_err() {
+                    writing.filling = None;
+                }
             }
         }
     }
@@ -170,32 +193,28 @@ impl<C: Code> Planes<C> {
     pub(crate) fn save(&self, rows: &Store, to: &mut Saver<'_>) -> io::Result<()> {
         let (plane, metric, dimension) = {
             let writing = self.writing.lock();
-            let dimension = writing.moments.dimension();
-            (Arc::clone(&writing.present), writing.metric, dimension)
+            (Arc::clone(&writing.present), writing.metric, writing.dimension)
         };
         plane.save(to)?;
-        // Anew, of the rows of the image alone, which do not change meanwhile; so nobody has to wait.
-        let (mut moments, mut row) = (Moments::new(metric, dimension), Vec::new());
+        // Of the rows of the image, which do not change meanwhile; so nobody has to wait.
+        let (mut sums, mut row) = (Sums::new(metric, dimension), Vec::new());
         for slot in to.held() {
             row.clear();
             rows.values(slot, &mut row);
-            moments.add(&row, length(&row));
+            sums.add(&row);
         }
-        to.bytes(Tag::MOMENTS, &moments.to_bytes())
+        to.bytes(Tag::MOMENTS, &sums.to_bytes())
     }
 
     /// Puts the codes of an image to use, before anybody else knows of these.
     pub(crate) fn load(&mut self, image: &Image) -> Result<(), ImageError> {
         let writing = self.writing.get_mut();
-        let dimension = writing.moments.dimension();
+        let dimension = writing.dimension;
         let plane = Plane::load(writing.metric, self.rotation.len(), dimension, image)?;
-        writing.moments = Moments::from_bytes(
-            writing.metric,
-            dimension,
-            image.slots(),
-            image.bytes(Tag::MOMENTS)?,
-        )
-        .ok_or(image.damaged_at(Tag::MOMENTS, 0, "they have another dimension"))?;
+        if image.bytes(Tag::MOMENTS)?.len() != Sums::bytes(dimension) {
+            return Err(image.damaged_at(Tag::MOMENTS, 0, "they have another dimension"));
+        }
+        self.changes.begin(image.slots().into());
         writing.slots = image.slots() as usize;
         writing.present = Arc::new(plane);
         *self.present.get_mut() = Arc::as_ptr(&writing.present).cast_mut();
@@ -209,6 +228,7 @@ impl<C: Code> Planes<C> {
     pub(crate) unsafe fn replace(&self, writing: &mut Writing<C>, rows: &Store, slot: u32) {
         // SAFETY: passed on to the caller; slots that hold a row are available.
         unsafe { writing.encode(rows, slot, &self.rotation) };
+        self.changes.written(1);
     }
 }
 
@@ -224,27 +244,14 @@ impl<C: Code> Writing<C> {
         Ok(())
     }
 
-    /// A row is about to be written over.
-    pub(crate) fn forget(&mut self, rows: &Store, slot: u32) {
-        let row = &mut self.scratch.row;
-        row.clear();
-        rows.values(slot, row);
-        self.moments.remove(row, length(row));
-    }
-
     /// Drops planes that no query holds.
     fn release(&mut self) {
         self.retired.retain(|(_, gone)| !is_set(gone));
     }
 
-    /// Begins a new plane if it is worth it.
-    fn begin(&mut self) -> bool {
-        let centre = self.moments.better(self.present.centre());
-        self.filling = centre.map(|centre| {
-            let len = self.present.len();
-            (Plane::new(self.metric, len, centre), 0)
-        });
-        self.filling.is_some()
+    /// Begins a new plane.
+    fn begin(&mut self, centre: Vec<f32>) {
+        self.filling = Some((Plane::new(self.metric, self.present.len(), centre), 0));
     }
 
     /// # Safety
@@ -254,7 +261,6 @@ impl<C: Code> Writing<C> {
         row.clear();
         rows.values(slot, row);
         let norm = length(row);
-        self.moments.add(row, norm);
         let filling = self
             .filling
             .iter()
@@ -266,4 +272,15 @@ impl<C: Code> Writing<C> {
             unsafe { plane.encode(slot, row, norm, rotation, wide) };
         }
     }
+}
+
+/// Some of the rows in slots below `end` that are held.
+fn sample(metric: Metric, rows: &Store, end: u32, is_held: &dyn Fn(u32) -> bool) -> Sample {
+    // What is held now is not written over before this is unpinned.
+    let _pin = epoch::pin();
+    let mut sample = Sample::new(metric, rows.dimension());
+    for slot in spread(end, rows.dimension(), is_held) {
+        sample.add(|values| rows.values(slot, values));
+    }
+    sample
 }

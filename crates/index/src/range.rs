@@ -23,6 +23,9 @@ use crate::{
     traverse::Walk,
 };
 
+/// With fewer candidates a walk may end before it comes to a radius that is small.
+const EF_MIN: usize = 32;
+
 impl<S: Points> Hnsw<S> {
     /// Fills `out` with the nearest `limit` of those within the radius; whether there are more.
     ///
@@ -43,7 +46,7 @@ impl<S: Points> Hnsw<S> {
         let kept = params.limit.saturating_add(1);
         let asked = SearchParams {
             k: 1,
-            ef: params.ef,
+            ef: if params.ef == 0 { 0 } else { params.ef.max(EF_MIN) },
             mode: Mode::FullPrecision,
         };
         let scope = self.scope(&asked, allow, cancel);

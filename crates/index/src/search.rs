@@ -11,7 +11,7 @@ use crate::{
     graph::Entry,
     hnsw::Hnsw,
     hole::{is_hole, is_in_hole},
-    key::{Key, distance_of, slot_of},
+    key::{Key, slot_of},
     kind::Query,
     params::{Mode, Neighbor, SearchParams, Stats, Way},
     plan::{Plan, Task, default_ef, far, filtered, plan},
@@ -20,7 +20,7 @@ use crate::{
     scan::{Allowed, compare, scan},
     scope::{Ask, Scope, codes_are_idle},
     slack::Stop,
-    space::{GROUP, Points, Space},
+    space::{Points, Space},
     sync::epoch,
     topk::TopK,
     traverse::Walk,
@@ -28,16 +28,18 @@ use crate::{
 
 /// Beams up to this long are sorted arrays, longer ones heaps.
 const SORTED_MAX: usize = 1024;
-/// Standard deviations of an estimate beyond which nothing is expected.
-const REFINE_DEVIATIONS: f32 = 3.5;
-/// Vectors compared at a time when estimates are refined.
-const REFINE_STEP: usize = 4;
-/// Vectors compared between two questions whether to go on with refining.
-const CANCEL_REFINED: u64 = 1024;
+
+/// How a search differs from those that users ask for.
+#[derive(Clone, Copy)]
+pub(crate) struct Manner {
+    pub(crate) plan: fn(&Task) -> Plan,
+    /// A slot that walks pass by as if there were none.
+    pub(crate) hidden: Option<u32>,
+}
 
 /// What came of looking for the nearest.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Nearest {
+pub(crate) enum Nearest {
     /// They were found.
     Found,
     /// Walks found too few that are allowed.
@@ -56,13 +58,14 @@ impl<S: Points> Hnsw<S> {
         cancel: &dyn Fn() -> bool,
         out: &mut Vec<Neighbor>,
     ) -> Result<Stats, Cancelled> {
-        self.search_by(plan, query, params, allow, cancel, out)
+        let manner = Manner { plan, hidden: None };
+        self.search_by(manner, query, params, allow, cancel, out)
     }
 
-    /// As [`Hnsw::search`], planned by `plan`.
+    /// As [`Hnsw::search`], in another manner.
     pub(crate) fn search_by(
         &self,
-        plan: fn(&Task) -> Plan,
+        manner: Manner,
         query: QueryVector<'_>,
         params: &SearchParams,
         allow: &Bitset,
@@ -78,7 +81,7 @@ impl<S: Points> Hnsw<S> {
             return Ok(Stats::of_all());
         }
         let mut stats = Stats::default();
-        let way = plan(&scope.task);
+        let way = (manner.plan)(&scope.task);
         let mode = match params.mode {
             Mode::Auto if S::QUANTIZED && way == Plan::Scan && codes_are_idle::<S>(&scope) => Mode::Exact,
             mode => mode,
@@ -88,6 +91,7 @@ impl<S: Points> Hnsw<S> {
         self.contexts.with(|context| {
             self.waiting
                 .allowed(scope.linked, scope.allowed(), &mut context.waiting);
+            context.visited.hide(manner.hidden);
             // Taken out, so that the rest of the context can be written to meanwhile.
             let mut exact = std::mem::take(&mut context.exact);
             let mut coarse = std::mem::take(&mut context.query);
@@ -115,10 +119,11 @@ impl<S: Points> Hnsw<S> {
                     .map(|()| Nearest::Found);
             } else if found.is_ok() && S::QUANTIZED && mode == Mode::Auto {
                 found = self
-                    .refine(&scope, &coarse, &exact, context, &mut stats)
+                    .refine(way, &scope, (&coarse, &exact), context, &mut stats)
                     .map(|()| Nearest::Found);
             }
             (context.exact, context.query) = (exact, coarse);
+            context.visited.hide(None);
             found?;
             context.emit(out);
             Ok(self.finished(&scope, stats))
@@ -126,7 +131,7 @@ impl<S: Points> Hnsw<S> {
     }
 
     /// Leaves the exact nearest of all allowed slots in `context.top`.
-    fn compare_all(
+    pub(crate) fn compare_all(
         &self,
         scope: &Scope<'_>,
         exact: &Query,
@@ -142,7 +147,7 @@ impl<S: Points> Hnsw<S> {
 
     /// As [`Hnsw::nearest`], where nothing around the query is allowed: what is lies far away and about equally far, so
     /// many places are looked at, or all, and on the vectors, because estimates hardly tell such rows apart.
-    fn far(
+    pub(crate) fn far(
         &self,
         scope: &Scope<'_>,
         exact: &Query,
@@ -254,7 +259,7 @@ impl<S: Points> Hnsw<S> {
     }
 
     /// Leaves the nearest allowed slots in `context.top`: `k`, and some more where distances are estimates.
-    fn nearest<P: Space>(
+    pub(crate) fn nearest<P: Space>(
         &self,
         way: Plan,
         ask: &Ask<'_, P>,
@@ -274,56 +279,6 @@ impl<S: Points> Hnsw<S> {
         compare(ask.space, ask.query, waiting, scope.cancel, top, stats)?;
         ask.scan(scope.linked..scope.len, top, stats)?;
         Ok(Nearest::Found)
-    }
-
-    /// Replaces estimated distances in `context.top` by those to the vectors and keeps the nearest `k`. Vectors that
-    /// can hardly be among them, by the estimate's deviation, are not read.
-    pub(crate) fn refine(
-        &self,
-        scope: &Scope<'_>,
-        coarse: &S::Query,
-        exact: &Query,
-        context: &mut Context<S>,
-        stats: &mut Stats,
-    ) -> Result<(), Cancelled> {
-        let k = scope.k;
-        let Context {
-            top, found, batch, ..
-        } = context;
-        found.clear();
-        found.extend_from_slice(top.sorted());
-        top.reset(k);
-        let mut rest = found.iter().copied().peekable();
-        let mut refined = 0;
-        while rest.peek().is_some() {
-            let bound = distance_of(top.bound());
-            let near = |&key: &Key| {
-                // Not a number while `top` is not full, and where estimates are none: everything is near.
-                let deviation = self.points.deviation(coarse, slot_of(key));
-                let least = distance_of(key) - REFINE_DEVIATIONS * deviation;
-                least <= bound || bound.is_nan() || least.is_nan()
-            };
-            // Those that are needed whatever they are, then a few at a time: each may bring the bound nearer.
-            let first = k.clamp(REFINE_STEP, GROUP);
-            let count = if refined == 0 { first } else { REFINE_STEP };
-            batch.len = 0;
-            for key in rest.by_ref().filter(near).take(count) {
-                batch.slots[batch.len] = slot_of(key);
-                batch.len += 1;
-            }
-            let (slots, distances) = (&batch.slots[..batch.len], &mut batch.distances[..batch.len]);
-            self.points.rows().distances(exact, slots, distances);
-            batch.keys().iter().for_each(|&key| top.push(key));
-            let before = refined / CANCEL_REFINED;
-            refined += batch.len as u64;
-            if refined / CANCEL_REFINED > before && (scope.cancel)() {
-                return Err(Cancelled);
-            }
-        }
-        stats.refined += refined;
-        stats.distances += refined;
-        stats.exact = false;
-        Ok(())
     }
 
     /// Finds the nearest allowed slots below `linked` that do not wait, at least `task.k` unless nearer ones wait or lie

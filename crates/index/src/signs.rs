@@ -59,6 +59,8 @@ impl Code for Signs {
     const NOISE: f32 = 0.603;
     const CANDIDATES: usize = 20;
     const MIXED_SHARE: usize = 4;
+    /// On data without any structure three quarters are usual, and vectors may not be in memory.
+    const TELLING: f64 = 0.5;
     const INLINE: bool = true;
     const LINKED_ON_VECTORS: bool = true;
 

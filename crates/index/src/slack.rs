@@ -116,6 +116,12 @@ impl Slack {
         }
     }
 
+    /// What was learnt last was wrong; it goes when the next is learnt.
+    pub(crate) fn unlearn(&self) {
+        let samples = &mut *self.samples.lock();
+        samples.count = samples.count.wrapping_sub(1);
+    }
+
     /// The samples, as an image holds them: their count, then each ring's length and numbers.
     pub(crate) fn to_bytes(&self) -> Vec<u8> {
         let samples = self.samples.lock();
@@ -313,6 +319,19 @@ mod tests {
             slack.learn(200, |rank| 5.0 + (rank as f32 + 1.0).log2());
         }
         assert!(slack.searching(Metric::L2, 8, 64, 1024).slack > 9.0 * usual.slack);
+    }
+
+    #[test]
+    fn what_was_wrong_is_replaced_by_the_next() {
+        let (slack, other) = (learnt(70, 200, 0.1), learnt(71, 200, 0.1));
+        slack.learn(200, |rank| rank as f32 * 1e9);
+        slack.unlearn();
+        slack.learn(200, |rank| 1.0 + 0.1 * (rank as f32 + 1.0).log2());
+        assert_eq!(slack.to_bytes(), other.to_bytes());
+        let slack = Slack::default();
+        slack.unlearn();
+        slack.learn(200, |rank| rank as f32);
+        assert_eq!(slack.samples.lock().near.len(), 1);
     }
 
     #[test]

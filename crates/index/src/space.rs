@@ -26,6 +26,10 @@ pub(crate) trait Space: Send + Sync {
     /// far from the query; 0: none.
     const MIXED_SHARE: usize = 0;
 
+    /// Where distances rise by less than so much with their estimates, by 1 where these are right, and rows beyond those
+    /// looked at may be nearer, vectors are compared instead.
+    const TELLING: f64 = 0.8;
+
     /// Makes a caller's query ready, which has as many elements as a row.
     fn prepare(&self, query: QueryVector<'_>, out: &mut Self::Query);
 
@@ -60,12 +64,19 @@ pub(crate) trait Space: Send + Sync {
     fn deviation(&self, _query: &Self::Query, _slot: u32) -> f32 {
         0.0
     }
+
+    /// As [`Space::deviation`], of the distance between two slots.
+    fn deviation_between(&self, _one: u32, _other: u32) -> f32 {
+        0.0
+    }
 }
 
 /// A space that takes new points and keeps the vectors they came from.
 pub(crate) trait Points: Space + Sized {
     /// Whether distances are only estimates of those between vectors.
     const QUANTIZED: bool;
+    /// Whether those between slots are estimates too.
+    const LINKED_BY_ESTIMATE: bool = Self::QUANTIZED;
 
     /// None yet; complex numbers are given as twice as many dimensions.
     fn new(params: &Params) -> Self;
@@ -91,8 +102,12 @@ pub(crate) trait Points: Space + Sized {
     /// Takes over the rows of an image; `self` is new.
     fn load(&mut self, image: &Image) -> Result<(), ImageError>;
 
-    /// Makes estimates fit the data again, looking at up to `max` slots. Returns how many; 0: nothing to do now.
-    fn retrain(&self, _max: usize) -> usize {
+    /// So many rows were removed.
+    fn removed(&self, _rows: usize) {}
+
+    /// Makes estimates fit the rows that are held again, looking at up to `max` slots. Returns how many; 0: nothing to do
+    /// now.
+    fn retrain(&self, _max: usize, _is_held: &dyn Fn(u32) -> bool) -> usize {
         0
     }
 

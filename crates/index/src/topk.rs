@@ -34,6 +34,11 @@ impl TopK {
         }
     }
 
+    /// Whether as many are kept as may be.
+    pub(crate) fn is_full(&self) -> bool {
+        self.heap.len() == self.k && self.k > 0
+    }
+
     /// Offers a key.
     #[inline(always)]
     pub(crate) fn push(&mut self, key: Key) {

@@ -7,6 +7,7 @@
 pub(crate) struct Visited {
     words: Vec<u32>,
     epoch: u32,
+    hidden: Option<u32>,
 }
 
 const SLOTS_LOG: u32 = 4;
@@ -25,6 +26,14 @@ impl Visited {
             self.epoch = 0;
         }
         self.epoch += 1;
+        if let Some(slot) = self.hidden {
+            self.insert(slot);
+        }
+    }
+
+    /// From now on one slot, or none, is seen from the beginning.
+    pub(crate) fn hide(&mut self, slot: Option<u32>) {
+        self.hidden = slot;
     }
 
     /// Marks a slot; whether it was new. Slots that were appended after the reset are never new.
@@ -73,6 +82,19 @@ mod tests {
                 }
             }
         }
+    }
+
+    #[test]
+    fn what_is_hidden_is_never_new() {
+        let mut visited = Visited::default();
+        visited.hide(Some(7));
+        for _ in 0..3 {
+            visited.reset(20);
+            assert!(visited.contains(7) && !visited.insert(7) && visited.insert(6));
+        }
+        visited.hide(None);
+        visited.reset(20);
+        assert!(visited.insert(7));
     }
 
     #[test]

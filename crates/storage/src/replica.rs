@@ -140,9 +140,10 @@ impl Reader {
     /// Measures which searches reach which recall, with up to `max` queries; 0 means that nothing is to be done now:
     /// rows are few or not yet linked, or too few came and went since the last time.
     ///
-    /// A query takes some scans of all rows and some hundred searches; a measurement takes 200 queries.
-    pub fn calibrate(&self, max: usize) -> usize {
-        self.index.calibrate(max)
+    /// A query takes some scans of all rows and some hundred searches; a measurement takes 200 queries. `cancel` is asked
+    /// all the time, and ends the query in progress, which is then asked again next time.
+    pub fn calibrate(&self, max: usize, cancel: &dyn Fn() -> bool) -> usize {
+        self.index.calibrate(max, cancel)
     }
 
     /// Rows applied but not yet linked into the graph.

@@ -81,8 +81,7 @@ impl Builders {
         })
     }
 
-    /// Ends the threads and waits for them; at most a batch each, which is some milliseconds of work, or one query of a
-    /// measurement of recall, which is some scans of a partition.
+    /// Ends the threads and waits for them; at most a batch each, which is some milliseconds of work.
     pub(crate) fn stop(self) {
         self.wake.state.lock().stopping = true;
         self.wake.changed.notify_all();
@@ -104,7 +103,7 @@ fn build(state: &State, at: usize) {
             if wake.stopping() {
                 return;
             }
-            done += work(partition);
+            done += work(partition, &|| wake.stopping());
         }
         // A thread that sleeps holds nothing: a dataset may be dropped meanwhile.
         drop(partitions);
@@ -114,8 +113,8 @@ fn build(state: &State, at: usize) {
     }
 }
 
-/// A batch of a partition's work; 0 if it has none.
-fn work(partition: &Partition) -> usize {
+/// A batch of a partition's work; 0 if it has none. `cancel` ends what takes longer than a batch may.
+fn work(partition: &Partition, cancel: &dyn Fn() -> bool) -> usize {
     if partition.unbuildable().is_some() {
         return 0;
     }
@@ -126,7 +125,7 @@ fn work(partition: &Partition) -> usize {
         let mut looked_at = partition.reader.vacuum(VACUUM_BATCH) + coded;
         // Last, for nothing waits for it: until then searches are wider than they need to be.
         if linked + looked_at == 0 && partition.is_recall_wanted() {
-            looked_at = partition.reader.calibrate(CALIBRATE_BATCH);
+            looked_at = partition.reader.calibrate(CALIBRATE_BATCH, cancel);
         }
         (linked, looked_at)
     };
@@ -177,7 +176,7 @@ mod tests {
     fn recall_is_measured_where_it_is_wanted() {
         // So many that the graph is walked.
         let partition = partition(&(0..12_000).collect::<Vec<_>>());
-        let finish = || while work(&partition) > 0 {};
+        let finish = || while work(&partition, &|| false) > 0 {};
         let recall = || {
             let view = partition.reader.view();
             let projection = Projection::new(view.layout(), &[], false).unwrap();

@@ -196,6 +196,7 @@ impl<S: Points> Hnsw<S> {
         self.graph = links::load(image, self.params.m, &linked)?;
         let removed_count = removed.count();
         removed.or_with(&free);
+        self.points.removed(removed.count());
         let slots = image.slots() as usize;
         self.removed.load(&removed, slots)?;
         self.gone.load(&free, slots)?;

@@ -132,6 +132,24 @@ fn narrow_and_wide_graphs_work() {
 }
 
 #[test]
+fn parameters_are_told_as_they_are_used() {
+    for ((m, ef_construction), used) in [
+        ((16, 200), (16, 200)),
+        ((0, 0), (2, 2)),
+        ((64, 20), (64, 64)),
+        ((1_000, 1_000_000), (128, 10_000)),
+    ] {
+        let params = Params {
+            m,
+            ef_construction,
+            ..Params::new(Element::F32, Metric::L2, 4)
+        };
+        let told = *longbow_index::VectorIndex::new(params).params();
+        assert_eq!((told.m, told.ef_construction), used);
+    }
+}
+
+#[test]
 fn one_thread_and_one_seed_build_one_graph() {
     let rows = clustered(ROWS, 16, 5);
     let params = Params {

@@ -125,6 +125,26 @@ fn a_limit_keeps_the_nearest_and_says_that_there_are_more() {
 }
 
 #[test]
+fn a_row_is_found_where_it_lies_however_narrow_the_beam() {
+    let rows = clustered(ROWS, 16, 68);
+    let linked = Linked::new(Element::F32, Metric::L2, rows.clone());
+    let all = Bitset::full(ROWS);
+    let params = RangeParams {
+        radius: 0.0,
+        limit: 10,
+        ef: 1,
+        mode: Mode::Auto,
+    };
+    let (mut walks, mut missed) = (0, 0);
+    for (slot, row) in rows.iter().enumerate().step_by(17) {
+        let (found, stats, _) = ask(&linked, row, &params, &all);
+        walks += u32::from(!stats.exact);
+        missed += u32::from(found.iter().all(|found| found.slot as usize != slot));
+    }
+    assert!(walks > 1_000 && missed <= 1, "{missed} of {walks}");
+}
+
+#[test]
 fn shares_of_a_scan_make_up_the_whole() {
     let linked = Linked::new(Element::F32, Metric::Cosine, clustered(3_000, 20, 66));
     let allow: Bitset = (0..3_000).filter(|row| row % 7 != 1).collect();

@@ -26,6 +26,15 @@ pub fn clustered(rows: usize, dimension: usize, seed: u64) -> Vec<Vec<f32>> {
         .collect()
 }
 
+/// Rows without any structure, all about equally far from each other.
+pub fn gaussian(rows: usize, dimension: usize, seed: u64) -> Vec<Vec<f32>> {
+    let mut rng = SmallRng::seed_from_u64(seed);
+    let mut normal = || (0..12).map(|_| rng.random_range(-0.5f32..0.5)).sum::<f32>();
+    (0..rows)
+        .map(|_| (0..dimension).map(|_| normal()).collect())
+        .collect()
+}
+
 /// What rows are multiplied by before they are made integers; fits `i8` for [`clustered`] rows.
 pub const SCALE: f32 = 75.0;
 

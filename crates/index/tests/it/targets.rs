@@ -1,8 +1,8 @@
 //! Searches that name a recall reach it.
 
-use longbow_index::{Bitset, Element, Metric, Mode, Params, Quantization, RecallTarget, Stats};
+use longbow_index::{Bitset, Element, Metric, Mode, Params, Quantization, RecallTarget, SearchParams, Stats};
 
-use crate::support::{Linked, clustered, plain};
+use crate::support::{Linked, clustered, gaussian, plain};
 
 const ROWS: usize = 12_000;
 const QUERIES: usize = 150;
@@ -51,7 +51,7 @@ fn a_calibrated_index_reaches_its_targets() {
 
         let mut taken = 0;
         loop {
-            match linked.index.calibrate(30) {
+            match linked.index.calibrate(30, &|| false) {
                 0 => break,
                 tried => taken += tried,
             }
@@ -78,12 +78,86 @@ fn a_calibrated_index_reaches_its_targets() {
         // Only much change is a reason to measure again.
         linked.append(&clustered(100, dimension, 72));
         while linked.index.link(100) > 0 {}
-        assert_eq!(linked.index.calibrate(1), 0);
+        assert_eq!(linked.index.calibrate(1, &|| false), 0);
         linked.append(&clustered(ROWS / 4, dimension, 73));
-        assert_eq!(linked.index.calibrate(1), 0, "most of what is new is not linked");
+        assert_eq!(
+            linked.index.calibrate(1, &|| false),
+            0,
+            "most of what is new is not linked"
+        );
         while linked.index.link(100) > 0 {}
-        assert_eq!(linked.index.calibrate(1), 1);
+        assert_eq!(linked.index.calibrate(1, &|| false), 1);
     }
+}
+
+type Made = fn(usize, usize, u64) -> Vec<Vec<f32>>;
+
+/// Rows each of which has a few others next to it.
+fn near_duplicates(rows: usize, dimension: usize, seed: u64) -> Vec<Vec<f32>> {
+    let mut all = gaussian(rows, dimension, seed);
+    let off = gaussian(rows, dimension, seed + 1);
+    for at in 0..rows {
+        // Of the rows of a seed that all calls share, whichever rows they make.
+        let (of, off) = (at * 7919 % 800, &off[at]);
+        let centre = &gaussian(1, dimension, of as u64)[0];
+        all[at] = centre.iter().zip(off).map(|(x, off)| x + 0.02 * off).collect();
+    }
+    all
+}
+
+/// What is promised of searches at a width is what queries find that nobody has seen.
+#[test]
+fn what_is_promised_is_what_is_found() {
+    const ROWS: usize = 6_000;
+    const DIMENSION: usize = 64;
+    let cases: [(&str, Made, Quantization); 4] = [
+        ("clustered", clustered, Quantization::Sq8),
+        ("gaussian", gaussian, Quantization::None),
+        ("gaussian", gaussian, Quantization::Sq4),
+        ("near duplicates", near_duplicates, Quantization::Sq8),
+    ];
+    for (name, rows_of, codes) in cases {
+        let mut rows = rows_of(ROWS + QUERIES, DIMENSION, 171);
+        let queries = rows.split_off(ROWS);
+        let params = Params::new(Element::F32, Metric::L2, DIMENSION);
+        let linked = Linked::quantized(params, codes, rows);
+        let all = Bitset::full(ROWS);
+        while linked.index.calibrate(50, &|| false) > 0 {}
+        for ef in [16, 32, 64] {
+            let search = SearchParams {
+                k: 10,
+                ef,
+                mode: Mode::Auto,
+            };
+            let (_, stats) = linked
+                .index
+                .search(&queries[0], &search, &all, &|| false)
+                .unwrap();
+            let promised = f64::from(stats.recall.unwrap());
+            let found = linked.recall_of_walks(&queries, 10, ef, &all);
+            assert!(
+                (found - 0.08..found + 0.02).contains(&promised),
+                "{name} {codes:?} at {ef}: promised {promised}, found {found}"
+            );
+        }
+    }
+}
+
+#[test]
+fn a_measurement_can_be_stopped_and_goes_on() {
+    let linked = Linked::new(Element::F32, Metric::L2, clustered(3_000, 16, 74));
+    let ask_after = |asked: u32| {
+        let left = std::cell::Cell::new(asked);
+        let cancel = || left.replace(left.get().saturating_sub(1)) == 0;
+        linked.index.calibrate(1, &cancel)
+    };
+    for asked in [0, 1, 50] {
+        assert_eq!(ask_after(asked), 0, "{asked}");
+    }
+    let tried = std::iter::from_fn(|| Some(linked.index.calibrate(7, &|| false)).filter(|&tried| tried > 0));
+    assert_eq!(tried.sum::<usize>(), 200);
+    let aimed = linked.index.aim(10, target(0.9), &Bitset::full(3_000));
+    assert!(aimed.ef > 0 || aimed.mode == Mode::Exact);
 }
 
 #[test]

@@ -192,7 +192,7 @@ fn a_recall_target_is_met_once_it_was_measured() {
 
         let measure = |replica: &Replica| {
             let mut taken = 0;
-            while let tried @ 1.. = replica.reader().calibrate(50) {
+            while let tried @ 1.. = replica.reader().calibrate(50, &|| false) {
                 taken += tried;
             }
             taken
