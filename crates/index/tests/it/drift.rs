@@ -163,7 +163,13 @@ fn each_of_two_crowds_is_told_apart() {
         for (mean, seed) in [(0.0, 83), (500.0, 84)] {
             let queries = around(mean, 60, 40, seed);
             let recall = linked.recall_of_walks(&queries, 10, EF, &all);
-            assert!(recall > 0.9, "{quantization:?} around {mean}: {recall}");
+            let params = *linked.index.params();
+            let alone = Linked::quantized(params, quantization, around(mean, CROWD, 40, seed - 2));
+            let of_alone = alone.recall_of_walks(&queries, 10, EF, &Bitset::full(CROWD));
+            assert!(
+                recall > of_alone - 0.05,
+                "{quantization:?} around {mean}: {recall}, alone {of_alone}"
+            );
             let one = linked.recall(&queries, 1, EF, &all);
             assert!(one > 0.85, "{quantization:?} around {mean}, the nearest: {one}");
         }
