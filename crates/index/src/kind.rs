@@ -214,8 +214,7 @@ impl<T: Stored> Kind for Of<T> {
 
 /// Whether the rows, of so many bytes, and then the next ones follow each other in memory. The processor fetches such
 /// rows by itself, far ahead, if they are read one after the other and nothing else is asked for: twice as fast as a few
-/// side by side with requests for their lines. What else is done for each row keeps it from looking as far ahead, and
-/// so the kernel has them all at once.
+/// side by side with requests for their lines.
 fn is_run<T>(rows: &[*const T], next: &[*const u8], bytes: usize) -> bool {
     let (Some(&first), Some(&last)) = (rows.first(), next.last()) else {
         return false;

@@ -45,9 +45,9 @@ pub struct Command {
     pub rows: u64,
 }
 
-impl AsRef<Command> for Command {
-    fn as_ref(&self) -> &Command {
-        self
+impl AsRef<[Command]> for Command {
+    fn as_ref(&self) -> &[Command] {
+        std::slice::from_ref(self)
     }
 }
 

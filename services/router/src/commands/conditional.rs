@@ -60,9 +60,9 @@ pub fn conditional(
     Ok(Conditional { command, rows })
 }
 
-impl AsRef<Command> for Conditional {
-    fn as_ref(&self) -> &Command {
-        &self.command
+impl AsRef<[Command]> for Conditional {
+    fn as_ref(&self) -> &[Command] {
+        std::slice::from_ref(&self.command)
     }
 }
 
@@ -161,8 +161,8 @@ mod tests {
     fn outcomes_find_back_to_the_rows_of_the_call() {
         let batch = batch_of_all_kinds(50);
         let conditional = of(&batch, (0..50).collect()).unwrap();
-        assert_eq!(conditional.as_ref().write.kind(), WriteKind::UpsertIf);
-        let mut told = outcomes(conditional.as_ref());
+        assert_eq!(conditional.command.write.kind(), WriteKind::UpsertIf);
+        let mut told = outcomes(&conditional.command);
         assert!(told.len() > 1, "more than one partition");
         let even: Vec<u32> = (0..50).step_by(2).collect();
         assert_eq!(conditional.unmatched(told.iter()).unwrap(), even);

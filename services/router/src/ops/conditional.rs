@@ -12,15 +12,12 @@ use std::{
 use longbow_query::rank::ANY_ROW_VERSION;
 use longbow_types::{Error, ErrorCode, Lsn, Result, Schema, Token};
 use longbow_wire::{
-    internal::{PartitionOutcome, WriteKind, entry_header},
+    internal::{PartitionOutcome, WriteKind},
     v1::{self, AckLevel},
 };
 use prost::Message;
 
-use super::{
-    Core, Input, Open, Written, off_thread,
-    upsert::{checked, is_stale},
-};
+use super::{Core, Input, Open, Written, upsert::checked};
 use crate::{
     commands::{self, Command, Conditional, Target},
     ingest::columns::id_batch,
@@ -188,8 +185,7 @@ impl Core {
         Ok(Decided { written, unmatched })
     }
 
-    /// Writes the one command that `prepare` makes of a dataset's schema and map, and gives what became of its rows; makes
-    /// it anew, once, if those turn out to be old.
+    /// As [`Core::write`] the one command that `prepare` makes, and gives what became of its rows.
     pub(super) async fn judged<P, C>(
         &self,
         dataset: &str,
@@ -200,27 +196,13 @@ impl Core {
     ) -> Result<Judged<C>>
     where
         P: Fn(&Schema, Target) -> Result<C> + Clone + Send + 'static,
-        C: AsRef<Command> + Send + 'static,
+        C: AsRef<[Command]> + Send + 'static,
     {
-        self.check_latch()?;
-        let mut open = self.open(dataset, at).await?;
-        let mut refreshed = false;
-        loop {
-            let (schema, target, work) = (open.schema.clone(), open.target(), prepare.clone());
-            let prepared = off_thread(bytes, move || work(&schema, target)).await?;
-            let Command { write, body, .. } = prepared.as_ref().clone();
-            match self.append(entry_header::Command::Write(write), body, at).await {
-                Ok(lsn) => return self.outcome_of(&open, prepared, lsn, ack, at).await,
-                Err(error) if is_stale(&error) && !refreshed => {
-                    refreshed = true;
-                    open = self.reopen(&open, at).await?;
-                }
-                Err(error) => return Err(error),
-            }
-        }
+        let (open, prepared, lsn) = self.log(dataset, bytes, at, prepare).await?;
+        self.outcome_of(&open, prepared, lsn, ack, at).await
     }
 
-    async fn outcome_of<C: AsRef<Command>>(
+    async fn outcome_of<C: AsRef<[Command]>>(
         &self,
         open: &Open,
         prepared: C,
@@ -232,13 +214,14 @@ impl Core {
             AckLevel::Indexed => AckLevel::Indexed,
             AckLevel::Unspecified | AckLevel::Logged | AckLevel::Applied => AckLevel::Applied,
         };
-        let partitions: BTreeSet<u32> = prepared.as_ref().partitions().collect();
+        let commands = prepared.as_ref();
+        let partitions: BTreeSet<u32> = commands.iter().flat_map(Command::partitions).collect();
         let indexed = ack == AckLevel::Indexed;
         let outcomes = self.outcomes(open, &partitions, lsn.index, indexed, at).await?;
         let written = Written {
             token: Token::of(lsn),
             ack,
-            rows: prepared.as_ref().rows,
+            rows: commands.iter().map(|command| command.rows).sum(),
             partitions,
         };
         Ok(Judged {

@@ -91,7 +91,7 @@ impl Core {
         .await
     }
 
-    /// Writes what `prepare` makes of a dataset's schema and map; makes it anew, once, if those turn out to be old.
+    /// Writes what `prepare` makes of a dataset's schema and map, and waits until it has come as far as asked.
     pub(super) async fn write<P>(
         &self,
         dataset: &str,
@@ -103,14 +103,32 @@ impl Core {
     where
         P: Fn(&Schema, Target) -> Result<Vec<Command>> + Clone + Send + 'static,
     {
+        let (open, commands, lsn) = self.log(dataset, bytes, at, prepare).await?;
+        self.settle(&open, &commands, lsn, ack, at).await
+    }
+
+    /// Appends what `prepare` makes of a dataset's schema and map; makes it anew, once, if those turn out to be old. Gives
+    /// the dataset as it was then, what was made, and its last position.
+    pub(super) async fn log<P, C>(
+        &self,
+        dataset: &str,
+        bytes: usize,
+        at: Instant,
+        prepare: P,
+    ) -> Result<(Open, C, Lsn)>
+    where
+        P: Fn(&Schema, Target) -> Result<C> + Clone + Send + 'static,
+        C: AsRef<[Command]> + Send + 'static,
+    {
         self.check_latch()?;
         let mut open = self.open(dataset, at).await?;
         let mut refreshed = false;
         loop {
             let (schema, target, work) = (open.schema.clone(), open.target(), prepare.clone());
-            let commands = off_thread(bytes, move || work(&schema, target)).await?;
-            match self.append_all(&commands, &open, at).await {
-                Ok(index) => return self.settle(&open, &commands, index, ack, at).await,
+            let prepared = off_thread(bytes, move || work(&schema, target)).await?;
+            let commands = prepared.as_ref().to_vec();
+            match self.append_all(commands, &open, at).await {
+                Ok(lsn) => return Ok((open, prepared, lsn)),
                 Err(error) if is_stale(&error) && !refreshed => {
                     refreshed = true;
                     open = self.reopen(&open, at).await?;
@@ -121,7 +139,7 @@ impl Core {
     }
 
     /// Appends commands and gives the position of the last.
-    async fn append_all(&self, commands: &[Command], open: &Open, at: Instant) -> Result<Lsn> {
+    async fn append_all(&self, commands: Vec<Command>, open: &Open, at: Instant) -> Result<Lsn> {
         let nothing = Lsn {
             group: 0,
             incarnation: open.view.incarnation,
@@ -129,14 +147,8 @@ impl Core {
         };
         // No id is in two commands, so their order does not matter.
         let appends: Vec<_> = commands
-            .iter()
-            .map(|command| {
-                self.append(
-                    entry_header::Command::Write(command.write.clone()),
-                    command.body.clone(),
-                    at,
-                )
-            })
+            .into_iter()
+            .map(|command| self.append(entry_header::Command::Write(command.write), command.body, at))
             .collect();
         stream::iter(appends)
             .buffer_unordered(COMMANDS_AT_ONCE)
@@ -239,7 +251,7 @@ pub(super) fn checked(input: &Input, schema: &Schema) -> Result<RecordBatch> {
 }
 
 /// The log refused a write because the router's catalogue is old: it was checked against what is no more.
-pub(super) fn is_stale(error: &Error) -> bool {
+fn is_stale(error: &Error) -> bool {
     matches!(
         error.code,
         ErrorCode::SchemaVersionStale | ErrorCode::MapEpochStale | ErrorCode::DatasetNotFound
