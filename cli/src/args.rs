@@ -123,7 +123,7 @@ pub enum BenchCommand {
     Ann(crate::bench::ann::AnnArgs),
 }
 
-/// Reads `500ms`, `30s`, `2m`, `1h`.
+/// Reads `500ms`, `30s`, `2m`, `1h`, `7d`.
 pub fn duration(text: &str) -> Result<Duration, String> {
     let wrong = || format!("{text:?} is not a time: write 500ms, 30s or 2m");
     let digits = text.find(|c: char| !c.is_ascii_digit()).ok_or_else(wrong)?;
@@ -134,6 +134,7 @@ pub fn duration(text: &str) -> Result<Duration, String> {
         "s" => number.checked_mul(1_000),
         "m" => number.checked_mul(60_000),
         "h" => number.checked_mul(3_600_000),
+        "d" => number.checked_mul(86_400_000),
         _ => None,
     };
     match millis {
