@@ -324,3 +324,26 @@ fn vector_properties_belong_to_vectors() {
     };
     assert_eq!(from_proto(&sent).unwrap_err().code, ErrorCode::InvalidSchema);
 }
+
+#[test]
+fn when_rows_go_round_trips() {
+    let sent = v1::Schema {
+        ttl_ms: 86_400_000,
+        expires_column: "at".into(),
+        ..with_one_more(column("at", v1::ColumnKind::TimestampMicros))
+    };
+    assert_eq!(to_proto(&from_proto(&sent).unwrap()), sent);
+    let refused = |ttl_ms, expires_column: &str| {
+        let sent = v1::Schema {
+            ttl_ms,
+            expires_column: expires_column.into(),
+            ..sent.clone()
+        };
+        let error = from_proto(&sent).unwrap_err();
+        (error.code, error.field.unwrap().into_owned())
+    };
+    assert_eq!(refused(999, "at"), (ErrorCode::InvalidSchema, "ttl".into()));
+    assert_eq!(refused(u64::MAX, "at"), (ErrorCode::InvalidSchema, "ttl".into()));
+    assert_eq!(refused(0, "v"), (ErrorCode::InvalidSchema, "v".into()));
+    assert_eq!(refused(0, "nope"), (ErrorCode::UnknownColumn, "nope".into()));
+}
