@@ -125,7 +125,7 @@ pub enum BenchCommand {
 
 /// Reads `500ms`, `30s`, `2m`, `1h`, `7d`.
 pub fn duration(text: &str) -> Result<Duration, String> {
-    let wrong = || format!("{text:?} is not a time: write 500ms, 30s or 2m");
+    let wrong = || format!("{text:?} is not a time: write 500ms, 30s, 2m or 7d");
     let digits = text.find(|c: char| !c.is_ascii_digit()).ok_or_else(wrong)?;
     let (number, unit) = text.split_at(digits);
     let number: u64 = number.parse().map_err(|_| wrong())?;
@@ -204,6 +204,7 @@ mod tests {
     fn times_are_read() {
         assert_eq!(duration("500ms"), Ok(Duration::from_millis(500)));
         assert_eq!(duration("2m"), Ok(Duration::from_secs(120)));
+        assert_eq!(duration("7d"), Ok(Duration::from_secs(7 * 86_400)));
         for bad in [
             "",
             "5",
@@ -213,7 +214,7 @@ mod tests {
             "1.5s",
             "5 s",
             "99999999999999999999s",
-            "5d",
+            "5w",
         ] {
             assert!(duration(bad).is_err(), "{bad}");
         }

@@ -40,9 +40,15 @@ impl Ticks {
 impl Engine {
     /// Proposes a tick when it is time. Only one who knows all of the log does, and only while writes are taken.
     pub(super) fn tick_log_time(&mut self, now: Instant) {
+        if !self.core.leads_knowingly() {
+            // Another tells it now, and how far its clock is from that.
+            if self.ticks.proposed.take().is_some() {
+                metrics::gauge!(LAG).set(0.0);
+            }
+            return;
+        }
         let waits = |at: Instant| now.saturating_duration_since(at) < self.ticks.interval;
-        if !self.core.leads_knowingly()
-            || self.stopping.is_some()
+        if self.stopping.is_some()
             || self.ticks.proposed.is_some_and(waits)
             || !self.parts.state.catalogue.rows_expire()
             || self.parts.latch.refusal().is_some()
