@@ -123,9 +123,9 @@ pub enum BenchCommand {
     Ann(crate::bench::ann::AnnArgs),
 }
 
-/// Reads `500ms`, `30s`, `2m`, `1h`.
+/// Reads `500ms`, `30s`, `2m`, `1h`, `7d`.
 pub fn duration(text: &str) -> Result<Duration, String> {
-    let wrong = || format!("{text:?} is not a time: write 500ms, 30s or 2m");
+    let wrong = || format!("{text:?} is not a time: write 500ms, 30s, 2m or 7d");
     let digits = text.find(|c: char| !c.is_ascii_digit()).ok_or_else(wrong)?;
     let (number, unit) = text.split_at(digits);
     let number: u64 = number.parse().map_err(|_| wrong())?;
@@ -134,6 +134,7 @@ pub fn duration(text: &str) -> Result<Duration, String> {
         "s" => number.checked_mul(1_000),
         "m" => number.checked_mul(60_000),
         "h" => number.checked_mul(3_600_000),
+        "d" => number.checked_mul(86_400_000),
         _ => None,
     };
     match millis {
@@ -203,6 +204,7 @@ mod tests {
     fn times_are_read() {
         assert_eq!(duration("500ms"), Ok(Duration::from_millis(500)));
         assert_eq!(duration("2m"), Ok(Duration::from_secs(120)));
+        assert_eq!(duration("7d"), Ok(Duration::from_secs(7 * 86_400)));
         for bad in [
             "",
             "5",
@@ -212,7 +214,7 @@ mod tests {
             "1.5s",
             "5 s",
             "99999999999999999999s",
-            "5d",
+            "5w",
         ] {
             assert!(duration(bad).is_err(), "{bad}");
         }

@@ -19,6 +19,7 @@ mod restart;
 mod retention;
 mod shared;
 mod slaughter;
+mod ttl;
 mod typed;
 mod wide;
 mod writes;

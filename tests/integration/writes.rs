@@ -56,7 +56,7 @@ async fn raise(dataset: DatasetHandle, id: u64) -> (i64, i64) {
 }
 
 /// Whether every partition has replicas that were all changed last by one entry; they have one digest then.
-fn agree(status: &ClusterStatus) -> bool {
+pub fn agree(status: &ClusterStatus) -> bool {
     assert!(!status.partitions.is_empty());
     let differing = status
         .warnings

@@ -2,23 +2,20 @@
 
 mod alter;
 mod column;
+mod life;
+mod told;
 
 use anyhow::Context;
 use clap::{Args, Subcommand, ValueEnum};
-use longbow_client::{
-    DatasetInfo, Error, IdKind, Metric, Quantization, Schema, SchemaBuilder, VectorElement,
-};
+use longbow_client::{Error, IdKind, Metric, Quantization, Schema, SchemaBuilder, VectorElement};
 use serde_json::json;
 
 use crate::{
     args::Global,
     connect,
-    output::{
-        Output,
-        json::{self as to_json, kind},
-        table::{bytes, table, thousands, with_head},
-    },
+    output::{Output, json as to_json},
 };
+use told::{describe, list};
 
 const CREATE_EXAMPLES: &str = "\
 Examples:
@@ -27,6 +24,8 @@ Examples:
       --column pos:utf8 --column lemmas:list --column word_count:int32 --partitions 8
   longbow dataset create users --id-kind utf8 --dimension 64 --if-not-exists
   longbow dataset create pages --dimension 1024 --element f16 --quantization sq4
+  longbow dataset create sessions --dimension 64 --ttl 7d
+  longbow dataset create offers --dimension 64 --column until:timestamp --expires-at until
 
 Column types: bool int8 int16 int32 int64 uint8 uint16 uint32 uint64 float16 float32 float64 utf8 binary
 timestamp (microseconds, UTC) list (of utf8) 'list<int32>' and so on, date date64 decimal[10,2] (digits, and how
@@ -44,7 +43,7 @@ pub enum DatasetCommand {
     /// Create a dataset.
     #[command(after_help = CREATE_EXAMPLES)]
     Create(CreateArgs),
-    /// Give a dataset the next version of its schema: columns are added, or become wider.
+    /// Give a dataset the next version of its schema: columns are added, or become wider, or rows live longer.
     #[command(after_help = alter::EXAMPLES)]
     Alter(alter::AlterArgs),
     /// List all datasets.
@@ -100,6 +99,9 @@ pub struct CreateArgs {
     /// A further column; may be given many times.
     #[arg(long = "column", value_name = "NAME:TYPE[!][=DEFAULT]")]
     pub columns: Vec<String>,
+    /// When its rows go.
+    #[command(flatten)]
+    pub life: life::LifeArgs,
     /// How it is spread.
     #[command(flatten)]
     pub spread: Spread,
@@ -260,75 +262,6 @@ pub async fn run(command: &DatasetCommand, global: &Global) -> anyhow::Result<()
     Ok(())
 }
 
-fn list(all: &[DatasetInfo], counts: bool) -> String {
-    if all.is_empty() {
-        return "no datasets; `longbow import FILE --dataset NAME --create` makes one".to_owned();
-    }
-    let mut head = vec!["dataset", "vectors", "metric", "codes", "partitions", "copies"];
-    if counts {
-        head.extend(["rows", "size"]);
-    }
-    let mut out = with_head(&head, &["partitions", "copies", "rows", "size"]);
-    // Counts that were asked for are missing where a partition had nobody to count it.
-    let unknown = || "unknown".to_owned();
-    for info in all {
-        let vector = info.schema.vector();
-        let mut cells = vec![
-            info.name.clone(),
-            format!("{}[{}]", vector.element.as_str(), vector.dimension),
-            vector.metric.to_string(),
-            vector.quantization.to_string(),
-            info.partitions.to_string(),
-            info.replication_factor.to_string(),
-        ];
-        if counts {
-            cells.extend([
-                info.rows.map_or_else(unknown, thousands),
-                info.bytes.map_or_else(unknown, bytes),
-            ]);
-        }
-        out.add_row(cells);
-    }
-    out.to_string()
-}
-
-fn describe(info: &DatasetInfo) -> String {
-    let mut columns = table(["column", "type", "nulls", "default", "use"], &[]);
-    for (position, field) in info.schema.arrow().fields().iter().enumerate() {
-        let role = if position == info.schema.id_position() {
-            "id".to_owned()
-        } else if position == info.schema.vector().position {
-            let vector = info.schema.vector();
-            let codes = match vector.quantization {
-                Quantization::None => "no",
-                some => some.as_str(),
-            };
-            format!("vector, {} distance, {codes} codes", vector.metric)
-        } else {
-            String::new()
-        };
-        let nulls = if field.is_nullable() { "yes" } else { "no" };
-        let default = info.schema.default_of(position).map(ToString::to_string);
-        columns.add_row([
-            field.name(),
-            &kind(&info.schema, position),
-            nulls,
-            default.as_deref().unwrap_or_default(),
-            &role,
-        ]);
-    }
-    format!(
-        "{}: dataset {}, schema version {}, {} partitions, {} copies of each, {} rows, {}\n{columns}",
-        info.name,
-        info.id,
-        info.schema_version,
-        info.partitions,
-        info.replication_factor,
-        info.rows.map_or_else(|| "unknown".to_owned(), thousands),
-        info.bytes.map(bytes).unwrap_or_default(),
-    )
-}
-
 fn schema(args: &CreateArgs) -> Result<Schema, Error> {
     let mut builder = SchemaBuilder::new()
         .id(&args.id_column, args.id_kind.into())
@@ -349,13 +282,21 @@ fn schema(args: &CreateArgs) -> Result<Schema, Error> {
             builder = builder.default_value(default);
         }
     }
+    if let Some(ttl) = args.life.ttl {
+        builder = builder.ttl(ttl);
+    }
+    if let Some(column) = &args.life.expires_at {
+        builder = builder.expires_at(column);
+    }
     builder.build()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::output::json::kind;
     use clap::Parser;
+    use longbow_client::DatasetInfo;
 
     fn created(line: &[&str]) -> Result<Schema, Error> {
         let whole = [&["longbow", "dataset", "create", "words"], line].concat();
@@ -425,6 +366,26 @@ mod tests {
             assert_eq!(kind(&schema, 2), told);
             assert_eq!(schema.arrow().field(2).name(), "a:b");
         }
+    }
+
+    #[test]
+    fn when_rows_go_is_read() {
+        let line = [
+            "--dimension=4",
+            "--column=until:timestamp",
+            "--ttl=7d",
+            "--expires-at=until",
+        ];
+        let schema = created(&line).unwrap();
+        let week = std::time::Duration::from_secs(7 * 86_400);
+        assert_eq!(
+            (schema.ttl(), schema.expires_column()),
+            (Some(week), Some("until"))
+        );
+        let error = created(&["--dimension=4", "--ttl=10ms"]).unwrap_err();
+        assert_eq!(error.field.as_deref(), Some("ttl"));
+        let error = created(&["--dimension=4", "--expires-at=until"]).unwrap_err();
+        assert_eq!(error.field.as_deref(), Some("until"));
     }
 
     #[test]

@@ -80,7 +80,15 @@ pub fn schema(schema: &Schema) -> Json {
             }
             column
         });
-    json!({ "id_column": schema.id_name(), "columns": columns.collect::<Vec<_>>() })
+    let ttl = schema
+        .ttl()
+        .map(|ttl| u64::try_from(ttl.as_millis()).unwrap_or(u64::MAX));
+    json!({
+        "id_column": schema.id_name(),
+        "columns": columns.collect::<Vec<_>>(),
+        "ttl_ms": ttl,
+        "expires_column": schema.expires_column(),
+    })
 }
 
 /// The type of a column in one word.

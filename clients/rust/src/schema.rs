@@ -1,6 +1,6 @@
 //! Schemas, built in code.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use arrow_schema::{DataType, Field, TimeUnit};
 use longbow_types::{
@@ -30,6 +30,8 @@ pub struct SchemaBuilder {
     metric: Option<Metric>,
     quantization: Quantization,
     defaults: Vec<(String, DefaultValue)>,
+    ttl: Option<Duration>,
+    expires: Option<String>,
     fault: Option<Error>,
 }
 
@@ -96,6 +98,21 @@ impl SchemaBuilder {
         self
     }
 
+    /// Lets rows go so long after they were last written, by the time of the log: a second or more. Without it they stay.
+    #[must_use]
+    pub fn ttl(mut self, ttl: Duration) -> Self {
+        self.ttl = Some(ttl);
+        self
+    }
+
+    /// Lets each row go at the instant that it holds in a column of timestamps, whatever the [`ttl`](Self::ttl). Rows that
+    /// hold a null there go by that, if at all.
+    #[must_use]
+    pub fn expires_at(mut self, column: impl Into<String>) -> Self {
+        self.expires = Some(column.into());
+        self
+    }
+
     scalars! {
         /// Adds a column of booleans, which may be null.
         bool => DataType::Boolean;
@@ -155,7 +172,9 @@ impl SchemaBuilder {
         for (column, value) in self.defaults {
             schema = schema.with_default(&column, value)?;
         }
-        Ok(schema)
+        schema
+            .with_ttl(self.ttl)?
+            .with_expires_column(self.expires.as_deref())
     }
 }
 
@@ -212,6 +231,24 @@ mod tests {
         assert_eq!(schema.default_of(3), Some(&DefaultValue::Int(4)));
         let error = of(DefaultValue::Text("x".into())).unwrap_err();
         assert_eq!(error.field.as_deref(), Some("b"));
+    }
+
+    #[test]
+    fn rows_go_by_their_age_or_by_a_column() {
+        let of = |column: &str, seconds| {
+            SchemaBuilder::new()
+                .id("id", IdKind::U64)
+                .vector("v", 2, VectorElement::F16, Metric::Dot)
+                .timestamp_micros("until")
+                .ttl(Duration::from_secs(seconds))
+                .expires_at(column)
+                .build()
+        };
+        let schema = of("until", 60).unwrap();
+        assert_eq!(schema.ttl(), Some(Duration::from_secs(60)));
+        assert_eq!(schema.expires_column(), Some("until"));
+        assert_eq!(of("until", 0).unwrap_err().field.as_deref(), Some("ttl"));
+        assert_eq!(of("v", 60).unwrap_err().field.as_deref(), Some("v"));
     }
 
     #[test]

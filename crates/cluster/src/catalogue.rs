@@ -12,6 +12,7 @@ mod proto;
 mod register_shard;
 #[cfg(test)]
 mod tests;
+mod tick;
 mod verdict;
 mod write;
 
@@ -44,6 +45,8 @@ pub struct Dataset {
     pub schema: Bytes,
     /// Shards that hold each partition, by ordinal.
     pub partitions: Vec<Vec<NodeId>>,
+    /// Whether its rows go by themselves: the schema tells when.
+    pub rows_expire: bool,
 }
 
 /// What became of one entry.
@@ -72,6 +75,8 @@ pub struct Catalogue {
     applied_index: u64,
     /// Which log this is; 0 until an entry has told.
     log_id: u64,
+    /// As of the last tick.
+    log_time_ms: u64,
     map_epoch: u64,
     datasets: BTreeMap<DatasetId, Arc<Dataset>>,
     by_name: BTreeMap<String, DatasetId>,
@@ -91,6 +96,7 @@ impl Catalogue {
         Self {
             applied_index: 0,
             log_id: 0,
+            log_time_ms: 0,
             map_epoch: 1,
             datasets: BTreeMap::new(),
             by_name: BTreeMap::new(),
@@ -139,6 +145,7 @@ impl Catalogue {
             Some(Command::DropDataset(command)) => self.apply_drop_dataset(command),
             Some(Command::RegisterShard(command)) => self.apply_register_shard(command),
             Some(Command::OpenProducer(_)) => self.apply_open_producer(index),
+            Some(Command::Tick(command)) => self.apply_tick(command),
             // Raft's own entries have no header at all.
             None if *header == EntryHeader::default() => Ok(()),
             None => Err(verdict_of(

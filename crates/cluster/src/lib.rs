@@ -5,6 +5,7 @@
 pub mod catalogue;
 pub mod keepers;
 pub mod latch;
+pub mod log_time;
 pub mod membership;
 pub mod placement;
 pub mod raft_core;

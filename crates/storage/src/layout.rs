@@ -24,6 +24,8 @@ pub struct Layout {
     sources: Vec<usize>,
     /// Position of the id among the stored columns.
     id: usize,
+    /// Position of the column that tells when each row goes.
+    expires: Option<usize>,
     /// Of each stored column but the last, the one value of rows that do not tell it.
     fills: Vec<ArrayRef>,
     /// Of the same columns, how their cells are hashed.
@@ -49,6 +51,8 @@ impl Layout {
             .iter()
             .position(|&at| at == schema.id_position())
             .expect("a schema has an id column, which is not its vector");
+        let expires = schema.expires_position();
+        let expires = expires.and_then(|column| sources.iter().position(|&at| at == column));
         let mut fields: Vec<_> = sources
             .iter()
             .map(|&at| Arc::clone(&schema.arrow().fields()[at]))
@@ -69,6 +73,7 @@ impl Layout {
             version,
             sources,
             id,
+            expires,
             fills,
             cells,
         }
@@ -107,6 +112,11 @@ impl Layout {
     /// Position of the id among the stored columns.
     pub(crate) fn id(&self) -> usize {
         self.id
+    }
+
+    /// Position among the stored columns of that which tells when each row goes, if one does.
+    pub(crate) fn expires(&self) -> Option<usize> {
+        self.expires
     }
 
     /// Position of `_row_version` among the stored columns.

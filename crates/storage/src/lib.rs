@@ -18,6 +18,7 @@ mod body;
 mod columns;
 pub mod compact;
 mod digest;
+mod expiry;
 mod ids;
 mod ipc;
 mod layout;

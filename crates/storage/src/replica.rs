@@ -6,6 +6,7 @@ mod by_filter;
 mod conditional;
 mod install;
 mod retire;
+mod tick;
 mod update;
 
 use std::sync::Arc;
@@ -17,6 +18,7 @@ use parking_lot::Mutex;
 
 use crate::columns::Chunks;
 use crate::digest::Digest;
+use crate::expiry::{Ages, Instants};
 use crate::ids::IdMap;
 use crate::located::Located;
 use crate::outcomes::{Outcome, Outcomes};
@@ -88,6 +90,11 @@ pub struct Replica {
     applied_index: u64,
     touched_index: u64,
     retired: Retired,
+    ages: Arc<Ages>,
+    /// Rows that have an instant of their own at which they go.
+    instants: Instants,
+    /// No row with a key below is too old and has no instant of its own.
+    passed: Key,
     /// Whether chunks were installed that no view has.
     is_rearranged: bool,
 }
@@ -188,6 +195,7 @@ impl Replica {
             next_key: 0,
             applied_index: created_at,
             touched_index: created_at,
+            ages: Arc::default(),
         })
     }
 
@@ -208,6 +216,9 @@ impl Replica {
             applied_index: view.applied_index,
             touched_index: view.touched_index,
             retired: Retired::default(),
+            ages: Arc::clone(&view.ages),
+            instants: Instants::default(),
+            passed: 0,
             is_rearranged: false,
             reader: Reader {
                 outcomes: Arc::new(Mutex::new(Outcomes::after(view.applied_index))),
@@ -215,6 +226,14 @@ impl Replica {
                 view: Arc::new(ArcSwap::from_pointee(view)),
             },
         }
+    }
+
+    /// A replica that begins with what a view of files shows. O(rows), where rows have instants of their own.
+    pub(crate) fn restored(view: View) -> Result<Self> {
+        let mut replica = Self::of(view);
+        let layout = Arc::clone(&replica.layout);
+        replica.instants = replica.instants_anew(&layout)?;
+        Ok(replica)
     }
 
     /// What readers share.
@@ -256,6 +275,7 @@ impl Replica {
             next_key: self.next_key,
             applied_index: self.applied_index,
             touched_index: self.touched_index,
+            ages: Arc::clone(&self.ages),
         };
         self.reader.view.store(Arc::new(view));
         self.retired.replaced(&before);

@@ -21,15 +21,17 @@
 //!
 //! ```text
 //! manifest = magic:8 version:4 0:4 generation:8 applied-index:8 touched-index:8 dataset:8
-//!            partition:4 schema-version:4 slots:4 live-rows:4 columns:4 catalogue-bytes:4 digest:16 catalogue
-//!            index live column*columns crc:4
+//!            partition:4 schema-version:4 slots:4 live-rows:4 columns:4 catalogue-bytes:4 digest:16
+//!            stamps:4 stamp*stamps catalogue index live column*columns crc:4
+//! stamp = before:8 log-time:8
 //! index, live, column = generation:8 bytes:8 slot:4 rows:4 crc:4
 //! ```
 //!
 //! where the catalogue is the caller's, and slots are those of first rows. In version 1 the slot of a file of columns is
 //! the number of rows in the files before it. In version 2 it is what that number was when the file was written: since
-//! then rows in front of it may have gone. In both there is no digest; version 3, which is written, has that of the live
-//! rows ([`Digest`](crate::Digest)). No list of ids is kept: ids stand in the columns, and of those that came more than
+//! then rows in front of it may have gone. In both there is no digest; version 3 has that of the live
+//! rows ([`Digest`](crate::Digest)). Version 4 has also the ages of rows, as stamps: rows of entries before an index had been
+//! written at a log time, in milliseconds; both ascend. It is written where there are any, and version 3 where not. No list of ids is kept: ids stand in the columns, and of those that came more than
 //! once one row is live.
 //!
 //! Invariants:

@@ -14,6 +14,7 @@ use longbow_types::{Error, ErrorCode, Result};
 use crate::Layout;
 use crate::columns::Chunks;
 use crate::digest::Digest;
+use crate::expiry::Ages;
 use crate::ids::IdMap;
 use crate::located::Located;
 use crate::tenants::{Key, Tenants};
@@ -36,6 +37,7 @@ pub struct View {
     pub(crate) next_key: Key,
     pub(crate) applied_index: u64,
     pub(crate) touched_index: u64,
+    pub(crate) ages: Arc<Ages>,
 }
 
 impl View {

@@ -1,5 +1,7 @@
 //! Limits of the public surface. Every refusal names the one it is about.
 
+use std::time::Duration;
+
 /// Longest dataset or column name, in bytes.
 pub const NAME_BYTES_MAX: usize = 255;
 /// Longest zone of a timestamp column, in bytes.
@@ -8,6 +10,10 @@ pub const ZONE_BYTES_MAX: usize = 64;
 pub const DEFAULT_BYTES_MAX: usize = 4_096;
 /// Longest UTF-8 row id, in bytes.
 pub const ID_BYTES_MAX: usize = 512;
+/// Shortest life of the rows of a dataset.
+pub const TTL_MIN: Duration = Duration::from_secs(1);
+/// Longest life of them, if it is not for ever.
+pub const TTL_MAX: Duration = Duration::from_secs(36_500 * 86_400);
 /// Largest vector dimension.
 pub const DIMENSION_MAX: usize = 32_768;
 /// Most columns in a schema, id and vector included.

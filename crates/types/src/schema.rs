@@ -2,6 +2,7 @@
 
 mod altered;
 mod default;
+mod expiry;
 
 use std::{fmt, sync::Arc};
 
@@ -127,6 +128,8 @@ pub struct Schema {
     vector: VectorColumn,
     /// By position; of the id and of the vector none.
     defaults: Vec<Option<DefaultValue>>,
+    /// When rows go by themselves.
+    expiry: expiry::Expiry,
 }
 
 /// Whether a column that is neither id nor vector may have this type.
@@ -298,6 +301,7 @@ impl Schema {
         }
         Ok(Self {
             defaults: vec![None; columns.len()],
+            expiry: expiry::Expiry::default(),
             arrow: Arc::new(ArrowSchema::new(columns)),
             id,
             id_kind,

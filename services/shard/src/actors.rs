@@ -114,3 +114,6 @@ impl Actors {
         let _ = self.thread.join();
     }
 }
+
+#[cfg(test)]
+mod tests;

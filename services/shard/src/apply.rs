@@ -40,6 +40,14 @@ pub(crate) enum Work {
         /// Its version.
         version: u32,
     },
+    /// Time goes on: rows whose time is over by now go.
+    Tick {
+        /// Log time, in milliseconds since the Unix epoch.
+        log_time_ms: u64,
+    },
+    /// A defect: applying it panics.
+    #[cfg(test)]
+    Defect,
 }
 
 /// Rows of one partition.
@@ -126,6 +134,9 @@ fn apply(replica: &mut Replica, op: &Op) -> Result<Applied> {
             replica.alter(op.index, schema.clone()?, *version)?;
             Ok(Applied::default())
         }
+        Work::Tick { log_time_ms } => replica.tick(op.index, *log_time_ms),
+        #[cfg(test)]
+        Work::Defect => panic!("a defect at {}", op.index),
     }
 }
 
@@ -141,7 +152,10 @@ fn kind_of(work: &Work) -> Option<&'static str> {
             WriteKind::Delete | WriteKind::DeleteIf => "delete",
         }),
         Work::DeleteWhere(_) => Some("delete"),
+        Work::Tick { .. } => Some("expire"),
         Work::Alter { .. } => None,
+        #[cfg(test)]
+        Work::Defect => None,
     }
 }
 
@@ -299,6 +313,35 @@ mod tests {
         // The tail hands it out again after a restart.
         applier.apply(&[alter(6, 2, Ok(wider_schema())), delete(7, 1)]);
         assert_eq!((partition.stopped(), partition.read(0).view.rows()), (None, 0));
+    }
+
+    fn tick(index: u64, log_time_ms: u64) -> Op {
+        let work = Work::Tick { log_time_ms };
+        Op { index, work }
+    }
+
+    #[test]
+    fn rows_go_at_the_tick_at_which_their_time_is_over() {
+        let (mut applier, partition) = applier();
+        let ttl = Some(std::time::Duration::from_secs(1));
+        let aged = schema().with_ttl(ttl).unwrap();
+        // The first row is as old as the change, and the second as the tick behind it.
+        applier.apply(&[upsert(5, 1), alter(6, 2, Ok(aged)), tick(7, 10_000), upsert(8, 2)]);
+        applier.apply(&[tick(9, 10_500), tick(10, 10_999)]);
+        assert_eq!((partition.stopped(), partition.read(0).view.rows()), (None, 2));
+        applier.apply(&[tick(11, 11_000)]);
+        let read = partition.read(0);
+        assert_eq!((read.view.rows(), read.state.touched_index), (1, 11));
+        applier.apply(&[tick(12, 11_499), tick(13, 11_500)]);
+        let read = partition.read(0);
+        assert_eq!(
+            (
+                read.view.rows(),
+                read.state.touched_index,
+                read.state.applied_index
+            ),
+            (0, 13, 13)
+        );
     }
 
     #[test]

@@ -46,6 +46,9 @@ const PAUSE_MAX: Duration = Duration::from_secs(1);
 const LOOK_EVERY: Duration = Duration::from_millis(250);
 /// A keeper that says nothing for so long is left; keepers send heartbeats far more often.
 const SILENCE_MAX: Duration = Duration::from_secs(10);
+/// An entry is no less to follow than so many bytes, when it is asked whether a snapshot is due: a log of nothing but ticks
+/// has an end, too.
+const ENTRY_BYTES_MIN: usize = 256;
 /// The log group of this version.
 const GROUP: u32 = 0;
 
@@ -329,7 +332,7 @@ impl Follower {
             }
             if let Some(rounds) = &mut self.tail.rounds {
                 let left_out = usize::try_from(entry.left_out_bytes).unwrap_or(usize::MAX);
-                rounds.followed(entry.body.len().saturating_add(left_out));
+                rounds.followed(entry.body.len().saturating_add(left_out).max(ENTRY_BYTES_MIN));
             }
             let step = self.route.entry(&entry);
             chunk.last = entry.index;
@@ -350,6 +353,13 @@ impl Follower {
                     }
                     chunk.pending.entry(key).or_default().push(op);
                 }
+                return Ok(());
+            }
+            Step::Tick(ops) => {
+                for (key, op) in ops {
+                    chunk.pending.entry(key).or_default().push(op);
+                }
+                // What others see of the catalogue is as it was.
                 return Ok(());
             }
             Step::Alter(ops) => {

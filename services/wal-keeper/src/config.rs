@@ -53,6 +53,12 @@ pub const SETTINGS: &[Setting] = &[
     )
     .default("10s"),
     Setting::new(
+        "keeper.tick_interval",
+        "How often the leader says what time it is, while there are rows that go by it: they go late by up to that; 100ms to \
+         1h",
+    )
+    .default("1s"),
+    Setting::new(
         "keeper.fatal_grace",
         "How long to serve what is committed after the disk failed, before the role ends",
     )
@@ -82,6 +88,8 @@ pub struct Config {
     pub queue_bytes: usize,
     /// How often the catalogue is written.
     pub checkpoint_interval: Duration,
+    /// How often log time goes on.
+    pub tick_interval: Duration,
     /// How long to serve after the disk failed.
     pub fatal_grace: Duration,
     /// Where the log is kept, in place of a folder in the data path. For tests of faults.
@@ -127,6 +135,10 @@ impl Config {
         if election_timeout < Duration::from_millis(50) {
             return Err(settings.bad("keeper.election_timeout", "at least 50ms"));
         }
+        let tick_interval = settings.duration("keeper.tick_interval")?;
+        if !(Duration::from_millis(100)..=Duration::from_secs(3_600)).contains(&tick_interval) {
+            return Err(settings.bad("keeper.tick_interval", "100ms to 1h"));
+        }
         Ok(Self {
             node,
             initial_voters,
@@ -138,6 +150,7 @@ impl Config {
             cache_bytes: settings.usize("keeper.cache_bytes", 1 << 20..=64 << 30)?,
             queue_bytes: settings.usize("keeper.queue_bytes", 16 << 20..=64 << 30)?,
             checkpoint_interval: settings.duration("keeper.checkpoint_interval")?,
+            tick_interval,
             fatal_grace: settings.duration("keeper.fatal_grace")?,
             log_disk: None,
         })

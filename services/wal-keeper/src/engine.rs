@@ -10,6 +10,7 @@ mod fatal;
 mod install;
 mod reads;
 mod retain;
+mod tick;
 
 use std::{
     collections::BTreeMap,
@@ -42,6 +43,7 @@ use change::PendingChange;
 use install::Installing;
 use reads::Reads;
 use retain::Retention;
+use tick::Ticks;
 
 /// Ticks of one election timeout.
 const ELECTION_TICKS: usize = 10;
@@ -86,6 +88,7 @@ pub(crate) struct Engine {
     /// When each member was heard of last.
     heard: BTreeMap<u64, Instant>,
     retention: Retention,
+    ticks: Ticks,
     /// A change of the group that somebody waits for.
     change: Option<PendingChange>,
     /// A snapshot that is not part of this keeper's state yet.
@@ -143,6 +146,7 @@ pub(crate) fn spawn(config: &Config, mut parts: Parts) -> Result<thread::JoinHan
         pending: BTreeMap::new(),
         reads: Reads::default(),
         retention: Retention::new(config, parts_index),
+        ticks: Ticks::new(config.tick_interval),
         heard: BTreeMap::new(),
         change: None,
         installing: None,
@@ -275,6 +279,7 @@ impl Engine {
         }
         self.begin_reads();
         self.retain(now);
+        self.tick_log_time(now);
     }
 
     /// A leader whose disk does not answer commits on the others' alone, and nothing at all once their copies are slow:

@@ -98,6 +98,7 @@ pub fn schema() -> v1::Schema {
             column("text", v1::ColumnKind::Utf8),
         ],
         id_column: String::new(),
+        ..v1::Schema::default()
     }
 }
 

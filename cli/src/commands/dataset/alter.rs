@@ -1,12 +1,17 @@
 //! `longbow dataset alter`: the next version of a schema.
 
+use std::time::Duration;
+
 use anyhow::Context;
 use clap::Args;
 use longbow_client::{Client, DatasetInfo, Schema};
 use longbow_types::evolution::{Change, changes};
 use serde_json::{Value as Json, json};
 
-use super::column;
+use super::{
+    column,
+    life::{NewLifeArgs, life},
+};
 use crate::{
     column_text,
     output::{Output, json as to_json},
@@ -18,11 +23,16 @@ Examples:
   longbow dataset alter words --add 'rank:int32!=0' --widen word_count:int64
   longbow dataset alter words --add lang:utf8=en --expected-version 1
   longbow dataset alter words --widen word_count:int64 --dry-run
+  longbow dataset alter words --ttl 30d
+  longbow dataset alter words --add until:timestamp --expires-at until --no-ttl
 
 New columns come after those there are, and are nullable or have a default: rows from before hold the default, or
 a null. Types and defaults are written as in `longbow dataset create`.
 
 An integer becomes a wider one that holds all its values (int8 to int64, uint32 to int64), a float a wider float.
+With --ttl rows go so long after they were last written; those that are there when it is first set begin to age then.
+With --expires-at a column tells when each row goes. A shorter life holds for rows that are there, too.
+
 Nothing else changes: columns are not dropped, renamed or narrowed, and the id and the vector stay what they are.
 
 No row is written again. Writes that were on their way under the version before are checked anew by the router.
@@ -39,6 +49,9 @@ pub struct AlterArgs {
     /// A column that becomes wider, and its new type; may be given many times.
     #[arg(long, value_name = "NAME:TYPE")]
     pub widen: Vec<String>,
+    /// When rows go.
+    #[command(flatten)]
+    pub life: NewLifeArgs,
     /// Change this version of the schema and no other; without it, the one that there is.
     #[arg(long, value_name = "N")]
     pub expected_version: Option<u32>,
@@ -98,7 +111,7 @@ fn next(args: &AlterArgs, schema: &Schema) -> Result<Schema, longbow_client::Err
         let typed = column::parse(text)?;
         next = next.with_column(typed.field, typed.default)?;
     }
-    Ok(next)
+    args.life.apply(next)
 }
 
 fn summary(info: &DatasetInfo, altered: bool, planned: &[Change]) -> String {
@@ -115,6 +128,15 @@ fn told(head: &str, planned: &[Change]) -> String {
         Change::Widened { column, from, to } => {
             let (from, to) = (column_text::name(from), column_text::name(to));
             format!("  {column}: from {from} to {to}")
+        }
+        Change::Ttl { from, to } => format!("  rows live: {}, before {}", life(*to), life(*from)),
+        Change::ExpiresColumn { from, to } => {
+            let column = |column: &Option<String>| column.clone().unwrap_or_else(|| "no column".to_owned());
+            format!(
+                "  when a row goes is told by: {}, before {}",
+                column(to),
+                column(from)
+            )
         }
     });
     [head.to_owned()]
@@ -133,7 +155,17 @@ fn as_json(change: &Change) -> Json {
             "from": column_text::name(from),
             "to": column_text::name(to),
         }),
+        Change::Ttl { from, to } => json!({
+            "change": "ttl",
+            "from_ms": from.map(millis),
+            "to_ms": to.map(millis),
+        }),
+        Change::ExpiresColumn { from, to } => json!({ "change": "expires_column", "from": from, "to": to }),
     }
+}
+
+fn millis(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }
 
 #[cfg(test)]
@@ -173,6 +205,24 @@ mod tests {
     }
 
     #[test]
+    fn when_rows_go_is_told_anew() {
+        let planned = asked("--ttl 7d --add until:timestamp --expires-at until").unwrap();
+        assert_eq!(
+            told("words", &planned),
+            "words\n  until: added\n  rows live: 7d, before for ever\n  when a row goes is told by: until, before no column"
+        );
+        assert_eq!(as_json(&planned[1])["to_ms"], 7 * 86_400_000_u64);
+        assert_eq!(asked("--no-ttl --no-expires-at").unwrap(), []);
+        let aged = schema().with_ttl(Some(Duration::from_secs(60))).unwrap();
+        let none = NewLifeArgs {
+            no_ttl: true,
+            ..NewLifeArgs::default()
+        };
+        assert_eq!(none.apply(aged.clone()).unwrap(), schema());
+        assert_eq!(NewLifeArgs::default().apply(aged.clone()).unwrap(), aged);
+    }
+
+    #[test]
     fn what_may_not_be_is_told_before_anything_is_sent() {
         for (line, code, field) in [
             (
@@ -183,6 +233,8 @@ mod tests {
             ("--add rank:int32!", ErrorCode::SchemaIncompatible, "rank"),
             ("--add word_count:int32", ErrorCode::InvalidSchema, "word_count"),
             ("--widen nope:int64", ErrorCode::UnknownColumn, "nope"),
+            ("--ttl 10ms", ErrorCode::InvalidSchema, "ttl"),
+            ("--expires-at word_count", ErrorCode::InvalidSchema, "word_count"),
             ("--widen id:int64", ErrorCode::SchemaIncompatible, "id"),
             ("--add x", ErrorCode::InvalidSchema, "column"),
         ] {

@@ -28,6 +28,7 @@ impl Catalogue {
         *dataset = Arc::new(Dataset {
             schema_version: next,
             schema: command.schema.clone(),
+            rows_expire: command.rows_expire,
             ..Dataset::clone(dataset)
         });
         Ok(())

@@ -67,6 +67,7 @@ impl Catalogue {
             schema_version: SCHEMA_VERSION_FIRST,
             schema: command.schema.clone(),
             partitions,
+            rows_expire: command.rows_expire,
         };
         self.by_name.insert(command.name.clone(), id);
         self.datasets.insert(id, Arc::new(dataset));

@@ -21,6 +21,7 @@ impl Catalogue {
             map_epoch: self.map_epoch,
             producers: producers.into_iter().flatten().collect(),
             log_id: self.log_id,
+            log_time_ms: self.log_time_ms,
         }
     }
 
@@ -29,6 +30,7 @@ impl Catalogue {
         let mut catalogue = Self {
             applied_index: message.applied_index,
             log_id: message.log_id,
+            log_time_ms: message.log_time_ms,
             map_epoch: message.map_epoch.max(1),
             ..Self::new()
         };
@@ -61,6 +63,7 @@ fn dataset_to_proto(dataset: &Dataset) -> CatalogueDataset {
         schema_version: dataset.schema_version,
         schema: dataset.schema.clone(),
         partitions: dataset.partitions.iter().map(replicas).collect(),
+        rows_expire: dataset.rows_expire,
     }
 }
 
@@ -72,6 +75,7 @@ fn dataset_from_proto(message: &CatalogueDataset) -> Result<Dataset> {
         schema_version: message.schema_version,
         schema: message.schema.clone(),
         partitions: message.partitions.iter().map(replicas).collect::<Result<_>>()?,
+        rows_expire: message.rows_expire,
     })
 }
 

@@ -2,7 +2,7 @@
 
 use longbow_wire::internal::{
     AlterDatasetCommand, CreateDatasetCommand, DropDatasetCommand, OpenProducerCommand, PartitionRange,
-    RegisterShardCommand, WriteCommand, WriteKind,
+    RegisterShardCommand, TickCommand, WriteCommand, WriteKind,
 };
 use proptest::prelude::*;
 
@@ -48,6 +48,7 @@ fn create(catalogue: &Catalogue, name: &str, partitions: u32, copies: u32) -> En
         partitions: Vec::new(),
         partition_count: partitions,
         replication_factor: copies,
+        rows_expire: false,
     };
     catalogue.place(&mut command, catalogue.shards());
     header(Command::CreateDataset(command))
@@ -93,6 +94,7 @@ fn alter(dataset: u64, schema_version: u32, schema: &'static [u8]) -> EntryHeade
         dataset_id: dataset,
         schema_version,
         schema: Bytes::from_static(schema),
+        rows_expire: false,
     }))
 }
 
@@ -267,6 +269,55 @@ fn of_two_changes_of_one_schema_the_first_wins() {
     assert_eq!(code(&mut c, &write(3, 2, 1)), "");
     assert_eq!(code(&mut c, &alter(3, 2, b"b")), "");
     assert_eq!(c.dataset_by_name("d").unwrap().schema_version, 3);
+}
+
+fn tick(time_ms: u64) -> EntryHeader {
+    header(Command::Tick(TickCommand { time_ms }))
+}
+
+#[test]
+fn log_time_is_the_highest_that_was_told() {
+    let mut c = with_dataset();
+    assert_eq!(c.log_time_ms(), 0);
+    for (told, is) in [(7_000, 7_000), (6_000, 7_000), (0, 7_000), (7_001, 7_001)] {
+        assert_eq!(code(&mut c, &tick(told)), "");
+        assert_eq!(c.log_time_ms(), is);
+    }
+    let carried = Catalogue::from_proto(&c.to_proto(false)).unwrap();
+    assert_eq!(carried.log_time_ms(), 7_001);
+}
+
+#[test]
+fn there_are_ticks_while_rows_of_any_dataset_go() {
+    let expiring = |header: EntryHeader| {
+        let command = header.command.map(|command| match command {
+            Command::CreateDataset(command) => Command::CreateDataset(CreateDatasetCommand {
+                rows_expire: true,
+                ..command
+            }),
+            Command::AlterDataset(command) => Command::AlterDataset(AlterDatasetCommand {
+                rows_expire: true,
+                ..command
+            }),
+            other => other,
+        });
+        EntryHeader { command, ..header }
+    };
+    let mut c = with_dataset();
+    let plain = create(&c, "e", 1, 0);
+    assert_eq!(code(&mut c, &plain), "");
+    assert!(!c.rows_expire());
+    assert_eq!(code(&mut c, &expiring(alter(3, 1, b"ttl"))), "");
+    let carried = Catalogue::from_proto(&c.to_proto(true)).unwrap();
+    assert!(c.rows_expire() && carried == c);
+    assert_eq!(code(&mut c, &alter(3, 2, b"none")), "");
+    assert!(!c.rows_expire());
+    let made = expiring(create(&c, "f", 1, 0));
+    assert_eq!(code(&mut c, &made), "");
+    assert!(c.rows_expire());
+    let id = c.dataset_by_name("f").unwrap().id;
+    assert_eq!(code(&mut c, &drop_dataset(id.0)), "");
+    assert!(!c.rows_expire());
 }
 
 #[test]

@@ -9,7 +9,8 @@ use super::Replica;
 use crate::Layout;
 
 impl Replica {
-    /// Goes on with the next version of the schema. Rows that are there read as rows of it. O(columns).
+    /// Goes on with the next version of the schema. Rows that are there read as rows of it. O(columns), and where
+    /// another column tells when rows go, O(rows).
     ///
     /// # Errors
     /// `SCHEMA_INCOMPATIBLE` for a schema that may not follow the one there is, `INTERNAL` for a version or an entry out
@@ -22,7 +23,16 @@ impl Replica {
             return Err(Error::new(ErrorCode::Internal, message));
         }
         changes(self.layout.schema(), &schema)?;
-        self.layout = Arc::new(Layout::at(schema, version));
+        let layout = Arc::new(Layout::at(schema, version));
+        if layout.expires() != self.layout.expires() {
+            self.instants = self.instants_anew(&layout)?;
+            // Rows that had an instant of their own may have none now: all begin to age anew.
+            (self.ages, self.passed) = Default::default();
+        }
+        if layout.schema().ttl().is_none() {
+            (self.ages, self.passed) = Default::default();
+        }
+        self.layout = layout;
         self.applied_index = index;
         self.touched_index = index;
         Ok(())

@@ -10,6 +10,7 @@ use super::{Applied, Replica, WriteKind};
 use crate::body::{Rows, decode_ids};
 use crate::columns::{Chunk, Chunks, Place, appended, find};
 use crate::digest::{self, Digest};
+use crate::expiry::instants;
 use crate::ids::Trace;
 use crate::located::Located;
 use crate::numbers::Numbers;
@@ -53,6 +54,10 @@ impl Replica {
         let mut columns = decoded.columns.clone();
         let id_column = Arc::clone(&columns[layout.id()]);
         let ids = Ids::new(id_column.as_ref())?;
+        let written = match layout.expires() {
+            Some(column) => instants(columns[column].as_ref())?.collect(),
+            None => Vec::new(),
+        };
         columns.push(Arc::new(UInt64Array::from_value(index, decoded.rows)) as ArrayRef);
         let batch = RecordBatch::try_new(Arc::clone(layout.stored()), columns)
             .map_err(|error| Error::new(ErrorCode::MalformedArrow, error.to_string()))?;
@@ -82,6 +87,7 @@ impl Replica {
         }
         let retired = self.commit(chunks, &slots, added, &lost);
         self.retired.lose(lost);
+        self.note_instants(first, written);
         Ok(Applied {
             rows: decoded.rows,
             retired,

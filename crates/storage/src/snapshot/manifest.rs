@@ -8,6 +8,7 @@ use super::error::{Error, Result};
 use super::names::{Name, Part};
 use super::store::Sum;
 use crate::Digest;
+use crate::expiry::{Ages, STAMPS_MAX, Stamp};
 
 const MAGIC: [u8; 8] = *b"LBWSNAPS";
 /// Every file of columns is named by the number that its first row has.
@@ -15,7 +16,9 @@ const VERSION_IN_ORDER: u32 = 1;
 /// Some are named by the number that it had when the file was written, before rows in front of it went.
 const VERSION_MOVED: u32 = 2;
 /// It tells the digest of the rows.
-const VERSION: u32 = 3;
+const VERSION_DIGEST: u32 = 3;
+/// It tells the ages of the rows.
+const VERSION: u32 = 4;
 const HEAD_BYTES: usize = 16;
 const CRC_BYTES: usize = 4;
 /// Most bytes of the caller's section.
@@ -53,6 +56,8 @@ pub struct Manifest {
     pub live_rows: u32,
     /// Digest of the live rows; earlier builds wrote none.
     pub digest: Option<Digest>,
+    /// How old the rows are, where that matters.
+    pub(super) ages: Ages,
     pub(super) index: Listed,
     pub(super) live: Listed,
     /// In slot order.
@@ -88,7 +93,8 @@ impl Manifest {
         let mut bytes = Vec::new();
         bytes.extend_from_slice(&MAGIC);
         let version = match self.digest {
-            Some(_) => VERSION,
+            Some(_) if !self.ages.0.is_empty() => VERSION,
+            Some(_) => VERSION_DIGEST,
             None if self.is_in_order() => VERSION_IN_ORDER,
             None => VERSION_MOVED,
         };
@@ -114,6 +120,13 @@ impl Manifest {
             bytes.extend_from_slice(&number.to_le_bytes());
         }
         bytes.extend(self.digest.into_iter().flat_map(Digest::to_bytes));
+        if version == VERSION {
+            bytes.extend_from_slice(&(self.ages.0.len() as u32).to_le_bytes());
+            for stamp in &self.ages.0 {
+                bytes.extend_from_slice(&stamp.before.to_le_bytes());
+                bytes.extend_from_slice(&stamp.time_ms.to_le_bytes());
+            }
+        }
         bytes.extend_from_slice(&owner.catalogue);
         for file in self.files() {
             let slot = match file.name.part {
@@ -171,9 +184,16 @@ impl Manifest {
         let (slots, live_rows) = (numbers.u32()?, numbers.u32()?);
         let (columns, catalogue_bytes) = (numbers.u32()?, numbers.u32()?);
         let digest = match version {
-            VERSION => Some(Digest::from_bytes(numbers.bytes(16)?.try_into().ok()?)),
+            VERSION_DIGEST.. => Some(Digest::from_bytes(numbers.bytes(16)?.try_into().ok()?)),
             _ => None,
         };
+        let mut ages = Ages::default();
+        if version == VERSION {
+            for _ in 0..numbers.u32()? {
+                let (before, time_ms) = (numbers.u64()?, numbers.u64()?);
+                ages.0.push_back(Stamp { before, time_ms });
+            }
+        }
         let catalogue = numbers.bytes(catalogue_bytes as usize)?.to_vec();
         let index = numbers.listed(|_| Part::Index)?;
         let live = numbers.listed(|_| Part::Live)?;
@@ -195,6 +215,7 @@ impl Manifest {
             slots,
             live_rows,
             digest,
+            ages,
             index,
             live,
             columns: listed,
@@ -215,6 +236,17 @@ impl Manifest {
             && self.live_rows <= self.slots
             && self.touched_index <= self.applied_index
             && self.files().all(|file| file.name.generation <= self.generation)
+            && self.are_ages_consistent()
+    }
+
+    fn are_ages_consistent(&self) -> bool {
+        let stamps = &self.ages.0;
+        let ascend = stamps
+            .iter()
+            .zip(stamps.iter().skip(1))
+            .all(|(one, next)| one.before < next.before && one.time_ms <= next.time_ms);
+        let newest = stamps.back().map_or(0, |stamp| stamp.before);
+        ascend && newest <= self.applied_index && stamps.len() <= STAMPS_MAX
     }
 
     /// Whether every file of columns is named by the number of its first row.
@@ -285,6 +317,10 @@ mod tests {
             slots: 30,
             live_rows: 11,
             digest: Some(Digest::from_bytes(*b"sixteen bytes it")),
+            ages: [(3, 1_000), (9, 1_000), (40, 1_001)]
+                .map(|(before, time_ms)| Stamp { before, time_ms })
+                .into_iter()
+                .collect(),
             index: listed(9, Part::Index, 30),
             live: listed(9, Part::Live, 30),
             columns: vec![listed(4, Part::Columns(0), 20), listed(9, Part::Columns(20), 10)],
@@ -341,9 +377,23 @@ mod tests {
     }
 
     #[test]
+    fn ages_that_cannot_be_are_found() {
+        for stamps in [[(9, 5), (9, 6)], [(8, 6), (9, 5)], [(8, 5), ((1 << 40) + 1, 6)]] {
+            let stamps = stamps.map(|(before, time_ms)| Stamp { before, time_ms });
+            let spoilt = Manifest {
+                ages: stamps.into_iter().collect(),
+                ..manifest()
+            };
+            let error = Manifest::parse(Name::manifest(9), &spoilt.to_bytes()).unwrap_err();
+            assert!(error.to_string().contains("contradicts"), "{error}");
+        }
+    }
+
+    #[test]
     fn files_keep_the_names_they_were_written_under() {
         let mut moved = Manifest {
             digest: None,
+            ages: Ages::default(),
             ..manifest()
         };
         let in_order = moved.clone();
@@ -361,9 +411,16 @@ mod tests {
         };
         assert!(as_version(&bytes, 1).is_err(), "version 1 has no such names");
         assert_eq!(as_version(&in_order.to_bytes(), 2).unwrap(), in_order);
-        let told = manifest().to_bytes();
+        let told = Manifest {
+            ages: Ages::default(),
+            ..manifest()
+        };
+        let told = told.to_bytes();
         assert_eq!(told[8], 3);
         assert!(as_version(&told, 2).is_err() && as_version(&bytes, 3).is_err());
+        let aged = manifest().to_bytes();
+        assert_eq!(aged[8], 4);
+        assert!(as_version(&aged, 3).is_err() && as_version(&told, 4).is_err());
         moved.columns[1] = moved.columns[0];
         assert!(Manifest::parse(Name::manifest(9), &moved.to_bytes()).is_err());
     }
@@ -372,9 +429,9 @@ mod tests {
     fn another_version_is_named() {
         let mut bytes = manifest().to_bytes();
         bytes.truncate(bytes.len() - CRC_BYTES);
-        bytes[8] = 4;
+        bytes[8] = 5;
         let error = Manifest::parse(Name::manifest(9), &signed(bytes)).unwrap_err();
-        assert!(matches!(error, Error::Version { found: 4, .. }), "{error}");
+        assert!(matches!(error, Error::Version { found: 5, .. }), "{error}");
         assert!(!error.is_damage());
     }
 }

@@ -129,10 +129,14 @@ impl Snapshots {
             next_key: manifest.slots.into(),
             applied_index: manifest.applied_index,
             touched_index: manifest.touched_index,
+            ages: Arc::new(manifest.ages.clone()),
         };
         settle_digest(&mut view, &manifest, verify)?;
         self.remember(&view.chunks, &manifest);
-        Ok((Replica::of(view), manifest))
+        let replica = Replica::restored(view);
+        let file = Name::manifest(generation).to_string();
+        let replica = replica.map_err(|error| Error::mismatch(&file, error.to_string()))?;
+        Ok((replica, manifest))
     }
 
     /// The one batch of a file.

@@ -10,6 +10,7 @@ use super::numbered::Numbered;
 use super::{Snapshots, store};
 use crate::View;
 use crate::columns::Chunk;
+use crate::expiry::Ages;
 
 /// A snapshot that was published.
 #[derive(Debug)]
@@ -108,6 +109,7 @@ impl Snapshots {
             slots,
             live_rows: view.live_rows as u32,
             digest: Some(view.digest),
+            ages: Ages::clone(&view.ages),
             index,
             live,
             columns,

@@ -8,12 +8,13 @@ use longbow_storage::{Options, Projection, Query, Replica, WriteKind, batch_to_i
 use longbow_types::{ErrorCode, IdKind, Metric, VectorElement};
 use proptest::prelude::*;
 
-use crate::rows::{Kind, Row};
+use crate::rows::{Kind, Life, Row};
 
 const KIND: Kind = Kind {
     id: IdKind::U64,
     element: VectorElement::F32,
     metric: Metric::L2,
+    life: Life::FOR_EVER,
 };
 
 fn rows(ids: &[u64]) -> Vec<Row> {
@@ -23,6 +24,7 @@ fn rows(ids: &[u64]) -> Vec<Row> {
         text: Some("text".into()),
         tags: Some(vec!["tag".into()]),
         vector: [1.0, 2.0, 3.0],
+        until: None,
     };
     ids.iter().map(row).collect()
 }

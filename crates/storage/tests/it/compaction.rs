@@ -10,13 +10,14 @@ use proptest::prelude::*;
 
 use crate::model::Model;
 use crate::oracle::{Question, check, kind, question};
-use crate::rows::{Kind, Row};
+use crate::rows::{Kind, Life, Row};
 use crate::steps::{SIZES, Step, apply, learn, step};
 
 const KIND: Kind = Kind {
     id: IdKind::U64,
     element: VectorElement::F32,
     metric: Metric::L2,
+    life: Life::FOR_EVER,
 };
 
 fn never() -> bool {
@@ -30,6 +31,7 @@ fn row(id: u64, round: u64) -> Row {
         text: Some(format!("text {} of {round}", id % 7)),
         tags: id.is_multiple_of(2).then(|| vec!["a".to_owned(), "b".to_owned()]),
         vector: [(id % 41) as f32, (id / 41) as f32, round as f32],
+        until: None,
     }
 }
 
@@ -81,7 +83,10 @@ fn event() -> impl Strategy<Value = Event> {
 
 fn run(kind: Kind, events: &[Event], question: &Question) {
     let mut replica = Replica::new(kind.schema(), &Options::default(), 7);
-    let (mut model, mut published) = (Model::created_at(7), Model::created_at(7));
+    let (mut model, mut published) = (
+        Model::created_at(7).living(kind.life),
+        Model::created_at(7).living(kind.life),
+    );
     let mut cursor = Cursor::default();
     // As many as are under way at once; only the first install of the same chunks can succeed.
     let (mut plans, mut merged): (Vec<Plan>, Vec<Merged>) = (Vec::new(), Vec::new());

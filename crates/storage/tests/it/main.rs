@@ -5,6 +5,7 @@ mod altered;
 mod bodies;
 mod compaction;
 mod digests;
+mod expiry;
 mod model;
 mod oracle;
 mod quantized;

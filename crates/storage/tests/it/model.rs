@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use longbow_types::Metric;
 use longbow_wire::v1::{self, CompareOp, Filter, filter::Node, value::Kind as ValueKind};
 
-use crate::rows::{DIMENSION, Row};
+use crate::rows::{DIMENSION, Life, Row};
 
 /// A filter, and what it means.
 #[derive(Debug, Clone)]
@@ -53,6 +53,10 @@ pub struct Model {
     pub rows: BTreeMap<u64, (Row, u64)>,
     order: BTreeMap<u64, u64>,
     written: u64,
+    life: Life,
+    /// Log time of the first tick behind the write of each row.
+    ages: BTreeMap<u64, u64>,
+    pub log_time: u64,
     pub applied: u64,
     pub touched: u64,
 }
@@ -66,8 +70,22 @@ impl Model {
         }
     }
 
+    /// The same, whose rows go by themselves.
+    pub fn living(self, life: Life) -> Self {
+        Self { life, ..self }
+    }
+
+    /// A row as it can be written where rows go so.
+    pub fn fit(&self, row: &Row) -> Row {
+        Row {
+            until: row.until.filter(|_| self.life.by_instant),
+            ..row.clone()
+        }
+    }
+
     pub fn upsert(&mut self, index: u64, rows: &[Row]) {
         for row in rows {
+            self.ages.remove(&row.id);
             self.rows.insert(row.id, (row.clone(), index));
             self.written += 1;
             self.order.insert(row.id, self.written);
@@ -76,7 +94,10 @@ impl Model {
     }
 
     pub fn delete(&mut self, index: u64, ids: &[u64]) {
-        ids.iter().for_each(|id| drop(self.rows.remove(id)));
+        for id in ids {
+            self.rows.remove(id);
+            self.ages.remove(id);
+        }
         (self.applied, self.touched) = (index, index);
     }
 
@@ -133,8 +154,29 @@ impl Model {
     pub fn delete_where(&mut self, index: u64, condition: &Condition) -> u64 {
         let before = self.rows.len();
         self.rows.retain(|_, (row, _)| !condition.holds(row));
+        let rows = &self.rows;
+        self.ages.retain(|id, _| rows.contains_key(id));
         (self.applied, self.touched) = (index, index);
         (before - self.rows.len()) as u64
+    }
+
+    /// Lets those rows go whose time is over.
+    pub fn tick(&mut self, index: u64, log_time: u64) {
+        let life = self.life;
+        for id in self.rows.keys() {
+            self.ages.entry(*id).or_insert(log_time);
+        }
+        let (before, ages) = (self.rows.len(), &self.ages);
+        self.rows.retain(|id, (row, _)| match row.until {
+            Some(until) => until > log_time as i64,
+            None => !life.by_age || ages[id] + Life::TTL_MS > log_time,
+        });
+        let rows = &self.rows;
+        self.ages.retain(|id, _| rows.contains_key(id));
+        if self.rows.len() < before {
+            self.touched = index;
+        }
+        (self.log_time, self.applied) = (log_time, index);
     }
 
     pub fn advance(&mut self, index: u64) {

@@ -13,7 +13,7 @@ use longbow_types::{IdKind, Metric, VectorElement};
 use proptest::prelude::*;
 
 use crate::model::{Condition, Model};
-use crate::rows::{DIMENSION, Kind, Row};
+use crate::rows::{DIMENSION, Kind, Life, Row};
 use crate::steps::{IDS, Step, apply, condition, learn, step, vector};
 
 pub fn kind() -> impl Strategy<Value = Kind> {
@@ -24,7 +24,13 @@ pub fn kind() -> impl Strategy<Value = Kind> {
         Just(VectorElement::F64)
     ];
     let metric = prop_oneof![Just(Metric::L2), Just(Metric::Dot), Just(Metric::Cosine)];
-    (id, element, metric).prop_map(|(id, element, metric)| Kind { id, element, metric })
+    let life = (any::<bool>(), any::<bool>()).prop_map(|(by_age, by_instant)| Life { by_age, by_instant });
+    (id, element, metric, life).prop_map(|(id, element, metric, life)| Kind {
+        id,
+        element,
+        metric,
+        life,
+    })
 }
 
 /// A question to ask of every state.
@@ -175,7 +181,7 @@ fn check_fetch(kind: Kind, view: &Arc<View>, model: &Model, ids: &[u64]) {
 
 fn run(kind: Kind, steps: &[Step], question: &Question) {
     let mut replica = Replica::new(kind.schema(), &Options::default(), 7);
-    let mut model = Model::created_at(7);
+    let mut model = Model::created_at(7).living(kind.life);
     let mut cursor = Cursor::default();
     // Views taken along the way, with what they must show for ever.
     let mut taken: Vec<(Arc<View>, Model)> = vec![(replica.reader().view(), model.clone())];
@@ -223,6 +229,7 @@ fn vectors_come_back_bit_by_bit() {
         id: IdKind::U64,
         element: VectorElement::F32,
         metric: Metric::Cosine,
+        life: Life::FOR_EVER,
     };
     let odd = [f32::MIN_POSITIVE, -0.0, 1.0e-40, 3.4e38, -1.1, f32::EPSILON];
     let row = |id| Row {
@@ -231,6 +238,7 @@ fn vectors_come_back_bit_by_bit() {
         text: None,
         tags: None,
         vector: [1.0; 3],
+        until: None,
     };
     let batch = kind.batch(&[row(1), row(2)]);
     let (field, size, ..) = batch.column(1).as_fixed_size_list().clone().into_parts();
@@ -270,6 +278,7 @@ fn a_scan_in_pieces_holds_its_view() {
         id: IdKind::Utf8,
         element: VectorElement::F16,
         metric: Metric::L2,
+        life: Life::FOR_EVER,
     };
     let row = |id: u64| Row {
         id,
@@ -277,6 +286,7 @@ fn a_scan_in_pieces_holds_its_view() {
         text: Some("x".repeat(300)),
         tags: None,
         vector: [1.0, 2.0, 3.0],
+        until: None,
     };
     let rows: Vec<Row> = (0..9_000).map(row).collect();
     let mut replica = Replica::new(kind.schema(), &Options::default(), 1);
@@ -310,6 +320,7 @@ fn predicates_hold_across_chunks_of_any_alignment() {
         id: IdKind::U64,
         element: VectorElement::F32,
         metric: Metric::L2,
+        life: Life::FOR_EVER,
     };
     let mut replica = Replica::new(kind.schema(), &Options::default(), 1);
     let mut model = Model::created_at(1);
@@ -322,6 +333,7 @@ fn predicates_hold_across_chunks_of_any_alignment() {
                 text: Some((id % 2).to_string()),
                 tags: None,
                 vector: [id as f32, 0.0, 1.0],
+                until: None,
             })
             .collect();
         replica

@@ -7,12 +7,13 @@ use std::thread;
 use longbow_storage::{Options, Projection, Query, Reader, Replica, WriteKind};
 use longbow_types::{IdKind, Metric, VectorElement};
 
-use crate::rows::{Kind, Row};
+use crate::rows::{Kind, Life, Row};
 
 const KIND: Kind = Kind {
     id: IdKind::U64,
     element: VectorElement::F32,
     metric: Metric::L2,
+    life: Life::FOR_EVER,
 };
 const ROWS: u64 = 300;
 
@@ -24,6 +25,7 @@ fn rows(round: u64) -> Vec<Row> {
         tags: None,
         // Rounds move every row, so that old versions and new ones mix in any index that loses track.
         vector: [(id % 17) as f32, (id / 17) as f32, ((round * 7 + id) % 5) as f32],
+        until: None,
     };
     (0..ROWS).map(row).collect()
 }
@@ -141,6 +143,7 @@ fn an_old_view_finds_its_rows_after_all_were_replaced_and_linked() {
         text: None,
         tags: None,
         vector: [(id % 109) as f32, (id / 109) as f32, round as f32],
+        until: None,
     };
     let write = |replica: &mut Replica, index: u64, round: u64| {
         let rows: Vec<Row> = (0..MANY).map(|id| row(id, round)).collect();

@@ -1,6 +1,7 @@
 //! Rows of a small dataset, spelt out and as the bodies of log entries.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use arrow::array::*;
 use arrow::datatypes::*;
@@ -17,6 +18,25 @@ pub struct Kind {
     pub id: IdKind,
     pub element: VectorElement,
     pub metric: Metric,
+    pub life: Life,
+}
+
+/// When its rows go by themselves.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Life {
+    /// A second after they were written.
+    pub by_age: bool,
+    /// When they tell.
+    pub by_instant: bool,
+}
+
+impl Life {
+    pub const FOR_EVER: Self = Self {
+        by_age: false,
+        by_instant: false,
+    };
+    /// How long they live by their age.
+    pub const TTL_MS: u64 = 1_000;
 }
 
 /// A row. The id is a number here; text ids are made from it so that they sort alike.
@@ -27,6 +47,8 @@ pub struct Row {
     pub text: Option<String>,
     pub tags: Option<Vec<String>>,
     pub vector: [f32; DIMENSION],
+    /// When it goes, where rows tell that.
+    pub until: Option<i64>,
 }
 
 /// A body with the versions that its rows ask for.
@@ -46,14 +68,24 @@ impl Kind {
             IdKind::I64 => DataType::Int64,
             IdKind::Utf8 => DataType::Utf8,
         };
-        let fields = vec![
+        let mut fields = vec![
             Field::new("number", DataType::Int32, true),
             Field::new("vector", vector_type(self.element, DIMENSION), false),
             Field::new("key", id, false),
             Field::new("text", DataType::Utf8, true),
             Field::new("tags", DataType::List(utf8_item()), true),
         ];
-        Schema::new(fields, "key", self.metric).unwrap()
+        if self.life.by_instant {
+            let at = DataType::Timestamp(TimeUnit::Millisecond, None);
+            fields.push(Field::new("until", at, true));
+        }
+        let ttl = self.life.by_age.then(|| Duration::from_millis(Life::TTL_MS));
+        Schema::new(fields, "key", self.metric)
+            .unwrap()
+            .with_ttl(ttl)
+            .unwrap()
+            .with_expires_column(self.life.by_instant.then_some("until"))
+            .unwrap()
     }
 
     pub fn ids(self, ids: &[u64]) -> ArrayRef {
@@ -106,13 +138,17 @@ impl Kind {
                 None => tags.append_null(),
             }
         }
-        let columns: Vec<ArrayRef> = vec![
+        let mut columns: Vec<ArrayRef> = vec![
             Arc::new(Int32Array::from_iter(rows.iter().map(|row| row.number))),
             self.vectors(rows),
             self.ids(&ids),
             Arc::new(StringArray::from_iter(rows.iter().map(|row| row.text.clone()))),
             Arc::new(tags.finish()),
         ];
+        if self.life.by_instant {
+            let until = rows.iter().map(|row| row.until);
+            columns.push(Arc::new(TimestampMillisecondArray::from_iter(until)));
+        }
         RecordBatch::try_new(self.schema().arrow().clone(), columns).unwrap()
     }
 
@@ -171,6 +207,10 @@ impl Kind {
             column("tags").as_list::<i32>(),
             column("vector").as_fixed_size_list(),
         );
+        let until = self
+            .life
+            .by_instant
+            .then(|| column("until").as_primitive::<TimestampMillisecondType>());
         (0..batch.num_rows())
             .map(|at| Row {
                 id: ids[at],
@@ -185,6 +225,9 @@ impl Kind {
                         .collect()
                 }),
                 vector: self.floats(&vectors.value(at)).try_into().unwrap(),
+                until: until
+                    .filter(|until| until.is_valid(at))
+                    .map(|until| until.value(at)),
             })
             .collect()
     }

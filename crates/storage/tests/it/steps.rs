@@ -21,6 +21,11 @@ pub enum Step {
     DeleteWhere(Condition),
     /// Of number and text, and of the vector if so said.
     Update(Vec<(Row, Asked)>, bool),
+    /// Log time goes on by so many milliseconds, and is this then.
+    Tick {
+        by: u64,
+        at: u64,
+    },
     Advance,
     Publish,
     Link(usize),
@@ -39,7 +44,7 @@ pub enum Asked {
 }
 
 impl Step {
-    /// Whether it is an entry of the log about rows.
+    /// Whether it is an entry of the log that rows may change by.
     pub fn is_write(&self) -> bool {
         matches!(
             self,
@@ -49,10 +54,11 @@ impl Step {
                 | Step::DeleteIf(_)
                 | Step::DeleteWhere(_)
                 | Step::Update(..)
+                | Step::Tick { .. }
         )
     }
 
-    /// The same step, every version that it asks for spelt out.
+    /// The same step, every version that it asks for and log time spelt out.
     pub fn resolved(&self, model: &Model) -> Step {
         let version = |id: u64, asked: Asked| match asked {
             Asked::Current => Asked::Exactly(model.version(id)),
@@ -62,7 +68,7 @@ impl Step {
             Step::UpsertIf(rows) => {
                 let rows = rows
                     .iter()
-                    .map(|(row, asked)| (row.clone(), version(row.id, *asked)));
+                    .map(|(row, asked)| (model.fit(row), version(row.id, *asked)));
                 Step::UpsertIf(rows.collect())
             }
             Step::DeleteIf(ids) => {
@@ -76,6 +82,11 @@ impl Step {
                 };
                 Step::Update(rows.iter().map(asked).collect(), *vector)
             }
+            Step::Upsert(rows) => Step::Upsert(rows.iter().map(|row| model.fit(row)).collect()),
+            Step::Tick { by, .. } => Step::Tick {
+                by: *by,
+                at: model.log_time + by,
+            },
             other => other.clone(),
         }
     }
@@ -108,6 +119,7 @@ pub fn apply(kind: Kind, replica: &mut Replica, cursor: &mut Cursor, index: u64,
             let predicate = Predicate::compile(&condition.filter(), schema).unwrap();
             replica.delete_where(index, &predicate).unwrap();
         }
+        Step::Tick { at, .. } => drop(replica.tick(index, *at).unwrap()),
         Step::Advance => replica.advance(index),
         Step::Publish => replica.publish(),
         Step::Link(max) => drop(replica.reader().link(*max)),
@@ -136,6 +148,7 @@ pub fn learn(model: &mut Model, index: u64, step: &Step) -> Option<Outcome> {
         Step::DeleteWhere(condition) => {
             return Some(Outcome::Matched(model.delete_where(index, condition)));
         }
+        Step::Tick { at, .. } => model.tick(index, *at),
         Step::Advance => model.advance(index),
         _ => {}
     }
@@ -172,15 +185,23 @@ pub fn vector() -> impl Strategy<Value = [f32; DIMENSION]> {
 fn row() -> impl Strategy<Value = Row> {
     let tags = proptest::option::of(proptest::collection::vec(text(), 0..3));
     let number = proptest::option::of(-2..3_i32);
-    (0..IDS, number, proptest::option::of(text()), tags, vector()).prop_map(
-        |(id, number, text, tags, vector)| Row {
+    let until = proptest::option::of(0..5_000_i64);
+    (
+        0..IDS,
+        number,
+        proptest::option::of(text()),
+        tags,
+        vector(),
+        until,
+    )
+        .prop_map(|(id, number, text, tags, vector, until)| Row {
             id,
             number,
             text,
             tags,
             vector,
-        },
-    )
+            until,
+        })
 }
 
 pub fn condition() -> impl Strategy<Value = Condition> {
@@ -209,6 +230,7 @@ pub fn step() -> impl Strategy<Value = Step> {
             .prop_map(|(rows, vector)| Step::Update(rows, vector)),
         3 => proptest::collection::vec((row(), asked()), 0..8).prop_map(Step::UpsertIf),
         1 => proptest::collection::vec((0..IDS, asked()), 0..6).prop_map(Step::DeleteIf),
+        3 => (0..800_u64).prop_map(|by| Step::Tick { by, at: 0 }),
         1 => Just(Step::Advance),
         4 => Just(Step::Publish),
         2 => (1..20_usize).prop_map(Step::Link),

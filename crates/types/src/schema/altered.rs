@@ -46,7 +46,9 @@ impl Schema {
                 schema = schema.with_default(self.arrow.field(position).name(), value.clone())?;
             }
         }
-        Ok(schema)
+        schema
+            .with_ttl(self.ttl())?
+            .with_expires_column(self.expires_column())
     }
 }
 
@@ -91,6 +93,27 @@ mod tests {
         assert_eq!(changes(&base(), &next).unwrap(), expected);
         assert_eq!(next.default_of(2), Some(&DefaultValue::Int(3)));
         assert_eq!(next.vector(), base().vector());
+    }
+
+    #[test]
+    fn rows_go_as_they_did() {
+        let at = || {
+            Field::new(
+                "at",
+                DataType::Timestamp(arrow_schema::TimeUnit::Second, None),
+                true,
+            )
+        };
+        let ttl = Some(std::time::Duration::from_secs(5));
+        let before = base().with_column(at(), None).unwrap().with_ttl(ttl).unwrap();
+        let before = before.with_expires_column(Some("at")).unwrap();
+        let next = before
+            .with_column(Field::new("m", DataType::Int8, true), None)
+            .unwrap();
+        assert_eq!((next.ttl(), next.expires_column()), (ttl, Some("at")));
+        // A column that is not one of timestamps any more is no schema's.
+        let error = before.with_type("at", DataType::Int64).unwrap_err();
+        assert_eq!(error.field.as_deref(), Some("at"));
     }
 
     #[test]

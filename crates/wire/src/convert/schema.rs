@@ -1,6 +1,6 @@
 //! `longbow.v1.Schema` and [`longbow_types::Schema`].
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use arrow_schema::{DataType, Field, TimeUnit};
 use longbow_types::{
@@ -68,7 +68,9 @@ pub fn from_proto(schema: &v1::Schema) -> Result<Schema> {
             built = built.with_default(&column.name, default)?;
         }
     }
-    Ok(built)
+    let ttl = (schema.ttl_ms > 0).then(|| Duration::from_millis(schema.ttl_ms));
+    let expires = Some(schema.expires_column.as_str()).filter(|name| !name.is_empty());
+    built.with_ttl(ttl)?.with_expires_column(expires)
 }
 
 /// Spells a schema out as a message. Inverse of [`from_proto`].
@@ -97,6 +99,10 @@ pub fn to_proto(schema: &Schema) -> v1::Schema {
     v1::Schema {
         columns: columns.collect(),
         id_column: schema.id_name().to_owned(),
+        ttl_ms: schema
+            .ttl()
+            .map_or(0, |ttl| u64::try_from(ttl.as_millis()).unwrap_or(u64::MAX)),
+        expires_column: schema.expires_column().unwrap_or_default().to_owned(),
     }
 }
 

@@ -65,6 +65,7 @@ impl Core {
             dataset_id: open.dataset.id.0,
             schema_version: expected,
             schema: encoded.clone(),
+            rows_expire: schema.rows_expire(),
         };
         let lsn = self
             .append(Command::AlterDataset(command), Bytes::new(), at)
@@ -74,6 +75,7 @@ impl Core {
         let dataset = Dataset {
             schema_version: expected + 1,
             schema: encoded,
+            rows_expire: schema.rows_expire(),
             ..Dataset::clone(&open.dataset)
         };
         Ok(Altered {

@@ -68,6 +68,7 @@ impl Core {
             partitions: Vec::new(),
             partition_count,
             replication_factor: new.replication_factor,
+            rows_expire: new.schema.rows_expire(),
         };
         match self
             .append(Command::CreateDataset(command), Bytes::new(), at)
@@ -159,7 +160,24 @@ fn difference(name: &str, there: &Schema, asked: &Schema) -> Option<Error> {
     if let Some((field, is, wanted)) = parts.into_iter().find(|(_, is, wanted)| is != wanted) {
         return Some(refused(field, is, wanted));
     }
-    (there != asked).then(|| refused("columns", columns(there), columns(asked)))
+    if columns(there) != columns(asked) {
+        return Some(refused("columns", columns(there), columns(asked)));
+    }
+    (there != asked).then(|| {
+        let (is, wanted) = (lives(there), lives(asked));
+        let message =
+            format!("the dataset {name:?} is there with {is}, not {wanted}; alter it to change that");
+        Error::new(ErrorCode::DatasetExists, message)
+            .field("schema")
+            .limit(is)
+    })
+}
+
+/// When rows go.
+fn lives(schema: &Schema) -> String {
+    let ttl = schema.ttl().map_or(0, |ttl| ttl.as_millis());
+    let column = schema.expires_column().unwrap_or_default();
+    format!("ttl_ms {ttl} and expires_column {column:?}")
 }
 
 fn columns(schema: &Schema) -> String {
@@ -173,6 +191,8 @@ fn columns(schema: &Schema) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use arrow_schema::{DataType, Field};
     use longbow_types::{Metric, Quantization, VectorElement, schema::vector_type};
 
@@ -213,5 +233,10 @@ mod tests {
             assert!(error.message.contains(&format!("with {limit}")), "{error}");
             assert!(error.message.contains("cannot be changed"), "{error}");
         }
+        let aged = there.clone().with_ttl(Some(Duration::from_secs(60))).unwrap();
+        let error = difference("d", &there, &aged).unwrap();
+        assert_eq!(error.field.as_deref(), Some("schema"));
+        assert!(error.message.contains("not ttl_ms 60000"), "{error}");
+        assert!(error.message.contains("alter it"), "{error}");
     }
 }

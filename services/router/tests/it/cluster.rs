@@ -306,6 +306,7 @@ pub fn schema() -> v1::Schema {
             column("number", v1::ColumnKind::Int64, true),
         ],
         id_column: "id".into(),
+        ..v1::Schema::default()
     }
 }
 

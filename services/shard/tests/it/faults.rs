@@ -9,7 +9,7 @@ use crate::rows::{ids, partition, upsert};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_poisoned_entry_stops_its_partition_alone() {
-    let cluster = Cluster::start(1).await;
+    let mut cluster = Cluster::start(1).await;
     let dataset = cluster.create("d");
     cluster.upsert(dataset, 1..=30, "x");
     // An id of each partition; the body of partition 1 is damaged.
@@ -45,8 +45,19 @@ async fn a_poisoned_entry_stops_its_partition_alone() {
     want.sort_unstable();
     assert_eq!(have, want);
 
+    stopped_alone(&cluster, poison, last).await;
+    // A start tries again, and comes as far.
+    cluster.stop_shard().await;
+    cluster.start_shard().await;
+    soon("the shard to be ready", cluster.shard().ready()).await;
+    stopped_alone(&cluster, poison, last).await;
+    cluster.stop_shard().await;
+}
+
+/// Partition 1 stopped before an entry, and says so; the others went on.
+async fn stopped_alone(cluster: &Cluster, poison: u64, last: u64) {
     let status = cluster.status().await;
-    assert_eq!(status.applied_index, last);
+    assert_eq!((status.applied_index, status.replicas.len()), (last, 3));
     for replica in status.replicas {
         let state = replica.state.unwrap();
         if state.partition == 1 {

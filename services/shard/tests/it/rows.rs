@@ -32,6 +32,7 @@ pub fn create(name: &str) -> Command {
         partitions: Vec::new(),
         partition_count: PARTITIONS,
         replication_factor: 0,
+        rows_expire: false,
     })
 }
 

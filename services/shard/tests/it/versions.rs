@@ -17,6 +17,7 @@ fn alter(dataset: u64, schema_version: u32) -> (Command, Bytes) {
         dataset_id: dataset,
         schema_version,
         schema: convert::schema::to_proto(&next).encode_to_vec().into(),
+        rows_expire: false,
     };
     (Command::AlterDataset(command), Bytes::new())
 }

@@ -25,6 +25,7 @@ impl Engine {
                 Ok(header) if !committed.header.is_empty() || data.is_empty() => {
                     let applied = self.parts.state.catalogue.apply(entry.index, &header);
                     self.view_stale |= applied.takes_effect() && changes_view(&header);
+                    self.note_tick(entry.index, &header);
                     applied
                 }
                 // Checked before it was proposed; what cannot be read has no effect, here and everywhere.

@@ -93,6 +93,10 @@ fn check(encoded: &bytes::Bytes, body_len: usize) -> Result<EntryHeader, Error> 
         let message = "the command is missing, or is not known to this version";
         return Err(Error::new(ErrorCode::Unsupported, message).field("header.command"));
     };
+    if matches!(command, Command::Tick(_)) {
+        let message = "log time is told by the keeper that leads, of its own accord";
+        return Err(Error::new(ErrorCode::RoleNotAllowed, message).field("header.command"));
+    }
     // The state machine sees the header alone, so it is here that ranges and body are held together.
     let used = match command {
         Command::Write(write) => write.ranges.iter().try_fold(0, |end: u64, range| {

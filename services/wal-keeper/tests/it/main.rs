@@ -13,3 +13,4 @@ mod reach;
 mod retain;
 mod settings;
 mod tail;
+mod ticks;

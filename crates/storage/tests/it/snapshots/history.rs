@@ -36,7 +36,7 @@ const CREATED_AT: u64 = 7;
 fn restarted(kind: Kind, snapshots: &mut Snapshots, taken: &[Model]) -> (Replica, Model) {
     let new = || {
         let replica = Replica::new(kind.schema(), &Options::default(), CREATED_AT);
-        (replica, Model::created_at(CREATED_AT))
+        (replica, Model::created_at(CREATED_AT).living(kind.life))
     };
     match open(snapshots, kind, FALL_BACK) {
         Ok(None) => new(),
@@ -60,7 +60,7 @@ fn run(kind: Kind, events: &[Event], question: &Question) {
     let mut replica = Replica::new(kind.schema(), &Options::default(), CREATED_AT);
     let mut fed = Replica::new(kind.schema(), &Options::default(), CREATED_AT);
     let mut cursor = Cursor::default();
-    let mut model = Model::created_at(CREATED_AT);
+    let mut model = Model::created_at(CREATED_AT).living(kind.life);
     let mut published = model.clone();
     let mut taken = Vec::new();
     let mut log: Vec<(u64, Step)> = Vec::new();

@@ -7,13 +7,14 @@ use longbow_storage::snapshot::{Error, Open, Opened, Owner, Snapshots, Verify, W
 use longbow_storage::{Options, Projection, Query, Replica, View, WriteKind};
 use longbow_types::{DatasetId, IdKind, Metric, VectorElement};
 
-use crate::rows::{Kind, Row};
+use crate::rows::{Kind, Life, Row};
 use crate::steps::compact;
 
 pub const KIND: Kind = Kind {
     id: IdKind::Utf8,
     element: VectorElement::F32,
     metric: Metric::L2,
+    life: Life::FOR_EVER,
 };
 
 /// The whole file, the newest snapshot and no other.
@@ -58,6 +59,7 @@ pub fn row(id: u64, round: u64) -> Row {
         text: (!id.is_multiple_of(4)).then(|| format!("text {}", id % 7)),
         tags: id.is_multiple_of(2).then(|| vec!["a".to_owned(), "b".to_owned()]),
         vector: [(id % 13) as f32, (id / 13) as f32, round as f32],
+        until: None,
     }
 }
 
@@ -92,6 +94,42 @@ pub fn varied() -> Replica {
     replica.publish();
     replica.reader().link(26);
     delete(&mut replica, 5, &[3, 4, 16]);
+    replica.advance(9);
+    replica.publish();
+    replica
+}
+
+/// One whose rows go by their age, and by instants of their own.
+pub const AGED: Kind = Kind {
+    life: Life {
+        by_age: true,
+        by_instant: true,
+    },
+    ..KIND
+};
+
+/// A replica with rows of two ages, and of some that are over.
+pub fn aged() -> Replica {
+    let mut replica = Replica::new(AGED.schema(), &OPTIONS, 1);
+    let write = |replica: &mut Replica, index, ids: std::ops::Range<u64>| {
+        let until = |id: u64| id.is_multiple_of(5).then_some(10_400 + 10 * id as i64);
+        let rows = ids.map(|id| Row {
+            until: until(id),
+            ..row(id, index)
+        });
+        let rows: Vec<Row> = rows.collect();
+        let body = AGED.upsert(&rows);
+        replica
+            .apply(index, WriteKind::Upsert, &body, rows.len() as u32)
+            .unwrap();
+    };
+    write(&mut replica, 2, 0..20);
+    replica.tick(3, 10_000).unwrap();
+    write(&mut replica, 4, 15..25);
+    replica.publish();
+    replica.reader().link(26);
+    replica.tick(6, 10_500).unwrap();
+    replica.publish();
     replica.advance(9);
     replica.publish();
     replica

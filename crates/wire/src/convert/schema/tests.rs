@@ -48,6 +48,7 @@ fn with_one_more(more: v1::Column) -> v1::Schema {
             more,
         ],
         id_column: "id".into(),
+        ..v1::Schema::default()
     }
 }
 
@@ -203,6 +204,7 @@ fn every_kind_round_trips() {
     let sent = v1::Schema {
         columns,
         id_column: "key".into(),
+        ..v1::Schema::default()
     };
     assert_eq!(to_proto(&from_proto(&sent).unwrap()), sent);
 }
@@ -228,6 +230,7 @@ fn numbers_of_a_later_version_do_not_become_something_else() {
         from_proto(&v1::Schema {
             columns: vec![id, v],
             id_column: String::new(),
+            ..v1::Schema::default()
         })
         .map_err(|error| (error.code, error.field.unwrap(), error.limit.is_some()))
     };
@@ -255,6 +258,7 @@ fn every_quantization_round_trips_and_schemas_of_before_there_was_one_are_read()
             },
         ],
         id_column: String::new(),
+        ..v1::Schema::default()
     };
     for quantization in Quantization::ALL {
         let vector = v1::VectorType {
@@ -316,6 +320,30 @@ fn vector_properties_belong_to_vectors() {
     let sent = v1::Schema {
         columns: vec![column("id", v1::ColumnKind::Vector)],
         id_column: String::new(),
+        ..v1::Schema::default()
     };
     assert_eq!(from_proto(&sent).unwrap_err().code, ErrorCode::InvalidSchema);
+}
+
+#[test]
+fn when_rows_go_round_trips() {
+    let sent = v1::Schema {
+        ttl_ms: 86_400_000,
+        expires_column: "at".into(),
+        ..with_one_more(column("at", v1::ColumnKind::TimestampMicros))
+    };
+    assert_eq!(to_proto(&from_proto(&sent).unwrap()), sent);
+    let refused = |ttl_ms, expires_column: &str| {
+        let sent = v1::Schema {
+            ttl_ms,
+            expires_column: expires_column.into(),
+            ..sent.clone()
+        };
+        let error = from_proto(&sent).unwrap_err();
+        (error.code, error.field.unwrap().into_owned())
+    };
+    assert_eq!(refused(999, "at"), (ErrorCode::InvalidSchema, "ttl".into()));
+    assert_eq!(refused(u64::MAX, "at"), (ErrorCode::InvalidSchema, "ttl".into()));
+    assert_eq!(refused(0, "v"), (ErrorCode::InvalidSchema, "v".into()));
+    assert_eq!(refused(0, "nope"), (ErrorCode::UnknownColumn, "nope".into()));
 }
