@@ -212,9 +212,8 @@ impl<T: Stored> Kind for Of<T> {
     }
 }
 
-/// Whether the rows, of so many bytes, and then the next ones follow each other in memory. The processor fetches such
-/// rows by itself, far ahead, if they are read one after the other and nothing else is asked for: twice as fast as a few
-/// side by side with requests for their lines.
+/// Whether the rows, of so many bytes, and then the next ones follow each other in memory. Such rows are read one after
+/// the other, in the order in which the processor fetches by itself what lies behind: twice as fast as a few side by side.
 fn is_run<T>(rows: &[*const T], next: &[*const u8], bytes: usize) -> bool {
     let (Some(&first), Some(&last)) = (rows.first(), next.last()) else {
         return false;

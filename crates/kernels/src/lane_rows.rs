@@ -9,18 +9,23 @@ use std::marker::PhantomData;
 use crate::{
     groups::{self, GROUP, Group},
     lanes::{Lanes, Step},
+    prefetch::{LINE, prefetch_lines},
     wide::{Again, rows_again},
 };
 
-/// Sums of one query's steps with the rows of a group.
-struct Sums<'a, L: Lanes, S> {
+/// How far ahead of their use a run's lines are asked for: what the processor asks for by itself stops short wherever a
+/// row's sum is taken.
+const RUN_AHEAD: usize = 1536;
+
+/// Sums of one query's steps with the rows of a group, which is one of a run if so told.
+struct Sums<'a, L: Lanes, S, const RUN: bool> {
     query: &'a [L::Q],
     /// NaN once a sum was not finite, for one jump after all.
     lost: [f32; GROUP],
     steps: PhantomData<S>,
 }
 
-impl<L: Lanes, S: Step<L>> Group<L::T> for Sums<'_, L, S> {
+impl<L: Lanes, S: Step<L>, const RUN: bool> Group<L::T> for Sums<'_, L, S, RUN> {
     type Out = f32;
 
     #[inline(always)]
@@ -40,6 +45,12 @@ impl<L: Lanes, S: Step<L>> Group<L::T> for Sums<'_, L, S> {
             };
             let mut at = 0;
             while at + 2 * L::N <= len {
+                if RUN {
+                    for row in rows {
+                        let ahead = row.add(at).cast::<u8>().wrapping_add(RUN_AHEAD);
+                        prefetch_lines(ahead, (2 * L::N * size_of::<L::T>()).div_ceil(LINE));
+                    }
+                }
                 step(&mut even, at);
                 step(&mut odd, at + L::N);
                 at += 2 * L::N;
@@ -97,7 +108,7 @@ unsafe fn by_groups<L: Lanes, S: Step<L> + Again, const RUN: bool>(
     rows: &[*const L::T],
     out: &mut [f32],
 ) {
-    let mut sums = Sums::<L, S> {
+    let mut sums = Sums::<L, S, RUN> {
         query,
         lost: [0.0; GROUP],
         steps: PhantomData,

@@ -1,6 +1,6 @@
 //! Asking for memory before it is needed.
 
-const LINE: usize = 64;
+pub(crate) const LINE: usize = 64;
 
 /// Asks for the cache line at `address`; a hint without effect on what a program computes.
 #[inline(always)]

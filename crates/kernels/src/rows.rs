@@ -52,8 +52,8 @@ pub struct Rows<T: Stored> {
     pub l2: RowFn<T>,
     /// Inner products.
     pub dot: RowFn<T>,
-    /// As `l2`, the same to the last bit, one row after the other: for rows that follow each other in memory, which the
-    /// processor fetches by itself, far ahead, if nothing else is asked for.
+    /// As `l2`, the same to the last bit, one row after the other, while the lines behind are asked for: for rows that follow
+    /// each other in memory.
     pub l2_of_run: RowFn<T>,
     /// As `dot`, like `l2_of_run`.
     pub dot_of_run: RowFn<T>,

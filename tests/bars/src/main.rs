@@ -96,6 +96,9 @@ pub struct IndexArgs {
 /// How the shard's bars are measured.
 #[derive(clap::Args)]
 pub struct ShardArgs {
+    /// Folder of the full WordNet data set; bars of filters do not run without it.
+    #[arg(long, env = "LONGBOW_WORDNET", default_value = "data/wordnet-full")]
+    dataset: PathBuf,
     /// Measure only bars whose name contains this.
     #[arg(long, default_value = "")]
     only: String,

@@ -1,29 +1,21 @@
 //! A replica after its rows came and went beside one that was built of the same rows at once, each in a process of its
 //! own.
 
-use std::{
-    collections::HashSet,
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, bail};
-use arrow::{
-    array::{
-        ArrayRef, AsArray, FixedSizeListArray, Float32Array, Int32Array, RecordBatch, StringArray,
-        UInt64Array,
-    },
-    datatypes::{DataType, Field, UInt64Type},
-};
+use anyhow::{Context, Result};
 use longbow_storage::{
-    Options, Projection, Query, Replica, View, WriteKind, batch_to_ipc,
+    Options, Replica, View, WriteKind,
     compact::{Cursor, Sizes},
 };
-use longbow_types::{Metric, Schema, VectorElement, schema::vector_type};
-use rand::{Rng, SeedableRng, rngs::SmallRng, seq::SliceRandom};
+use longbow_types::Schema;
+use rand::{SeedableRng, rngs::SmallRng, seq::SliceRandom};
 use serde_json::{Value, json};
 
-use super::median;
+use super::{
+    data::{ask, body, recall, schema, vector},
+    median,
+};
 use crate::{
     ShardArgs,
     cached::Cached,
@@ -34,8 +26,6 @@ use crate::{
     run::{json_lines, run},
 };
 
-const DIMENSION: usize = 96;
-const CENTRES: usize = 500;
 const ROWS: usize = 30_000;
 const ROWS_FULL: usize = 116_659;
 const ROUNDS: usize = 10;
@@ -43,7 +33,6 @@ const ROUNDS: usize = 10;
 const SHARE: usize = 5;
 const BATCH_ROWS: usize = 2_000;
 const QUERIES: usize = 300;
-const K: usize = 10;
 const MEASURED: Duration = Duration::from_secs(2);
 
 pub(super) fn bars(report: &mut Report, args: &ShardArgs) {
@@ -123,13 +112,7 @@ struct Data {
 
 impl Data {
     fn new(rows: usize) -> Result<Self> {
-        let fields = vec![
-            Field::new("id", DataType::UInt64, false),
-            Field::new("vector", vector_type(VectorElement::F32, DIMENSION), false),
-            Field::new("number", DataType::Int32, true),
-            Field::new("text", DataType::Utf8, true),
-        ];
-        let schema = Schema::new(fields, "id", Metric::L2)?;
+        let schema = schema()?;
         let mut rng = SmallRng::seed_from_u64(1);
         Ok(Self {
             vectors: (0..rows).map(|_| vector(&mut rng)).collect(),
@@ -157,7 +140,8 @@ impl Data {
     fn write(&mut self, rows: &[usize]) -> Result<()> {
         for rows in rows.chunks(BATCH_ROWS) {
             self.index += 1;
-            let body = self.body(rows)?;
+            let rows_of = rows.iter().map(|&row| (row as u64, &self.vectors[row][..]));
+            let body = body(&self.schema, rows_of)?;
             self.replica
                 .apply(self.index, WriteKind::Upsert, &body, rows.len() as u32)?;
             self.replica.publish();
@@ -181,66 +165,6 @@ impl Data {
         }
         Ok(())
     }
-
-    fn body(&self, rows: &[usize]) -> Result<bytes::Bytes> {
-        let DataType::FixedSizeList(item, size) = vector_type(VectorElement::F32, DIMENSION) else {
-            bail!("vectors are lists");
-        };
-        let elements = Float32Array::from_iter_values(rows.iter().flat_map(|&row| self.vectors[row].clone()));
-        let columns: Vec<ArrayRef> = vec![
-            Arc::new(UInt64Array::from_iter_values(rows.iter().map(|&row| row as u64))),
-            Arc::new(FixedSizeListArray::new(item, size, Arc::new(elements), None)),
-            Arc::new(Int32Array::from_iter(
-                rows.iter().map(|&row| (row % 5 > 0).then_some(row as i32)),
-            )),
-            Arc::new(StringArray::from_iter_values(
-                rows.iter().map(|row| format!("the text of row {row}")),
-            )),
-        ];
-        Ok(batch_to_ipc(&RecordBatch::try_new(
-            self.schema.arrow().clone(),
-            columns,
-        )?)?)
-    }
-}
-
-/// Near one of some centres.
-fn vector(rng: &mut SmallRng) -> Vec<f32> {
-    let mut centre = SmallRng::seed_from_u64(1_000 + rng.random_range(0..CENTRES as u64));
-    (0..DIMENSION)
-        .map(|_| centre.random_range(-1.0..1.0) + rng.random_range(-0.6..0.6))
-        .collect()
-}
-
-fn ask(view: &View, query: &[f32], exact: bool) -> Result<HashSet<u64>> {
-    let projection = Projection::new(view.layout(), &[], false)?;
-    let query = Query {
-        vector: query.into(),
-        k: K,
-        ef: 0,
-        recall_target: None,
-        full_precision: false,
-        exact,
-        predicate: None,
-        projection: &projection,
-    };
-    let found = view.search(&query, &|| false)?.batch;
-    Ok(found
-        .column(0)
-        .as_primitive::<UInt64Type>()
-        .values()
-        .iter()
-        .copied()
-        .collect())
-}
-
-fn recall(view: &View, queries: &[Vec<f32>]) -> Result<f64> {
-    let mut hits = 0;
-    for query in queries {
-        let exact = ask(view, query, true)?;
-        hits += ask(view, query, false)?.intersection(&exact).count();
-    }
-    Ok(hits as f64 / (queries.len() * K) as f64)
 }
 
 fn qps(view: &View, queries: &[Vec<f32>]) -> Result<f64> {

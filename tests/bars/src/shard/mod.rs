@@ -3,6 +3,10 @@
 mod apply;
 mod blocks;
 mod churn;
+mod data;
+mod filters;
+mod ingest;
+mod process;
 
 use anyhow::{Result, bail};
 
@@ -10,7 +14,7 @@ use crate::{
     ShardArgs,
     report::{
         NotRun, Report,
-        Required::{self, AtLeast, AtMost},
+        Required::{self, AtMost},
     },
     run::run_tests,
 };
@@ -23,6 +27,9 @@ pub fn measure(args: &ShardArgs) -> Result<bool> {
     blocks::bars(&mut report, args)?;
     churn::bars(&mut report, args);
     apply::bars(&mut report, args);
+    filters::bars(&mut report, args);
+    ingest::bars(&mut report, args);
+    process::bars(&mut report, args);
     tested(&mut report, args);
     for (name, required, why) in NOT_RUN {
         report.bar(name, *required, || bail!(NotRun((*why).to_owned())));
@@ -45,41 +52,12 @@ fn tested(report: &mut Report, args: &ShardArgs) {
     }
 }
 
-const WRITES: &str = "the model has upserts, deletes, compaction, snapshots, restarts and filters, but no conditional or partial writes \
-     and no schema changes yet";
-const DIGEST: &str = "replicas keep no digest yet";
-const INDEX: &str = "measured at the index: `just bar index --only filter`";
-const INGEST: &str = "needs an open-loop driver of searches beside paced ingest";
-const PROCESS: &str = "needs a driver that starts a shard with the data set";
-
 /// Bars of the issue that nothing measures yet.
-const NOT_RUN: &[(&str, Required, &str)] = &[
-    ("shard-model-sequences", AtLeast(10_000.0), WRITES),
-    ("shard-digests-equal-whatever-the-timing", AtLeast(1.0), DIGEST),
-    (
-        "shard-filter-cases",
-        AtLeast(100_000.0),
-        "its cases are run by `cargo test -p longbow-query`, which does not count them",
-    ),
-    ("shard-filtered-recall10-f1", AtLeast(0.95), INDEX),
-    ("shard-filtered-recall10-f10", AtLeast(0.95), INDEX),
-    ("shard-filtered-recall10-f50", AtLeast(0.95), INDEX),
-    ("shard-filtered-recall10-one-of-1000", AtLeast(0.95), INDEX),
-    ("shard-filtered-qps-f50-over-unfiltered", AtLeast(0.5), INDEX),
-    ("shard-filtered-qps-f10-over-unfiltered", AtLeast(0.3), INDEX),
-    ("shard-filtered-over-exact-scan-worst", AtLeast(1.0), INDEX),
-    ("shard-ingest-search-p99-over-idle", AtMost(2.0), INGEST),
-    ("shard-ingest-lock-waits-over-1ms", AtMost(0.0), INGEST),
-    ("shard-ingest-recall-lost", AtMost(0.0), INGEST),
-    ("shard-logged-to-applied-p99-ms", AtMost(10.0), INGEST),
-    ("shard-restart-116659-rows-seconds", AtMost(1.0), PROCESS),
-    ("shard-snapshot-longest-search-lock-ms", AtMost(1.0), PROCESS),
-    (
-        "shard-rss-over-accounted",
-        AtMost(1.15),
-        "memory is not accounted by component yet",
-    ),
-];
+const NOT_RUN: &[(&str, Required, &str)] = &[(
+    "shard-rss-over-accounted",
+    AtMost(1.15),
+    "memory is not accounted by component yet",
+)];
 
 /// The middle one.
 fn median(mut values: Vec<f64>) -> f64 {
