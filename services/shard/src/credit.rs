@@ -115,9 +115,9 @@ mod tests {
             assert_eq!(told.reusable_bytes, 0);
             let said = logged * u64::from(told.growth_permille) / 1_000;
             let taken = free - credit(&state).free_bytes;
-            // Tables double, so one round takes more than another.
+            // Tables double and huge pages are taken whole, so one round takes more than another.
             if round > 2 {
-                assert!(taken <= said * 3 / 2 && said <= taken * 3, "{taken} of {said}");
+                assert!(taken <= said * 2 && said <= taken * 3, "{taken} of {said}");
             }
         }
         let told = credit(&state);
