@@ -13,6 +13,7 @@ mod faults;
 mod garbage;
 mod identity;
 mod latch;
+mod memory;
 mod partitions;
 mod quantization;
 mod restart;

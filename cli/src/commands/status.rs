@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use clap::Args;
-use longbow_client::{ClusterStatus, LatchStatus};
+use longbow_client::{ClusterStatus, LatchStatus, NodeMemory};
 use serde_json::{Value as Json, json};
 
 use crate::{
@@ -46,7 +46,8 @@ fn as_text(status: &ClusterStatus, every_replica: bool) -> String {
         status.leader.as_deref().unwrap_or("unknown"),
         thousands(status.commit_index),
     );
-    let mut nodes = table(["node", "role", "state", "rpc", "gossip", "version"], &[]);
+    let head = ["node", "role", "state", "rpc", "gossip", "version", "memory"];
+    let mut nodes = table(head, &["memory"]);
     for node in &status.nodes {
         let role = node.role.map_or("unknown", |role| role.as_str());
         nodes.add_row([
@@ -56,6 +57,7 @@ fn as_text(status: &ClusterStatus, every_replica: bool) -> String {
             &node.rpc_addr,
             &node.gossip_addr,
             &node.version,
+            &node.memory.as_ref().map_or_else(|| "-".to_owned(), memory),
         ]);
     }
     out.push_str(&format!("{nodes}\n"));
@@ -110,6 +112,16 @@ fn replicas(status: &ClusterStatus) -> String {
         }
     }
     format!("{all}\n")
+}
+
+/// What a shard takes, and may take.
+fn memory(memory: &NodeMemory) -> String {
+    let (taken, budget) = (memory.taken_bytes(), memory.budget_bytes);
+    format!("{} of {}", mebibytes(taken), mebibytes(budget))
+}
+
+fn mebibytes(bytes: u64) -> String {
+    format!("{} MiB", thousands(bytes.div_ceil(1 << 20)))
 }
 
 /// Enough of a digest for people to compare; machines get the whole.
@@ -198,6 +210,14 @@ fn as_json(status: &ClusterStatus) -> Json {
             "gossip_addr": node.gossip_addr,
             "generation": node.generation,
             "version": node.version,
+            "memory": node.memory.as_ref().map(|memory| {
+                let parts = memory.parts.iter().map(|(name, bytes)| (name.clone(), json!(bytes)));
+                json!({
+                    "budget_bytes": memory.budget_bytes,
+                    "taken_bytes": memory.taken_bytes(),
+                    "parts": parts.collect::<serde_json::Map<_, _>>(),
+                })
+            }),
         })
     });
     let partitions = status.partitions.iter().map(|partition| {
@@ -212,6 +232,7 @@ fn as_json(status: &ClusterStatus) -> Json {
                 "lost": replica.lost,
                 "touched_index": replica.touched_index,
                 "digest": replica.digest,
+                "memory_bytes": replica.memory_bytes,
             })
         });
         json!({
@@ -247,6 +268,7 @@ mod tests {
             lost: None,
             touched_index: rows,
             digest: reachable.then(|| "0123456789abcdef0123456789abcdef".to_owned()),
+            memory_bytes: 7 << 20,
         };
         ClusterStatus {
             cluster_id: "c".into(),
@@ -258,6 +280,10 @@ mod tests {
                 gossip_addr: "127.0.0.1:7946".into(),
                 generation: 3,
                 version: "0.1.0".into(),
+                memory: Some(NodeMemory {
+                    budget_bytes: 4 << 30,
+                    parts: vec![("vectors".into(), 5 << 20), ("graph".into(), 1)],
+                }),
             }],
             leader: None,
             commit_index: 12_345,
@@ -286,6 +312,7 @@ mod tests {
             "TRIPPED",
             "fdatasync",
             "one copy",
+            "6 MiB of 4 096 MiB",
         ] {
             assert!(text.contains(part), "{part} in {text}");
         }
@@ -305,6 +332,9 @@ mod tests {
             out["partitions"][0]["replicas"][0]["digest"],
             "0123456789abcdef0123456789abcdef"
         );
+        assert_eq!(out["nodes"][0]["memory"]["parts"]["vectors"], 5 << 20);
+        assert_eq!(out["partitions"][0]["replicas"][0]["memory_bytes"], 7 << 20);
+        assert_eq!(out["nodes"][0]["memory"]["taken_bytes"], (5 << 20) + 1);
         assert_eq!(out["latch"]["tripped"], true);
         assert_eq!(out["leader"], Json::Null);
     }

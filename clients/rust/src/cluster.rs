@@ -39,6 +39,24 @@ pub struct NodeInfo {
     pub generation: u64,
     /// Version of its software.
     pub version: String,
+    /// The memory that it takes; of shards that answer alone.
+    pub memory: Option<NodeMemory>,
+}
+
+/// The memory that a shard takes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NodeMemory {
+    /// Bytes that it may take: from there on rows are refused.
+    pub budget_bytes: u64,
+    /// What it takes, by what for, in bytes. The sum is what counts against the budget.
+    pub parts: Vec<(String, u64)>,
+}
+
+impl NodeMemory {
+    /// Bytes that it takes.
+    pub fn taken_bytes(&self) -> u64 {
+        self.parts.iter().map(|(_, bytes)| bytes).sum()
+    }
 }
 
 /// Whether a node answers.
@@ -99,6 +117,8 @@ pub struct ReplicaStatus {
     /// Digest of its rows, 32 hexadecimal digits. Replicas with the same [`touched_index`](Self::touched_index) hold the
     /// same rows, and have the same.
     pub digest: Option<String>,
+    /// Bytes of memory that it takes.
+    pub memory_bytes: u64,
 }
 
 /// The cluster-wide "stop accepting writes" state.
@@ -152,6 +172,14 @@ impl NodeInfo {
             gossip_addr: node.gossip_addr,
             generation: node.generation,
             version: node.version,
+            memory: node.memory.map(|memory| NodeMemory {
+                budget_bytes: memory.budget_bytes,
+                parts: memory
+                    .parts
+                    .into_iter()
+                    .map(|part| (part.name, part.bytes))
+                    .collect(),
+            }),
         }
     }
 }
@@ -168,6 +196,7 @@ impl PartitionStatus {
             lost: non_empty(replica.lost),
             touched_index: replica.touched_index,
             digest: non_empty(replica.digest),
+            memory_bytes: replica.memory_bytes,
         };
         Self {
             dataset: status.dataset,

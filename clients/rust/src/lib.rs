@@ -61,7 +61,9 @@ mod value;
 mod write;
 
 pub use client::Client;
-pub use cluster::{ClusterStatus, LatchStatus, NodeInfo, NodeState, PartitionStatus, ReplicaStatus};
+pub use cluster::{
+    ClusterStatus, LatchStatus, NodeInfo, NodeMemory, NodeState, PartitionStatus, ReplicaStatus,
+};
 pub use dataset::{Altered, CreateDataset, Created, DatasetHandle, DatasetInfo};
 pub use delete_where::DeleteWhere;
 pub use filter::{Column, Filter, all, any, col};

@@ -40,8 +40,12 @@ pub(crate) fn pause_after(
     let error = &failure.error;
     let allowed = match repeat {
         Repeat::Read | Repeat::Harmless => true,
-        // A refusal because the world had changed wrote nothing.
-        Repeat::OnlyIfNotSent => failure.not_sent || error.code.kind() == ErrorKind::Aborted,
+        // A refusal because the world had changed wrote nothing, nor does one for want of memory.
+        Repeat::OnlyIfNotSent => {
+            let wrote_nothing =
+                error.code.kind() == ErrorKind::Aborted || error.code == ErrorCode::MemoryFull;
+            failure.not_sent || wrote_nothing
+        }
     };
     if !allowed || retries >= policy.retries_max || !can_help(error) {
         return None;
@@ -200,6 +204,15 @@ mod tests {
             pause(&failure, Repeat::Harmless, 0, LONG),
             Some(Duration::from_secs(7))
         );
+    }
+
+    #[test]
+    fn what_finds_no_memory_is_sent_again_when_there_may_be_some() {
+        let mut failure = failed(ErrorCode::MemoryFull);
+        failure.error = failure.error.retry_after(Duration::from_secs(1));
+        for repeat in [Repeat::Harmless, Repeat::OnlyIfNotSent] {
+            assert_eq!(pause(&failure, repeat, 0, LONG), Some(Duration::from_secs(1)));
+        }
     }
 
     #[test]

@@ -3,6 +3,7 @@
 //! Nothing here has a clock, a socket, a disk or a random source: events go in, effects come out.
 
 pub mod catalogue;
+pub mod credit;
 pub mod keepers;
 pub mod latch;
 pub mod log_time;

@@ -16,10 +16,18 @@ use crate::{
 const FIRST_LOG: u32 = if is_model() { 1 } else { 8 };
 const CHUNKS: usize = if is_model() { 4 } else { (34 - FIRST_LOG) as usize };
 /// Mappings of at least this size ask for huge pages.
-#[cfg(not(any(miri, feature = "loom")))]
 const HUGE_BYTES_MIN: usize = 4 << 20;
-#[cfg(not(any(miri, feature = "loom")))]
 const HUGE_PAGE: usize = 2 << 20;
+/// What memory is given in elsewhere, on most machines.
+pub(crate) const PAGE: usize = 4 << 10;
+
+/// Chunks above the first.
+#[derive(Default)]
+struct Owned {
+    blocks: Vec<Block>,
+    /// Rows made available, those of chunk 0 included.
+    rows: usize,
+}
 
 /// Rows of `stride` zeroed bytes.
 pub(crate) struct Arena {
@@ -29,8 +37,10 @@ pub(crate) struct Arena {
     /// Rows of chunk 0.
     mapped: u64,
     /// Chunks 1, 2, …
-    owned: Mutex<Vec<Block>>,
-    _image: Option<Arc<ImageMemory>>,
+    owned: Mutex<Owned>,
+    image: Option<Arc<ImageMemory>>,
+    /// Where chunk 0 begins in the image.
+    image_offset: usize,
     /// Makes the atomics of a row, which are more than zeros in a model.
     #[cfg(feature = "loom")]
     begin: Option<unsafe fn(*mut u8, usize)>,
@@ -44,8 +54,9 @@ impl Arena {
             origins: std::array::from_fn(|_| AtomicPtr::new(std::ptr::null_mut())),
             stride,
             mapped: 0,
-            owned: Mutex::new(Vec::new()),
-            _image: None,
+            owned: Mutex::new(Owned::default()),
+            image: None,
+            image_offset: 0,
             #[cfg(feature = "loom")]
             begin: None,
         }
@@ -80,7 +91,8 @@ impl Arena {
         };
         arena.origins[0].store(image.start().wrapping_add(offset), Ordering::Release);
         Self {
-            _image: Some(image),
+            image: Some(image),
+            image_offset: offset,
             ..arena
         }
     }
@@ -94,8 +106,10 @@ impl Arena {
     pub(crate) fn ensure(&self, rows: usize) -> Result<(), Error> {
         let mapped = self.mapped as usize;
         let mut owned = self.owned.lock();
-        while owned.len() + 1 < CHUNKS && mapped + (((1usize << owned.len()) - 1) << FIRST_LOG) < rows {
-            let count = 1usize << (owned.len() as u32 + FIRST_LOG);
+        while owned.blocks.len() + 1 < CHUNKS
+            && mapped + (((1usize << owned.blocks.len()) - 1) << FIRST_LOG) < rows
+        {
+            let count = 1usize << (owned.blocks.len() as u32 + FIRST_LOG);
             let first = mapped + count - (1 << FIRST_LOG);
             let bytes = count
                 .checked_mul(self.stride)
@@ -110,10 +124,44 @@ impl Arena {
             }
             let origin = block.start.wrapping_sub(first * self.stride);
             // Release: whoever finds the chunk finds its mapping made.
-            self.origins[owned.len() + 1].store(origin, Ordering::Release);
-            owned.push(block);
+            self.origins[owned.blocks.len() + 1].store(origin, Ordering::Release);
+            owned.blocks.push(block);
         }
+        owned.rows = owned.rows.max(rows);
         Ok(())
+    }
+
+    /// Says that a row is written to. Of a row in an image, which costs nothing before, its pages take memory from now on.
+    #[inline(always)]
+    pub(crate) fn touch(&self, row: u32) {
+        if u64::from(row) < self.mapped {
+            self.touch_mapped(row as usize);
+        }
+    }
+
+    #[inline(never)]
+    fn touch_mapped(&self, row: usize) {
+        if let Some(image) = &self.image {
+            let start = self.image_offset + row * self.stride;
+            image.touch(start..start + self.stride);
+        }
+    }
+
+    /// Bytes of memory that it takes: of the rows made available, whether or not they have been written yet, and of those
+    /// of an image the pages that were written to.
+    pub(crate) fn memory(&self) -> usize {
+        let (owned, mapped) = (self.owned.lock(), self.mapped as usize);
+        let mut before = mapped;
+        let own = owned.blocks.iter().enumerate().map(|(at, block)| {
+            let count = 1usize << (at as u32 + FIRST_LOG);
+            let used = owned.rows.saturating_sub(before).min(count);
+            before += count;
+            block.memory(used * self.stride)
+        });
+        let own: usize = own.sum();
+        let end = self.image_offset + mapped * self.stride;
+        let image = self.image.as_ref();
+        own + image.map_or(0, |image| image.touched(self.image_offset..end))
     }
 
     /// Address of a row that [`Arena::ensure`] has made available; valid as long as the arena.
@@ -133,6 +181,7 @@ impl Arena {
 /// One zeroed mapping.
 pub(crate) struct Block {
     start: *mut u8,
+    bytes: usize,
     #[cfg(not(any(miri, feature = "loom")))]
     _map: memmap2::MmapMut,
     #[cfg(any(miri, feature = "loom"))]
@@ -146,6 +195,17 @@ impl Block {
     /// Where its bytes begin, on a multiple of 64.
     pub(crate) fn start(&self) -> *mut u8 {
         self.start
+    }
+
+    /// Bytes of memory that it takes when so many of its bytes, the first ones, were written: pages, huge ones where they
+    /// are asked for.
+    fn memory(&self, written: usize) -> usize {
+        let page = if self.bytes >= HUGE_BYTES_MIN {
+            HUGE_PAGE
+        } else {
+            PAGE
+        };
+        written.next_multiple_of(page).min(self.bytes)
     }
 }
 
@@ -170,7 +230,11 @@ impl Block {
             #[cfg(target_os = "linux")]
             let _ = map.advise(memmap2::Advice::HugePage);
         }
-        Ok(Self { start, _map: map })
+        Ok(Self {
+            start,
+            bytes,
+            _map: map,
+        })
     }
 }
 
@@ -184,7 +248,7 @@ impl Block {
         if start.is_null() {
             return Err(Error::OutOfMemory { bytes });
         }
-        Ok(Self { start, layout })
+        Ok(Self { start, bytes, layout })
     }
 }
 
@@ -221,6 +285,46 @@ mod tests {
                 assert_eq!(bytes, u64::from(row).to_le_bytes());
             }
         }
+    }
+
+    #[test]
+    fn memory_is_that_of_the_rows_there_are_and_of_the_pages_written_to() {
+        let arena = Arena::new(64);
+        assert_eq!(arena.memory(), 0);
+        for (rows, pages) in [
+            (1, 1),
+            (64, 1),
+            (65, 2),
+            (256, 4),
+            (257, 5),
+            (100, 5),
+            (1_000, 16),
+        ] {
+            arena.ensure(rows).unwrap();
+            assert_eq!(arena.memory(), pages * PAGE, "{rows} rows");
+        }
+        // A mapping that asks for huge pages gets them from the first byte on: chunk 9 is the first of 4 MiB.
+        arena.ensure((255 << FIRST_LOG) + 1).unwrap();
+        assert_eq!(arena.memory(), 64 * (255 << FIRST_LOG) + HUGE_PAGE);
+        // Plain memory that holds an image is all there.
+        let image = Arc::new(ImageMemory::zeroed(64 * 1_001).unwrap());
+        assert_eq!(Arena::mapped(64, 1_000, 64, image).memory(), 64 * 1_000);
+    }
+
+    #[test]
+    #[cfg(not(miri))]
+    fn of_a_mapped_image_what_was_written_to_takes_memory() {
+        let map = memmap2::MmapMut::map_anon(64 * 1_001).unwrap();
+        let arena = Arena::mapped(64, 1_000, 64, Arc::new(ImageMemory::from(map)));
+        assert_eq!(arena.memory(), 0);
+        // A header of 64 bytes stands before the first row, so the 63rd is the last on its page.
+        for (row, pages) in [(3, 1), (62, 1), (63, 2), (999, 3), (0, 3)] {
+            arena.touch(row);
+            assert_eq!(arena.memory(), pages * PAGE, "row {row}");
+        }
+        arena.ensure(1_001).unwrap();
+        arena.touch(1_000);
+        assert_eq!(arena.memory(), 4 * PAGE);
     }
 
     #[test]

@@ -25,6 +25,11 @@ impl Bits {
         self.words.ensure(slots.div_ceil(64))
     }
 
+    /// Bytes of memory that the bits take.
+    pub(crate) fn memory(&self) -> usize {
+        self.words.memory()
+    }
+
     /// Sets the bits of a set over `slots` slots; all are clear.
     pub(crate) fn load(&self, set: &Bitset, slots: usize) -> Result<(), Error> {
         self.ensure(slots)?;

@@ -128,6 +128,10 @@ impl<C: Code> Points for Coded<C> {
         self.planes.load(image)
     }
 
+    fn code_memory(&self) -> (usize, usize) {
+        self.planes.memory()
+    }
+
     fn rows(&self) -> &Store {
         &self.rows
     }

@@ -100,6 +100,12 @@ impl<C: Default> Contexts<C> {
         }
     }
 
+    /// How many rest.
+    pub(crate) fn resting(&self) -> usize {
+        let is_there = |place: &&AtomicPtr<C>| !place.load(Ordering::Relaxed).is_null();
+        self.places.iter().filter(is_there).count()
+    }
+
     /// Runs `work` with a context of its own.
     pub(crate) fn with<T>(&self, work: impl FnOnce(&mut C) -> T) -> T {
         let mut context = self.take();

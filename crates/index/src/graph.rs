@@ -77,6 +77,18 @@ impl Graph {
         (self.base, self.nodes, self.upper) = (base, nodes, upper);
     }
 
+    /// Bytes of memory that the lists take.
+    pub(crate) fn memory(&self) -> usize {
+        self.base.memory() + self.nodes.memory() + self.upper.memory()
+    }
+
+    /// Bytes that the lists of one more node take, on average.
+    pub(crate) fn node_bytes(&self) -> usize {
+        // Of m nodes on a level, one is on the next.
+        let upper = self.upper.stride().div_ceil(self.m.saturating_sub(1).max(1));
+        self.base.stride() + self.nodes.stride() + upper
+    }
+
     /// Makes room for the base lists of `slots` slots.
     pub(crate) fn ensure(&self, slots: usize) -> Result<(), Error> {
         self.base.ensure(slots)?;
@@ -106,6 +118,7 @@ impl Graph {
         if end >= 1 << LEVEL_SHIFT || self.upper.ensure(end).is_err() {
             return 0;
         }
+        self.nodes.touch(slot);
         // Release pairs with `list`: the memory of the lists is there.
         self.node(slot)
             .store(level << LEVEL_SHIFT | first, Ordering::Release);
@@ -119,15 +132,30 @@ impl Graph {
         unsafe { &*self.nodes.row(slot).cast::<AtomicU32>() }
     }
 
+    /// Where the list of a node on a level above the base stands.
+    #[inline(always)]
+    fn above(&self, level: u32, slot: u32) -> u32 {
+        let node = self.node(slot).load(Ordering::Acquire);
+        debug_assert!(level <= node >> LEVEL_SHIFT, "slot {slot} has no level {level}");
+        (node & ((1 << LEVEL_SHIFT) - 1)) + level - 1
+    }
+
+    /// The list of a node is written to.
+    fn touch(&self, level: u32, slot: u32) {
+        if level == 0 {
+            self.base.touch(slot);
+        } else {
+            self.upper.touch(self.above(level, slot));
+        }
+    }
+
     /// The list of a node on a level it has.
     #[inline(always)]
     pub(crate) fn list(&self, level: u32, slot: u32) -> &[AtomicU32] {
         let row = if level == 0 {
             self.base.row(slot)
         } else {
-            let node = self.node(slot).load(Ordering::Acquire);
-            debug_assert!(level <= node >> LEVEL_SHIFT, "slot {slot} has no level {level}");
-            self.upper.row((node & ((1 << LEVEL_SHIFT) - 1)) + level - 1)
+            self.upper.row(self.above(level, slot))
         };
         // SAFETY: rows hold at least `capacity` words, zero at first, used only as atomics, as long as the arena.
         unsafe { std::slice::from_raw_parts(row.cast::<AtomicU32>(), self.capacity(level)) }
@@ -158,6 +186,7 @@ impl Graph {
 
     /// Puts a link behind the `present` links of a list with room; the caller holds the node's lock.
     pub(crate) fn append(&self, level: u32, slot: u32, present: usize, link: u32) {
+        self.touch(level, slot);
         self.list(level, slot)[present].store(link + 1, Ordering::Release);
     }
 
@@ -165,6 +194,7 @@ impl Graph {
     pub(crate) fn write(&self, level: u32, slot: u32, links: &[u32]) {
         let list = self.list(level, slot);
         debug_assert!(links.len() <= list.len());
+        self.touch(level, slot);
         for (place, &link) in list.iter().zip(links) {
             place.store(link + 1, Ordering::Release);
         }

@@ -48,7 +48,7 @@ pub(crate) struct Hnsw<S: Points> {
     serial: Mutex<()>,
     pub(crate) contexts: Contexts<Context<S>>,
     /// For links that are chosen on vectors because codes do not tell.
-    exact_contexts: Contexts<Context<Store>>,
+    pub(crate) exact_contexts: Contexts<Context<Store>>,
     pub(crate) calibration: Calibration,
     pub(crate) slack: Slack,
     pub(crate) params: Params,

@@ -15,6 +15,7 @@ use crate::{
     extremes,
     hnsw::Hnsw,
     image::{HOLE, Header, Image, ImageError, ImageMemory, ImageSummary},
+    memory::Memory,
     params::{
         Answer, Neighbor, Params, Quantization, REALS_MAX, RangeParams, RecallTarget, SearchParams, Stats,
     },
@@ -200,6 +201,11 @@ impl VectorIndex {
     /// Slots that [`VectorIndex::insert`] will use before it appends.
     pub fn free(&self) -> usize {
         self.inner.free()
+    }
+
+    /// Bytes of memory that it takes.
+    pub fn memory(&self) -> Memory {
+        self.inner.memory()
     }
 
     /// Whether a slot was appended and not removed.
@@ -427,6 +433,7 @@ erased! {
     fn retrain(&self, max: usize) -> usize;
     fn free(&self) -> usize;
     fn len(&self) -> u32;
+    fn memory(&self) -> Memory;
     fn link(&self, max: usize) -> usize;
     fn linked(&self) -> u32;
     fn waiting(&self) -> usize;

@@ -46,6 +46,7 @@ mod index;
 mod key;
 mod kind;
 mod link;
+mod memory;
 mod mix;
 #[cfg(all(test, feature = "loom"))]
 mod models;
@@ -82,6 +83,7 @@ pub use error::{Cancelled, Error, InvalidTarget, SearchError};
 pub use image::{HOLE, ImageError, ImageMemory, ImageSummary, verify_image};
 pub use index::{Mark, VectorIndex};
 pub use longbow_kernels::{Bitset, Element, Metric};
+pub use memory::Memory;
 pub use params::{
     Answer, Mode, Neighbor, Params, Quantization, REALS_MAX, RangeParams, RecallTarget, SearchParams, Stats,
     Way,

@@ -79,6 +79,19 @@ impl<C: Code> Plane<C> {
         }
     }
 
+    /// Bytes of memory that the codes take, and that one more takes.
+    pub(crate) fn memory(&self) -> (usize, usize) {
+        let factors = if self.factored && !C::INLINE {
+            self.factors.stride()
+        } else {
+            0
+        };
+        (
+            self.codes.memory() + self.factors.memory(),
+            self.codes.stride() + factors,
+        )
+    }
+
     /// Coordinates of what is coded.
     pub(crate) fn len(&self) -> usize {
         self.len
@@ -135,6 +148,7 @@ impl<C: Code> Plane<C> {
         }
         wide.resize(rotation.len(), 0.0);
         rotation.apply(wide);
+        self.codes.touch(slot);
         // SAFETY: the caller is alone with the slot; a row of codes is this long.
         let codes = unsafe { std::slice::from_raw_parts_mut(self.codes.row(slot), self.code.bytes()) };
         let factor = self.code.encode(wide, self.factored, codes);
@@ -150,6 +164,9 @@ impl<C: Code> Plane<C> {
                     b: -b,
                 },
             };
+            if !C::INLINE {
+                self.factors.touch(slot);
+            }
             // SAFETY: as above; a slot's factors are aligned as they need to be.
             unsafe { self.factors_row(slot).write(factors) };
         }

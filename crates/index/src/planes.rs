@@ -93,6 +93,15 @@ impl<C: Code> Planes<C> {
         self.writing.lock()
     }
 
+    /// Bytes of memory that all codes take, those on their way in and out included, and that those of one more row take.
+    pub(crate) fn memory(&self) -> (usize, usize) {
+        let writing = self.writing.lock();
+        let (present, one) = writing.present.memory();
+        let filling = writing.filling.iter().map(|(plane, _)| plane.memory().0);
+        let retired = writing.retired.iter().map(|(plane, _)| plane.memory().0);
+        (present + filling.chain(retired).sum::<usize>(), one)
+    }
+
     /// So many rows are gone.
     pub(crate) fn removed(&self, rows: usize) {
         self.changes.removed(rows as u64);

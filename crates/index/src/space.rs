@@ -111,6 +111,11 @@ pub(crate) trait Points: Space + Sized {
         0
     }
 
+    /// Bytes of memory that codes take beside the vectors, and that those of one more row take.
+    fn code_memory(&self) -> (usize, usize) {
+        (0, 0)
+    }
+
     /// The vectors.
     fn rows(&self) -> &Store;
 }

@@ -80,6 +80,18 @@ impl Store {
         self.values_of(self.row(slot), out);
     }
 
+    /// Bytes of memory that the vectors take, and that one more takes.
+    pub(crate) fn memory(&self) -> (usize, usize) {
+        let scale = match self.metric {
+            Metric::Cosine => self.scales.stride(),
+            Metric::L2 | Metric::Dot => 0,
+        };
+        (
+            self.rows.memory() + self.scales.memory(),
+            self.rows.stride() + scale,
+        )
+    }
+
     /// Appends the elements of a row's bytes.
     pub(crate) fn values_of(&self, row: &[u8], out: &mut Vec<f64>) {
         self.kind.values(row, out);
@@ -96,6 +108,7 @@ impl Store {
     /// [`Arena::ensure`] has made the slot available, and nobody reads or writes it meanwhile.
     unsafe fn write(&self, slot: u32, row: &[u8], wide: &mut Vec<f64>) {
         assert_eq!(row.len(), self.row_bytes());
+        self.rows.touch(slot);
         // SAFETY: the row is `padded` elements long, `dimension` of them are written; the caller is alone with it.
         unsafe { ptr::copy_nonoverlapping(row.as_ptr(), self.rows.row(slot), row.len()) };
         if self.metric == Metric::Cosine {
@@ -111,6 +124,7 @@ impl Store {
             } else {
                 0.0
             };
+            self.scales.touch(slot);
             // SAFETY: as above; a scale is one aligned f32.
             unsafe { self.scales.row(slot).cast::<f32>().write(scale) };
         }

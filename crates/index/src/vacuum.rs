@@ -137,6 +137,11 @@ impl Vacuum {
         self.free.lock().len()
     }
 
+    /// Bytes of memory that the free slots take.
+    pub(crate) fn memory(&self) -> usize {
+        self.free.lock().capacity() * size_of::<u32>()
+    }
+
     fn is_due(&self, linked: u32) -> bool {
         self.removed.load(Ordering::Relaxed) * DUE >= (linked as usize).max(1)
     }

@@ -31,6 +31,11 @@ impl Visited {
         }
     }
 
+    /// Bytes of memory that it takes once it covers `len` slots.
+    pub(crate) const fn bytes(len: u32) -> usize {
+        (len as usize >> SLOTS_LOG) * size_of::<u32>()
+    }
+
     /// From now on one slot, or none, is seen from the beginning.
     pub(crate) fn hide(&mut self, slot: Option<u32>) {
         self.hidden = slot;

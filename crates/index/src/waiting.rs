@@ -50,6 +50,11 @@ impl Waiting {
         Ok(())
     }
 
+    /// Bytes of memory that it takes.
+    pub(crate) fn memory(&self) -> usize {
+        self.bits.memory() + self.queue.lock().slots.capacity() * size_of::<u32>()
+    }
+
     /// Slots waiting, those being linked included. Acquire pairs with every change of the count: whoever reads 0 sees
     /// the links of all that waited.
     pub(crate) fn count(&self) -> usize {

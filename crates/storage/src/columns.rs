@@ -7,8 +7,8 @@
 //! whatever happens: each row is then copied O(log n) times in all. Chunks that were written under an
 //! earlier version of the schema stay as they are until they are merged: see `versions`.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use arrow::array::{Array, ArrayRef, AsArray, MutableArrayData, RecordBatch, make_array};
 use arrow::compute::{concat_batches, interleave};
@@ -16,6 +16,7 @@ use arrow_schema::{ArrowError, DataType};
 use longbow_types::{Error, ErrorCode, Result};
 
 use crate::Layout;
+use crate::memory::{Counted, held_by};
 use crate::numbers::Numbers;
 use crate::tenants::Key;
 use crate::versions::{self, Source};
@@ -44,6 +45,8 @@ pub(crate) struct Chunk {
     dead: AtomicU32,
     /// Whether the slot of a dead row was given to another.
     outlived: AtomicBool,
+    /// Its part of the memory of a replica that has it, or had it.
+    counted: OnceLock<Counted>,
 }
 
 impl Chunk {
@@ -66,11 +69,20 @@ impl Chunk {
             bytes,
             dead: AtomicU32::new(0),
             outlived: AtomicBool::new(false),
+            counted: OnceLock::new(),
         }
     }
 
     pub(crate) fn rows(&self) -> usize {
         self.batch.num_rows()
+    }
+
+    /// Counts its memory in a sum, once, for as long as anybody holds the chunk.
+    pub(crate) fn count_in(&self, sum: &Arc<AtomicUsize>) {
+        self.counted.get_or_init(|| {
+            let bytes = held_by(&self.batch) + self.keys.held() + self.slots.held();
+            Counted::new(bytes, sum)
+        });
     }
 
     /// The key of the first row.

@@ -14,6 +14,7 @@ use longbow_query::ids::Ids;
 use longbow_types::IdKind;
 use parking_lot::RwLock;
 
+use crate::memory::allocated;
 use crate::tenants::Key;
 
 /// Enough that readers and the writer rarely meet; each lock is held for one look-up.
@@ -80,6 +81,14 @@ impl IdMap {
         }
     }
 
+    /// Bytes of memory that it takes.
+    pub(crate) fn memory(&self) -> usize {
+        match self {
+            IdMap::Int(map) => map.memory(),
+            IdMap::Utf8(map) => map.memory(),
+        }
+    }
+
     /// Rows that the map knows.
     #[cfg(test)]
     pub(crate) fn known(&self) -> usize {
@@ -97,15 +106,36 @@ pub(crate) struct Striped<K> {
 
 struct Stripe<K> {
     newest: HashTable<(K, Key)>,
+    /// Bytes of memory that the ids take beside the table.
+    held: usize,
     /// The row whose id a row took over.
     before: HashMap<Key, Key>,
 }
 
-impl<K: Hash + Eq> Striped<K> {
+/// An id that may take memory beside its own bytes.
+pub(crate) trait Held {
+    /// Bytes of it.
+    fn held(&self) -> usize;
+}
+
+impl Held for u64 {
+    fn held(&self) -> usize {
+        0
+    }
+}
+
+impl Held for Box<str> {
+    fn held(&self) -> usize {
+        if self.is_empty() { 0 } else { allocated(self.len()) }
+    }
+}
+
+impl<K: Hash + Eq + Held> Striped<K> {
     fn new() -> Self {
         let hasher = DefaultHashBuilder::default();
         let stripe = || Stripe {
             newest: HashTable::new(),
+            held: 0,
             before: HashMap::with_hasher(hasher.clone()),
         };
         Self {
@@ -121,11 +151,13 @@ impl<K: Hash + Eq> Striped<K> {
 
     fn insert(&self, id: K, key: Key) -> Option<Trace> {
         let hash = self.hasher.hash_one(&id);
-        let mut stripe = self.stripe(hash).write();
+        let mut guard = self.stripe(hash).write();
+        let stripe = &mut *guard;
         let rehash = |(id, _): &(K, Key)| self.hasher.hash_one(id);
         let previous = match stripe.newest.entry(hash, |(have, _)| *have == id, rehash) {
             Entry::Occupied(mut known) => std::mem::replace(&mut known.get_mut().1, key),
             Entry::Vacant(new) => {
+                stripe.held += id.held();
                 new.insert((id, key));
                 return None;
             }
@@ -149,17 +181,27 @@ impl<K: Hash + Eq> Striped<K> {
     }
 
     fn forget(&self, trace: &Trace) {
-        let mut stripe = self.stripe(trace.hash).write();
+        let mut guard = self.stripe(trace.hash).write();
+        let stripe = &mut *guard;
         match trace.by {
             Some(by) => drop(stripe.before.remove(&by)),
             None => {
                 let is_it = |(_, key): &(K, Key)| *key == trace.key;
                 // Not there if the id was written again: then the row is one that came before.
                 if let Ok(known) = stripe.newest.find_entry(trace.hash, is_it) {
-                    known.remove();
+                    let ((id, _), _) = known.remove();
+                    stripe.held -= id.held();
                 }
             }
         }
+    }
+
+    fn memory(&self) -> usize {
+        let of = |stripe: &RwLock<Stripe<K>>| {
+            let stripe = stripe.read();
+            stripe.newest.allocation_size() + stripe.before.allocation_size() + stripe.held
+        };
+        self.stripes.iter().map(of).sum()
     }
 
     #[cfg(test)]
@@ -215,6 +257,27 @@ mod tests {
         assert_eq!([3, 4].map(|end| map.get(&ids, 0, end)), [None, Some(3)]);
         map.forget(&map.trace(&ids, 1, 4).unwrap());
         assert_eq!((map.get(&ids, 1, 4), map.known()), (None, 1));
+    }
+
+    #[test]
+    fn texts_take_memory_until_they_are_forgotten() {
+        let long = "x".repeat(1_000);
+        let texts = StringArray::from(vec!["a", &long]);
+        let ids = Ids::new(&texts).unwrap();
+        let map = IdMap::new(IdKind::Utf8);
+        map.insert(&ids, 0, 0);
+        let short = map.memory();
+        map.insert(&ids, 1, 1);
+        // Written again, its text is there once.
+        let replaced = map.insert(&ids, 1, 2).unwrap();
+        assert!(
+            (short + 1_000..short + 3_000).contains(&map.memory()),
+            "{short} {}",
+            map.memory()
+        );
+        map.forget(&replaced);
+        map.forget(&map.trace(&ids, 1, 3).unwrap());
+        assert!(map.memory() < short + 1_000);
     }
 
     #[test]

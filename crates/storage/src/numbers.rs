@@ -52,6 +52,14 @@ impl<N: Number> Numbers<N> {
         }
     }
 
+    /// Bytes of memory beside its own.
+    pub(crate) fn held(&self) -> usize {
+        match self {
+            Numbers::Run(..) => 0,
+            Numbers::Each(numbers) => size_of_val(&**numbers),
+        }
+    }
+
     /// Number of rows.
     pub(crate) fn len(&self) -> usize {
         match self {

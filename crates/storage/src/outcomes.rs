@@ -74,6 +74,11 @@ impl Outcomes {
         }
     }
 
+    /// Bytes of memory that it takes.
+    pub(crate) fn memory(&self) -> usize {
+        self.known.capacity() * size_of::<(u64, Outcome)>() + self.bytes
+    }
+
     /// Remembers one; indices ascend.
     pub(crate) fn add(&mut self, index: u64, outcome: Outcome) {
         self.bytes += outcome.bytes();

@@ -10,6 +10,7 @@ mod tick;
 mod update;
 
 use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
 
 use arc_swap::ArcSwap;
 use longbow_index::{Bitset, Mark, Params, VectorIndex};
@@ -103,8 +104,10 @@ pub struct Replica {
 #[derive(Clone)]
 pub struct Reader {
     view: Arc<ArcSwap<View>>,
-    index: Arc<VectorIndex>,
-    outcomes: Arc<Mutex<Outcomes>>,
+    pub(crate) index: Arc<VectorIndex>,
+    pub(crate) outcomes: Arc<Mutex<Outcomes>>,
+    /// Bytes of memory that columns take.
+    pub(crate) columns: Arc<AtomicUsize>,
 }
 
 impl Reader {
@@ -201,6 +204,8 @@ impl Replica {
 
     /// A replica that begins with what a view shows.
     pub(crate) fn of(view: View) -> Self {
+        let columns = Arc::default();
+        view.chunks.iter().for_each(|chunk| chunk.count_in(&columns));
         for (chunk, dead) in view.located().dead() {
             chunk.died(dead);
         }
@@ -222,6 +227,7 @@ impl Replica {
             is_rearranged: false,
             reader: Reader {
                 outcomes: Arc::new(Mutex::new(Outcomes::after(view.applied_index))),
+                columns,
                 index: Arc::clone(&view.index),
                 view: Arc::new(ArcSwap::from_pointee(view)),
             },

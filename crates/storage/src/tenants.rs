@@ -41,6 +41,12 @@ impl Tenants {
         cells[at].store(key, Ordering::Relaxed);
     }
 
+    /// Bytes of memory that it takes.
+    pub(crate) fn memory(&self) -> usize {
+        let blocks = self.blocks.iter().filter_map(OnceLock::get);
+        blocks.map(|cells| size_of_val(&**cells)).sum()
+    }
+
     /// The row in a slot.
     #[inline]
     pub(crate) fn get(&self, slot: u32) -> Key {

@@ -135,6 +135,8 @@ codes! {
     LogTruncated = "LOG_TRUNCATED", FailedPrecondition;
     /// The log has reached its size limit and nothing in it may be cut.
     LogFull = "LOG_FULL", ResourceExhausted;
+    /// A shard has no memory left for more rows.
+    MemoryFull = "MEMORY_FULL", ResourceExhausted;
     /// This keeper does not lead.
     NotLeader = "NOT_LEADER", Unavailable;
     /// No keeper leads right now.

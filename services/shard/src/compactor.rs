@@ -8,6 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::num::NonZero;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::thread;
 
 use longbow_node::shutdown::Shutdown;
@@ -77,7 +78,10 @@ impl Compactor {
             let Some(plan) = partition.reader.view().compaction(&Sizes::default(), cursor) else {
                 continue;
             };
-            match self.carry_out(plan, key, actors).await {
+            state.merging.store(plan.bytes(), Ordering::Relaxed);
+            let done_with = self.carry_out(plan, key, actors).await;
+            state.merging.store(0, Ordering::Relaxed);
+            match done_with {
                 Ok(moved) => {
                     tell(moved);
                     done |= moved.is_some();

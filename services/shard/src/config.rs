@@ -8,6 +8,8 @@ use longbow_node::config::{NodeConfig, Setting, Settings};
 use longbow_storage::Options;
 use longbow_types::{Error, ErrorCode, Result, Role};
 
+use crate::memory;
+
 /// Settings of a shard, besides those that every role has.
 pub const SETTINGS: &[Setting] = &[
     Setting::new(
@@ -55,7 +57,15 @@ pub const SETTINGS: &[Setting] = &[
         "Snapshots kept of each replica: the newest, and older ones in case that it is damaged; the keepers' log is kept from the newest but one on, with 1 from the newest",
     )
     .default("2"),
+    Setting::new(
+        "shard.memory_budget",
+        "Bytes of memory that this node may take; when they are taken, rows are refused as MEMORY_FULL. 0: three quarters of what its control group or the machine has",
+    )
+    .default("0"),
 ];
+
+/// The smallest budget: less does not hold what a shard takes that has no rows.
+const BUDGET_MIN: u64 = 48 << 20;
 
 /// How a shard runs.
 #[derive(Debug, Clone)]
@@ -78,6 +88,8 @@ pub struct Config {
     pub snapshot_every: usize,
     /// Snapshots kept of each replica.
     pub snapshots_kept: usize,
+    /// Bytes of memory that this node may take.
+    pub memory_budget: u64,
 }
 
 impl Config {
@@ -104,7 +116,19 @@ impl Config {
                 .unwrap_or(NonZero::<usize>::MIN),
             snapshot_every: settings.usize("shard.snapshot_every", 0..=1 << 50)?,
             snapshots_kept: settings.usize("shard.snapshots_kept", 1..=1_000)?,
+            memory_budget: budget(settings)?,
         })
+    }
+}
+
+fn budget(settings: &Settings) -> Result<u64> {
+    match settings.u64("shard.memory_budget", 0..=1 << 50)? {
+        0 => Ok((memory::limit() / 4 * 3).max(BUDGET_MIN)),
+        bytes if bytes < BUDGET_MIN => Err(settings.bad(
+            "shard.memory_budget",
+            &format!("0, or a whole number from {BUDGET_MIN} to {}", 1_u64 << 50),
+        )),
+        bytes => Ok(bytes),
     }
 }
 

@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use longbow_node::shutdown::Shutdown;
 
+use crate::memory::Account;
 use crate::state::State;
 
 /// Live rows held here, by dataset.
@@ -28,11 +29,21 @@ const STOPPED: &str = "longbow_replicas_stopped";
 /// Replicas that this node should have and has lost.
 const LOST: &str = "longbow_replicas_lost";
 
+/// Bytes of memory that this node takes, by what for.
+const MEMORY: &str = "longbow_shard_memory_bytes";
+/// Bytes of memory that this node may take.
+const MEMORY_BUDGET: &str = "longbow_shard_memory_budget_bytes";
+/// Bytes of memory that each replica takes.
+const PARTITION_MEMORY: &str = "longbow_partition_memory_bytes";
+
 const EVERY: Duration = Duration::from_secs(1);
 
-/// What was reported last: by metric and dataset (empty: none).
+/// A metric and its labels.
+type Series = (&'static str, Vec<(&'static str, String)>);
+
+/// What was reported last.
 #[derive(Default)]
-struct Reported(BTreeMap<(&'static str, String), f64>);
+struct Reported(BTreeMap<Series, f64>);
 
 /// Keeps the gauges up to date until the shutdown, then takes back what they say.
 pub(crate) async fn report(state: Arc<State>, shutdown: Shutdown) {
@@ -48,10 +59,29 @@ pub(crate) async fn report(state: Arc<State>, shutdown: Shutdown) {
     reported.update(BTreeMap::new());
 }
 
-fn measure(state: &State) -> BTreeMap<(&'static str, String), f64> {
-    let mut values: BTreeMap<(&'static str, String), f64> = BTreeMap::new();
-    let mut add = |metric, dataset: &str, value: f64| {
-        *values.entry((metric, dataset.to_owned())).or_default() += value;
+fn measure(state: &State) -> BTreeMap<Series, f64> {
+    let mut values: BTreeMap<Series, f64> = BTreeMap::new();
+    let mut add_to = |metric, labels: &[(&'static str, &str)], value: f64| {
+        let labels = labels.iter().map(|&(label, value)| (label, value.to_owned()));
+        *values.entry((metric, labels.collect())).or_default() += value;
+    };
+    let mut account = Account::begin(state);
+    for partition in state.partitions().values() {
+        let memory = partition.reader.memory();
+        account.replicas += memory;
+        let labels = [
+            ("dataset", partition.dataset.as_str()),
+            ("partition", &partition.key.ordinal.to_string()),
+        ];
+        add_to(PARTITION_MEMORY, &labels, memory.total() as f64);
+    }
+    for (part, bytes) in account.named() {
+        add_to(MEMORY, &[("component", part)], bytes as f64);
+    }
+    add_to(MEMORY_BUDGET, &[], state.memory_budget as f64);
+    let mut add = |metric, dataset: &str, value: f64| match dataset {
+        "" => add_to(metric, &[], value),
+        dataset => add_to(metric, &[("dataset", dataset)], value),
     };
     let lag = state
         .committed
@@ -79,20 +109,16 @@ fn measure(state: &State) -> BTreeMap<(&'static str, String), f64> {
 }
 
 impl Reported {
-    fn update(&mut self, mut now: BTreeMap<(&'static str, String), f64>) {
-        for key in self.0.keys() {
-            now.entry(key.clone()).or_insert(0.0);
+    fn update(&mut self, mut now: BTreeMap<Series, f64>) {
+        for series in self.0.keys() {
+            now.entry(series.clone()).or_insert(0.0);
         }
-        for ((metric, dataset), value) in &now {
-            let before = self.0.get(&(*metric, dataset.clone())).copied().unwrap_or(0.0);
-            let gauge = if dataset.is_empty() {
-                metrics::gauge!(*metric)
-            } else {
-                metrics::gauge!(*metric, "dataset" => dataset.clone())
-            };
-            gauge.increment(value - before);
+        for (series, value) in &now {
+            let before = self.0.get(series).copied().unwrap_or(0.0);
+            let (metric, labels) = series;
+            metrics::gauge!(*metric, labels).increment(value - before);
         }
-        now.retain(|(_, dataset), value| dataset.is_empty() || *value != 0.0);
+        now.retain(|(_, labels), value| labels.is_empty() || *value != 0.0);
         self.0 = now;
     }
 }

@@ -20,6 +20,7 @@ use crate::actors::Actors;
 use crate::builders::Builders;
 use crate::compactor;
 use crate::config::Config;
+use crate::credit;
 use crate::latch::{self, Stored};
 use crate::pool::Pool;
 use crate::report;
@@ -78,7 +79,9 @@ pub async fn start(config: Config, shutdown: Shutdown) -> anyhow::Result<Running
     let auth = ClusterAuth::new(&identity, config.node.secret.expose());
     let peers = Peers::new(auth.clone());
 
-    let state = Arc::new(State::new(identity.node_id.clone()));
+    let mut state = State::new(identity.node_id.clone());
+    state.memory_budget = config.memory_budget;
+    let state = Arc::new(state);
     let actors = Arc::new(Actors::start(
         config.apply_threads,
         config.hnsw,
@@ -124,6 +127,13 @@ pub async fn start(config: Config, shutdown: Shutdown) -> anyhow::Result<Running
         )),
         tokio::spawn(latch::keep(stored, latched, gossip.clone(), shutdown.clone())),
     ];
+    let (lent, told) = (Arc::clone(&state), gossip.clone());
+    tasks.push(tokio::spawn(credit::lend(
+        lent,
+        told,
+        peers.clone(),
+        shutdown.clone(),
+    )));
     if let Some(store) = &snapshots {
         let (state, store) = (Arc::clone(&state), Arc::clone(store));
         let vouching = vouch::vouch(state, store, gossip.clone(), peers, shutdown.clone());

@@ -34,6 +34,12 @@ pub(crate) struct State {
     pub(crate) wants: Wants,
     /// Last index known to be committed.
     pub(crate) committed: AtomicU64,
+    /// Bytes of memory that this node may take.
+    pub(crate) memory_budget: u64,
+    /// Bytes of messages of the log on their way into replicas.
+    pub(crate) in_flight: AtomicU64,
+    /// Bytes of chunks that are being merged.
+    pub(crate) merging: AtomicU64,
     /// Incarnation of the log group; 0 until a keeper told.
     pub(crate) incarnation: AtomicU32,
     /// Wakes graph builders.
@@ -43,7 +49,7 @@ pub(crate) struct State {
 }
 
 impl State {
-    /// A node that knows nothing yet.
+    /// A node that knows nothing yet, and may take any memory.
     pub(crate) fn new(me: NodeId) -> Self {
         Self {
             me,
@@ -54,6 +60,9 @@ impl State {
             caught_up: watch::Sender::new(false),
             wants: Wants::default(),
             committed: AtomicU64::new(0),
+            memory_budget: u64::MAX,
+            in_flight: AtomicU64::new(0),
+            merging: AtomicU64::new(0),
             incarnation: AtomicU32::new(0),
             builders: Arc::default(),
             compactor: Arc::default(),

@@ -1,6 +1,7 @@
 //! How does the log come here? From any live keeper, in order, starting again elsewhere when a keeper fails.
 
 mod anew;
+mod breathe;
 mod cut;
 mod goal;
 mod patience;
@@ -33,6 +34,7 @@ use crate::apply::{Op, Work};
 use crate::partition::Key;
 use crate::snapshots::{Restored, Round, Rounds, Store, restore};
 use crate::state::State;
+use breathe::Breath;
 use cut::Cut;
 use patience::Patience;
 use route::{Route, Step};
@@ -76,6 +78,7 @@ struct Follower {
     /// The registration under way, or the last one.
     registering: Option<JoinHandle<()>>,
     patience: Patience,
+    breath: Breath,
     /// Keepers that have not got the next entry any more.
     cut: Cut,
     /// Whether writes have stopped.
@@ -129,6 +132,7 @@ impl Tail {
             goal,
             registering: None,
             patience: Patience::new(),
+            breath: Breath::new(),
             cut: Cut::default(),
         };
         tokio::select! {
@@ -270,13 +274,16 @@ impl Follower {
             last: state.routed(),
             ..Chunk::default()
         };
+        self.breath.take(&state).await;
+        let bytes = |entry: &TailEntry| (entry.header.len() + entry.body.len()) as u64;
+        let bytes: u64 = message.entries.iter().map(bytes).sum();
+        // The next message is asked for when this one is applied, so there is never more than one, and a window of it.
+        state.in_flight.store(bytes, Ordering::Relaxed);
         let taken = self.entries(message.entries, &mut chunk).await;
         // Whatever was wrong with a later entry, those before it have passed through the catalogue.
-        self.tail
-            .actors
-            .deliver(chunk.pending)
-            .await
-            .map_err(Stop::Node)?;
+        let delivered = self.tail.actors.deliver(chunk.pending).await;
+        state.in_flight.store(0, Ordering::Relaxed);
+        delivered.map_err(Stop::Node)?;
         if chunk.changed {
             state.set_catalogue(self.route.published());
         }

@@ -42,7 +42,12 @@ pub(crate) async fn vouch(
             }
             let reports = reports(&state, &store);
             let keepers = gossip.live(Role::WalKeeper);
-            join_all(keepers.iter().map(|keeper| tell(&peers, keeper, &reports))).await;
+            join_all(
+                keepers
+                    .iter()
+                    .map(|keeper| tell(&peers, keeper, &reports, PATIENCE)),
+            )
+            .await;
         }
     };
     tokio::select! {
@@ -66,21 +71,28 @@ fn reports(state: &State, store: &Store) -> Vec<ReportDurableRequest> {
     let report = |replicas: &[DurableReplica]| ReportDurableRequest {
         replicas: replicas.to_vec(),
         log_id,
+        credit: None,
     };
     replicas.chunks(REPLICAS_MAX).map(report).collect()
 }
 
-async fn tell(peers: &Peers, keeper: &Member, reports: &[ReportDurableRequest]) {
+/// Tells a keeper, as long as it takes each report within `patience`.
+pub(crate) async fn tell(
+    peers: &Peers,
+    keeper: &Member,
+    reports: &[ReportDurableRequest],
+    patience: Duration,
+) {
     let mut client = KeeperServiceClient::new(peers.channel(keeper.rpc_addr));
     for report in reports {
-        let told = tokio::time::timeout(PATIENCE, client.report_durable(report.clone())).await;
+        let told = tokio::time::timeout(patience, client.report_durable(report.clone())).await;
         let error = match told {
             Ok(Ok(_)) => continue,
             Ok(Err(status)) => from_status(&status).to_string(),
             Err(_) => "it did not answer".to_owned(),
         };
         // Told again soon.
-        tracing::debug!(keeper = %keeper.node_id, "what is durable could not be told: {error}");
+        tracing::debug!(keeper = %keeper.node_id, "it could not be told: {error}");
         return;
     }
 }

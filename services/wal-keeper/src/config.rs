@@ -48,6 +48,12 @@ pub const SETTINGS: &[Setting] = &[
     )
     .default("67108864"),
     Setting::new(
+        "keeper.silent_credit_bytes",
+        "Bytes of rows logged for a partition while none of its shards tells what its memory has room for; beyond, they \
+         are refused as MEMORY_FULL",
+    )
+    .default("268435456"),
+    Setting::new(
         "keeper.checkpoint_interval",
         "How often the catalogue is written to disk while it changes; bounds the log replayed on start",
     )
@@ -86,6 +92,8 @@ pub struct Config {
     pub cache_bytes: usize,
     /// Bytes of appends that may wait.
     pub queue_bytes: usize,
+    /// Bytes of rows logged for shards that are silent.
+    pub silent_credit_bytes: u64,
     /// How often the catalogue is written.
     pub checkpoint_interval: Duration,
     /// How often log time goes on.
@@ -149,6 +157,7 @@ impl Config {
             window_entries: settings.u64("keeper.window_entries", 0..=u64::MAX >> 1)?,
             cache_bytes: settings.usize("keeper.cache_bytes", 1 << 20..=64 << 30)?,
             queue_bytes: settings.usize("keeper.queue_bytes", 16 << 20..=64 << 30)?,
+            silent_credit_bytes: settings.u64("keeper.silent_credit_bytes", 0..=u64::MAX >> 1)?,
             checkpoint_interval: settings.duration("keeper.checkpoint_interval")?,
             tick_interval,
             fatal_grace: settings.duration("keeper.fatal_grace")?,

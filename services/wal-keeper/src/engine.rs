@@ -19,6 +19,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use longbow_cluster::credit::Ledger;
 use longbow_cluster::raft_core::{CoreConfig, Effects, RaftCore, Restored};
 use longbow_node::{gossip::Gossip, http::Readiness};
 use longbow_types::{Error, ErrorCode, NodeId, Result};
@@ -89,6 +90,7 @@ pub(crate) struct Engine {
     heard: BTreeMap<u64, Instant>,
     retention: Retention,
     ticks: Ticks,
+    credit: Ledger,
     /// A change of the group that somebody waits for.
     change: Option<PendingChange>,
     /// A snapshot that is not part of this keeper's state yet.
@@ -141,6 +143,7 @@ pub(crate) fn spawn(config: &Config, mut parts: Parts) -> Result<thread::JoinHan
             true => core.last_index(),
             false => core.commit_index(),
         },
+        credit: Ledger::new(config.silent_credit_bytes, core.last_index()),
         core,
         parts,
         pending: BTreeMap::new(),
@@ -270,8 +273,8 @@ impl Engine {
                 Request::ReadIndex(reply) => self.reads.ask(reply),
                 Request::Change(ask, reply) => self.change(&ask, reply),
                 Request::Install(install) => self.install(*install),
-                Request::Durable(shard, replicas, reply) => {
-                    self.note_durable(&shard, &replicas);
+                Request::Durable(shard, report, reply) => {
+                    self.note(&shard, &report, now);
                     let _ = reply.send(Ok(()));
                 }
                 Request::Catalogue(reply) => drop(reply.send(Ok(self.parts.state.catalogue.clone()))),

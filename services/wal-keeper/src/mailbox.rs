@@ -9,7 +9,7 @@ use bytes::Bytes;
 use longbow_cluster::{catalogue::Catalogue, keepers::Ask};
 use longbow_types::{Error, ErrorCode, NodeId, Result};
 use longbow_wire::internal::{
-    AppendResponse, ChangeKeepersResponse, DurableReplica, EntryHeader, RaftMessage,
+    AppendResponse, ChangeKeepersResponse, EntryHeader, RaftMessage, ReportDurableRequest,
 };
 use parking_lot::{Condvar, Mutex};
 use tokio::sync::oneshot;
@@ -58,8 +58,12 @@ pub(crate) enum Request {
     ReadIndex(oneshot::Sender<Result<u64, Refusal>>),
     Change(Ask, oneshot::Sender<Result<ChangeKeepersResponse, Refusal>>),
     Install(Box<Install>),
-    /// What a shard has made durable.
-    Durable(NodeId, Vec<DurableReplica>, oneshot::Sender<Result<(), Refusal>>),
+    /// What a shard has made durable, and what it has room for.
+    Durable(
+        NodeId,
+        Box<ReportDurableRequest>,
+        oneshot::Sender<Result<(), Refusal>>,
+    ),
     /// The catalogue as of now, with producers.
     Catalogue(oneshot::Sender<Result<Catalogue, Refusal>>),
 }

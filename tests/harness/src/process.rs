@@ -135,16 +135,22 @@ fn state_of(pid: u32) -> Option<char> {
 
 /// Resident memory of a process, in bytes.
 pub fn resident_bytes(pid: u32) -> Result<u64> {
+    bytes_in_status(pid, "VmRSS")
+}
+
+/// Of those, what no file backs.
+pub fn anonymous_bytes(pid: u32) -> Result<u64> {
+    bytes_in_status(pid, "RssAnon")
+}
+
+fn bytes_in_status(pid: u32, name: &str) -> Result<u64> {
     let status = fs::read_to_string(format!("/proc/{pid}/status"))?;
     let line = status
         .lines()
-        .find(|l| l.starts_with("VmRSS:"))
-        .context("no VmRSS line")?;
-    let kib: u64 = line
-        .split_whitespace()
-        .nth(1)
-        .context("no value in VmRSS")?
-        .parse()?;
+        .find_map(|line| line.strip_prefix(name)?.strip_prefix(':'))
+        .with_context(|| format!("no {name} line"))?;
+    let kib = line.split_whitespace().next();
+    let kib: u64 = kib.with_context(|| format!("no value in {name}"))?.parse()?;
     Ok(kib * 1024)
 }
 

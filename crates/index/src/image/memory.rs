@@ -1,8 +1,15 @@
 //! The bytes of an image in memory, whoever brought them there.
 
-use std::fmt;
+use std::{
+    fmt,
+    ops::Range,
+    sync::atomic::{AtomicU64, Ordering},
+};
 
-use crate::{arena::Block, error::Error};
+use crate::{
+    arena::{Block, PAGE},
+    error::Error,
+};
 
 /// Memory that holds an image and becomes an index: a private mapping of a file, or plain memory that a file was read
 /// into.
@@ -12,6 +19,9 @@ use crate::{arena::Block, error::Error};
 pub struct ImageMemory {
     start: *mut u8,
     len: usize,
+    /// Of a private mapping, a bit for each page: whether it was written to, and so is a copy in memory. Empty for plain
+    /// memory, which is all there.
+    written: Box<[AtomicU64]>,
     _held: Held,
 }
 
@@ -33,8 +43,32 @@ impl ImageMemory {
         Ok(Self {
             start: block.start(),
             len,
+            written: Box::default(),
             _held: Held::Block(block),
         })
+    }
+
+    /// Says that bytes are written to.
+    pub(crate) fn touch(&self, bytes: Range<usize>) {
+        for page in pages(&bytes) {
+            let (at, bit) = (page / 64, 1 << (page % 64));
+            // Looked at first: nearly always it was written to before.
+            if let Some(word) = self.written.get(at)
+                && word.load(Ordering::Relaxed) & bit == 0
+            {
+                word.fetch_or(bit, Ordering::Relaxed);
+            }
+        }
+    }
+
+    /// Bytes of memory that a range takes for good. Of pages that others share, all counts.
+    pub(crate) fn touched(&self, bytes: Range<usize>) -> usize {
+        if self.written.is_empty() {
+            return bytes.len();
+        }
+        let is_written =
+            |page: &usize| self.written[page / 64].load(Ordering::Relaxed) >> (page % 64) & 1 == 1;
+        pages(&bytes).filter(is_written).count() * PAGE
     }
 
     /// Where it begins. Whoever writes through this must be alone with those bytes.
@@ -50,9 +84,20 @@ impl From<memmap2::MmapMut> for ImageMemory {
         Self {
             start: map.as_mut_ptr(),
             len: map.len(),
+            written: (0..map.len().div_ceil(64 * PAGE))
+                .map(|_| AtomicU64::new(0))
+                .collect(),
             _held: Held::Map(map),
         }
     }
+}
+
+/// The pages that bytes lie in.
+fn pages(bytes: &Range<usize>) -> Range<usize> {
+    if bytes.is_empty() {
+        return 0..0;
+    }
+    bytes.start / PAGE..bytes.end.div_ceil(PAGE)
 }
 
 impl AsRef<[u8]> for ImageMemory {

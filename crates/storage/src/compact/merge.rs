@@ -77,6 +77,12 @@ impl View {
 }
 
 impl Plan {
+    /// Bytes of the rows that are to be merged, at most as many as are copied.
+    pub fn bytes(&self) -> u64 {
+        let chunks = &self.view.chunks[self.range.clone()];
+        chunks.iter().map(|chunk| chunk.bytes as u64).sum()
+    }
+
     /// Finds the rows that live, whose columns are then copied by [`Merge::work`].
     pub fn begin(self) -> Merge {
         let Plan { view, range } = self;

@@ -116,6 +116,10 @@ impl Replica {
         let digest = self.digest.with(added).without(self.digest_of(&chunks, &gone));
         let before = self.live.len();
         self.chunks = chunks;
+        // Only the last one can be new.
+        if let Some(chunk) = self.chunks.last() {
+            chunk.count_in(&self.reader.columns);
+        }
         // A copy if a view shows the bitmap, which is once per published state.
         let live = Arc::make_mut(&mut self.live);
         live.resize(before.max(self.reader.index.len() as usize));

@@ -24,6 +24,7 @@ impl Replica {
         // The rows that died since the view was taken: the others were left out.
         let dead: u32 = old.iter().map(|chunk| chunk.dead()).sum();
         if let Some(chunk) = &chunk {
+            chunk.count_in(&self.reader.columns);
             chunk.died(dead.saturating_sub(u32::try_from(moved.rows_dropped).unwrap_or(u32::MAX)));
         }
         self.chunks.splice(at..at + old.len(), chunk);

@@ -6,8 +6,15 @@
 //!
 //! The log remembers a window of answers, from the highest sequences down. However slow one append is, the others do
 //! not run so far ahead of it that its sequence falls out of the window.
+//!
+//! Rows that a shard has no memory for are refused before they are logged, and tried again here for a while: a shard that is
+//! behind has room once it has caught up. Meanwhile they hold no place among those under way, so that deletes pass them.
 
-use std::{collections::BTreeSet, sync::Arc, time::Instant};
+use std::{
+    collections::BTreeSet,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use bytes::Bytes;
 use longbow_cluster::{
@@ -29,6 +36,11 @@ const AHEAD_MAX: u64 = ANSWERS_MAX as u64 / 2;
 /// Appends that may wait for their turn; each holds up to one command.
 const WAITING_MAX: usize = 256;
 
+/// Of those, how many may wait for a shard to have memory; more are refused at once.
+const STARVING_MAX: usize = WAITING_MAX / 2;
+/// How long an append waits for a shard to have memory. What it then is told, it can act on.
+const STARVE_MAX: Duration = Duration::from_secs(10);
+
 /// What appends share.
 #[derive(Debug)]
 pub(super) struct Appender {
@@ -36,6 +48,7 @@ pub(super) struct Appender {
     producer: Mutex<Option<Producer>>,
     in_flight: Semaphore,
     waiting: Semaphore,
+    starving: Semaphore,
 }
 
 #[derive(Debug)]
@@ -107,6 +120,7 @@ impl Appender {
             producer: Mutex::new(None),
             in_flight: Semaphore::new(IN_FLIGHT_MAX),
             waiting: Semaphore::new(WAITING_MAX),
+            starving: Semaphore::new(STARVING_MAX),
         }
     }
 
@@ -150,23 +164,41 @@ impl Core {
     /// Appends a command and gives the position of its entry, once it is committed and accepted.
     ///
     /// # Errors
-    /// `LATCH_TRIPPED` before anything is sent; `OVERLOADED`; what the keepers or the state machine answer.
+    /// `LATCH_TRIPPED` before anything is sent; `OVERLOADED`; `MEMORY_FULL` when a shard has had no memory for a while;
+    /// what the keepers or the state machine answer.
     pub(super) async fn append(&self, command: Command, body: Bytes, at: Instant) -> Result<Lsn> {
+        let give_up = at.min(Instant::now() + STARVE_MAX);
+        loop {
+            let error = match self.append_now(&command, &body, at).await {
+                Err(error) if error.code == ErrorCode::MemoryFull => error,
+                other => return other,
+            };
+            let pause = error.retry_after.unwrap_or(STARVE_MAX);
+            let starving = self.0.appender.starving.try_acquire();
+            // A refusal that comes after the deadline is heard by nobody, and what is tried again needs time as well.
+            if starving.is_err() || Instant::now() + 2 * pause >= give_up {
+                return Err(error);
+            }
+            tokio::time::sleep(pause).await;
+        }
+    }
+
+    async fn append_now(&self, command: &Command, body: &Bytes, at: Instant) -> Result<Lsn> {
         self.check_latch()?;
         let appender = &self.0.appender;
         let waiting = appender.waiting.try_acquire().map_err(|_| {
             Error::new(ErrorCode::Overloaded, "too many writes wait for the log")
                 .limit(WAITING_MAX)
-                .retry_after(std::time::Duration::from_millis(200))
+                .retry_after(Duration::from_millis(200))
         })?;
         let acquired = deadline::within(Some(at), appender.in_flight.acquire()).await?;
         let _permit = acquired.map_err(|_| Error::new(ErrorCode::Stopping, "the router is stopping"))?;
         drop(waiting);
-        match self.append_once(&command, &body, at).await {
+        match self.append_once(command, body, at).await {
             // The log forgets producers that were silent for long. The refusal says that nothing was written.
             Err((producer, error)) if error.code == ErrorCode::UnknownProducer => {
                 appender.forget(producer).await;
-                self.append_once(&command, &body, at)
+                self.append_once(command, body, at)
                     .await
                     .map_err(|(_, error)| error)
             }

@@ -7,7 +7,7 @@ use std::{
 
 use longbow_node::rpc::deadline;
 use longbow_types::{Result, Role};
-use longbow_wire::internal::{GetShardStatusRequest, ReplicaState};
+use longbow_wire::internal::{GetShardStatusRequest, ReplicaState, ShardMemory};
 use longbow_wire::v1;
 
 use super::{Core, Open, fanout};
@@ -48,11 +48,23 @@ impl Described {
 
 /// What all shards said about their replicas.
 pub(super) struct Census {
-    /// Shards that answered, each with its replicas by dataset and partition.
-    shards: HashMap<String, HashMap<(u64, u32), ReplicaState>>,
+    /// Shards that answered.
+    shards: HashMap<String, Shard>,
+}
+
+/// What one shard said.
+struct Shard {
+    /// Its replicas, by dataset and partition.
+    replicas: HashMap<(u64, u32), ReplicaState>,
+    memory: Option<ShardMemory>,
 }
 
 impl Census {
+    /// The memory that a shard takes, if it told.
+    pub fn memory(&self, node: &str) -> Option<&ShardMemory> {
+        self.shards.get(node)?.memory.as_ref()
+    }
+
     /// Each replica of a partition that answered, with the id of its shard. A shard that answers but has not heard of
     /// the partition yet holds nothing of it.
     pub fn replicas<'a>(
@@ -67,7 +79,7 @@ impl Census {
             .into_iter()
             .flatten();
         nodes.filter_map(move |node| {
-            let replicas = self.shards.get(node.as_str())?;
+            let replicas = &self.shards.get(node.as_str())?.replicas;
             Some((node.as_str(), replicas.get(&(open.dataset.id.0, partition))))
         })
     }
@@ -117,12 +129,14 @@ impl Core {
                     .await
                     .ok()?
                     .ok()?;
-                let replicas = answer.into_inner().replicas.into_iter();
+                let answer = answer.into_inner();
+                let (replicas, memory) = (answer.replicas.into_iter(), answer.memory);
                 let keyed = replicas.filter_map(|replica| {
                     let partition = replica.state?.partition;
                     Some(((replica.dataset_id, partition), replica))
                 });
-                Some((member.node_id.to_string(), keyed.collect()))
+                let replicas = keyed.collect();
+                Some((member.node_id.to_string(), Shard { replicas, memory }))
             }
         });
         let shards = futures::future::join_all(asked)

@@ -8,11 +8,17 @@ use longbow_node::{
 };
 use longbow_types::{Result, Role};
 use longbow_wire::{
-    internal::{GetKeeperStatusRequest, GetKeeperStatusResponse, keeper_service_client::KeeperServiceClient},
+    internal::{
+        GetKeeperStatusRequest, GetKeeperStatusResponse, ShardMemory,
+        keeper_service_client::KeeperServiceClient,
+    },
     v1,
 };
 
 use super::{Core, Described, Open, fanout, get_dataset::Census};
+
+/// Of its budget, in hundredths, what a shard takes when an operator should know.
+const MEMORY_WARN: u64 = 90;
 
 /// How long a keeper may take to tell how it is.
 const PATIENCE: Duration = Duration::from_secs(1);
@@ -43,9 +49,11 @@ impl Core {
             .flat_map(|described| partitions(&described.open, &census))
             .collect();
         warnings.extend(partitions.iter().filter_map(differing));
+        let nodes: Vec<_> = members.iter().map(|member| node(member, &census)).collect();
+        warnings.extend(nodes.iter().filter_map(nearly_full));
         Ok(v1::GetClusterStatusResponse {
             cluster_id: self.0.identity.cluster_id.to_string(),
-            nodes: members.iter().map(node).collect(),
+            nodes,
             leader: leading.map_or(String::new(), |status| status.leader.clone()),
             commit_index: keepers
                 .iter()
@@ -94,7 +102,7 @@ fn leading(keepers: &[(Member, GetKeeperStatusResponse)]) -> Option<&GetKeeperSt
     knowing.max_by_key(|status| status.term)
 }
 
-fn node(member: &Member) -> v1::Node {
+fn node(member: &Member, census: &Census) -> v1::Node {
     let role = match member.role {
         Role::Router => v1::NodeRole::Router,
         Role::Shard => v1::NodeRole::Shard,
@@ -113,7 +121,32 @@ fn node(member: &Member) -> v1::Node {
         gossip_addr: member.gossip_addr.to_string(),
         generation: member.generation,
         version: member.version.clone(),
+        memory: census.memory(member.node_id.as_str()).map(memory),
     }
+}
+
+fn memory(told: &ShardMemory) -> v1::NodeMemory {
+    let parts = told.parts.iter().map(|part| v1::MemoryPart {
+        name: part.name.clone(),
+        bytes: part.bytes,
+    });
+    v1::NodeMemory {
+        budget_bytes: told.budget_bytes,
+        parts: parts.collect(),
+    }
+}
+
+/// Says of a shard whether it will soon refuse rows.
+fn nearly_full(node: &v1::Node) -> Option<String> {
+    let memory = node.memory.as_ref()?;
+    let taken: u64 = memory.parts.iter().map(|part| part.bytes).sum();
+    if taken / MEMORY_WARN < memory.budget_bytes / 100 {
+        return None;
+    }
+    Some(format!(
+        "The shard {} takes {taken} bytes of memory, and may take {}: from there on rows are refused.",
+        node.node_id, memory.budget_bytes
+    ))
 }
 
 fn partitions(open: &Open, census: &Census) -> Vec<v1::PartitionStatus> {
@@ -143,6 +176,7 @@ fn partitions(open: &Open, census: &Census) -> Vec<v1::PartitionStatus> {
                         .and_then(|r| r.state)
                         .map_or(0, |state| state.touched_index),
                     digest: replica.map_or(String::new(), |r| r.digest.clone()),
+                    memory_bytes: replica.map_or(0, |r| r.memory_bytes),
                 }
             });
         v1::PartitionStatus {
@@ -244,6 +278,30 @@ fn warnings(
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_shard_is_named_before_it_refuses_rows() {
+        let warned = |taken: u64| {
+            let part = |bytes| v1::MemoryPart {
+                name: "vectors".into(),
+                bytes,
+            };
+            nearly_full(&v1::Node {
+                node_id: "shard-3".into(),
+                memory: Some(v1::NodeMemory {
+                    budget_bytes: 1_000_000,
+                    parts: vec![part(taken - 1_000), part(1_000)],
+                }),
+                ..v1::Node::default()
+            })
+        };
+        assert_eq!(warned(899_000), None);
+        let warning = warned(900_000).unwrap();
+        for part in ["shard-3", "900000", "1000000"] {
+            assert!(warning.contains(part), "{part} in {warning}");
+        }
+        assert_eq!(nearly_full(&v1::Node::default()), None);
+    }
 
     #[test]
     fn replicas_that_differ_after_the_same_entry_are_named() {

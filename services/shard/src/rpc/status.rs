@@ -3,6 +3,7 @@
 use longbow_wire::internal::{GetShardStatusResponse, PartitionState, ReplicaState};
 
 use super::Service;
+use crate::memory::Account;
 
 impl Service {
     pub(super) fn status(&self) -> GetShardStatusResponse {
@@ -18,6 +19,7 @@ impl Service {
                 stopped: partition.stopped().unwrap_or_default().to_owned(),
                 state: Some(read.state),
                 digest: read.view.digest().to_string(),
+                memory_bytes: partition.reader.memory().total(),
                 ..ReplicaState::default()
             }
         });
@@ -35,6 +37,7 @@ impl Service {
         GetShardStatusResponse {
             replicas: replicas.chain(lost).collect(),
             applied_index: routed,
+            memory: Some(Account::of(&self.state).to_proto(self.state.memory_budget)),
         }
     }
 }

@@ -306,7 +306,10 @@ impl KeeperService for Service {
         &self,
         request: Request<longbow_wire::internal::ReportDurableRequest>,
     ) -> Result<Response<longbow_wire::internal::ReportDurableResponse>, Status> {
-        self.reports.send_replace(Some(request.into_inner()));
+        let report = request.into_inner();
+        if report.credit.is_none() {
+            self.reports.send_replace(Some(report));
+        }
         Ok(Response::new(ReportDurableResponse {}))
     }
 

@@ -53,7 +53,7 @@ impl Engine {
             let _ = reply.send(Err(Refusal::certain(error)));
             return;
         }
-        if let Some(error) = self.no_room(&header) {
+        if let Some(error) = self.no_room(&header).or_else(|| self.no_credit(&header)) {
             count("refused");
             let _ = reply.send(Err(Refusal::certain(error)));
             return;
@@ -95,6 +95,10 @@ impl Engine {
         self.retention.appended += (encoded.len() + body.len()) as u64;
         match self.core.propose(entry::join(&encoded, &body)) {
             Ok(proposed) => {
+                if let Some(Command::Write(write)) = &header.command {
+                    let catalogue = &self.parts.state.catalogue;
+                    self.credit.logged(proposed.index, write, catalogue);
+                }
                 let pending = Pending {
                     term: proposed.term,
                     reply,
@@ -130,6 +134,7 @@ impl Engine {
     pub(super) fn lose_leadership(&mut self) {
         self.reads.refuse(&self.not_leader());
         self.lose_change();
+        self.credit.rewind(self.parts.state.catalogue.applied_index());
         let (repeat, wait) = std::mem::take(&mut self.pending)
             .into_iter()
             .partition(|(_, pending)| pending.may_repeat);

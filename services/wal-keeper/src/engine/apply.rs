@@ -26,6 +26,10 @@ impl Engine {
                     let applied = self.parts.state.catalogue.apply(entry.index, &header);
                     self.view_stale |= applied.takes_effect() && changes_view(&header);
                     self.note_tick(entry.index, &header);
+                    if let (true, Some(Command::Write(write))) = (applied.takes_effect(), &header.command) {
+                        self.credit
+                            .logged(entry.index, write, &self.parts.state.catalogue);
+                    }
                     applied
                 }
                 // Checked before it was proposed; what cannot be read has no effect, here and everywhere.

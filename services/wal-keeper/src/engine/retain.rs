@@ -7,7 +7,7 @@ use std::{
 
 use longbow_cluster::retention::{Coverage, Facts, admits, first_kept};
 use longbow_types::{DatasetId, Error, ErrorCode, NodeId};
-use longbow_wire::internal::{DurableReplica, EntryHeader};
+use longbow_wire::internal::{DurableReplica, EntryHeader, ReportDurableRequest, entry_header::Command};
 
 use super::Engine;
 use crate::Config;
@@ -50,8 +50,18 @@ impl Retention {
 }
 
 impl Engine {
-    /// A shard tells what it has made durable. Only what the catalogue assigns to it is kept, so that this is bounded.
-    pub(super) fn note_durable(&mut self, shard: &NodeId, replicas: &[DurableReplica]) {
+    /// A shard tells what it has made durable, and what it has room for.
+    pub(super) fn note(&mut self, shard: &NodeId, report: &ReportDurableRequest, now: Instant) {
+        if self.parts.state.catalogue.shards().contains(shard) {
+            self.credit.report(shard, report.credit.as_ref(), now);
+        }
+        if !report.replicas.is_empty() {
+            self.note_durable(shard, &report.replicas);
+        }
+    }
+
+    /// What a shard has made durable. Only what the catalogue assigns to it is kept, so that this is bounded.
+    fn note_durable(&mut self, shard: &NodeId, replicas: &[DurableReplica]) {
         for replica in replicas {
             let dataset = self.parts.state.catalogue.dataset(DatasetId(replica.dataset_id));
             let assigned = dataset.and_then(|dataset| dataset.partitions.get(replica.partition as usize));
@@ -72,6 +82,7 @@ impl Engine {
         self.retention.next_look = Some(now + INTERVAL);
         self.retention.log_bytes = self.parts.committed.log_bytes();
         self.retention.appended = 0;
+        self.credit.retain(&self.parts.state.catalogue);
         metrics::gauge!("longbow_wal_log_bytes").set(self.retention.log_bytes as f64);
         let first_kept = first_kept(&self.facts());
         if first_kept > 1 {
@@ -101,6 +112,19 @@ impl Engine {
             checkpointed: self.retention.checkpointed,
             window: self.retention.window,
         }
+    }
+
+    /// The refusal of a write that a shard has no memory for.
+    pub(super) fn no_credit(&self, header: &EntryHeader) -> Option<Error> {
+        let Some(Command::Write(write)) = &header.command else {
+            return None;
+        };
+        let refused = self
+            .credit
+            .admits(write, &self.parts.state.catalogue, Instant::now());
+        let error = refused.err()?;
+        metrics::counter!("longbow_wal_memory_refusals_total").increment(1);
+        Some(error)
     }
 
     /// The refusal of an append that the log has no room for.

@@ -1,4 +1,5 @@
-//! What a shard has made durable outside the log: it decides what of the log may go.
+//! What a shard has made durable outside the log, which decides what of the log may go, and how much more it has room for,
+//! which decides what may come.
 
 use std::sync::Arc;
 
@@ -22,20 +23,25 @@ pub(super) async fn report(
     request: Request<ReportDurableRequest>,
 ) -> Result<ReportDurableResponse, Status> {
     let shard = require(&request, &[Role::Shard])?.node_id.clone();
-    let ReportDurableRequest { replicas, log_id } = request.into_inner();
-    if replicas.len() > REPLICAS_MAX {
-        let message = format!("a report of {} replicas", replicas.len());
+    let report = request.into_inner();
+    let credits = report.credit.as_ref().map_or(0, |credit| credit.replicas.len());
+    let replicas = report.replicas.len().max(credits);
+    if replicas > REPLICAS_MAX {
+        let message = format!("a report of {replicas} replicas");
         let error = Error::new(ErrorCode::TooLarge, message).field("replicas");
         return Err(to_status(&error.limit(REPLICAS_MAX)));
     }
     let mine = keeper.committed.log_id();
+    let log_id = report.log_id;
     if log_id != mine {
         let message = format!("a report of log {log_id:016x}, and this keeper has {mine:016x}");
         let error = Error::new(ErrorCode::WrongCluster, message).field("log_id");
         return Err(to_status(&error));
     }
     let (reply, answer) = oneshot::channel();
-    let queued = keeper.mailbox.request(Mail::Durable(shard, replicas, reply));
+    let queued = keeper
+        .mailbox
+        .request(Mail::Durable(shard, Box::new(report), reply));
     queued.map_err(|error| to_status(&error))?;
     let noted = answer.await.map_err(|_| stopping())?;
     noted.map_err(|refusal| refused(&refusal))?;

@@ -38,7 +38,11 @@ async fn report_of(
         };
         let replicas = partitions.iter().map(replica).collect();
         let log_id = catalogue(shard, keepers, at).await.log_id();
-        let report = ReportDurableRequest { replicas, log_id };
+        let report = ReportDurableRequest {
+            replicas,
+            log_id,
+            credit: None,
+        };
         let mut keeper = shard.keeper(keepers.addr(at));
         keeper.report_durable(report).await.unwrap();
     }
@@ -215,6 +219,7 @@ async fn a_log_that_is_too_long_refuses_rows_until_it_may_be_cut() {
     let told = ReportDurableRequest {
         replicas: Vec::new(),
         log_id: catalogue(&shard, &keepers, 0).await.log_id() ^ 1,
+        credit: None,
     };
     let refused = shard.keeper(keepers.addr(0)).report_durable(told).await;
     let error = from_status(&refused.unwrap_err());

@@ -19,7 +19,7 @@ use longbow_node::{
 use longbow_types::Role;
 use longbow_wire::internal::{
     AppendRequest, CreateDatasetCommand, DurableReplica, EntryHeader, GetKeeperStatusRequest,
-    OpenProducerCommand, PartitionRange, ReportDurableRequest, TailRequest, TailResponse,
+    OpenProducerCommand, PartitionRange, ReportDurableRequest, ShardCredit, TailRequest, TailResponse,
     WatchCatalogueRequest, WatchCatalogueResponse, WriteCommand, WriteKind, entry_header::Command,
     keeper_service_client::KeeperServiceClient,
 };
@@ -74,6 +74,8 @@ impl Door {
             shards: 1,
             routers: 1,
         };
+        // The shard is silent from the beginning, and writers are not to be held up for it.
+        let env = [env, &[("LONGBOW_KEEPER_SILENT_CREDIT_BYTES", "1099511627776")]].concat();
         let env: Vec<_> = env.iter().map(|&(k, v)| (k.to_owned(), v.to_owned())).collect();
         let mut cluster = Cluster::start_with(&binary(), shape, &env)?;
         let shard_id = cluster.of_role("shard").next().context("no shard")?.id.clone();
@@ -204,6 +206,12 @@ impl Door {
             let report = ReportDurableRequest {
                 replicas: replicas.clone(),
                 log_id: self.log_id,
+                credit: Some(ShardCredit {
+                    applied_index: self.last,
+                    free_bytes: u64::MAX,
+                    budget_bytes: u64::MAX,
+                    replicas: Vec::new(),
+                }),
             };
             // One that is down is told when it is back.
             let _ = keeper.report_durable(report).await;
