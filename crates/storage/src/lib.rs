@@ -31,7 +31,7 @@ mod tenants;
 mod versions;
 mod view;
 
-pub use longbow_index::{Mark, QueryVector};
+pub use longbow_index::{Clock, Mark, QueryVector, Stats, Times, Way};
 
 pub use digest::Digest;
 pub use ipc::{batch_from_ipc, batch_to_ipc};
@@ -39,4 +39,4 @@ pub use layout::Layout;
 pub use outcomes::Outcome;
 pub use projection::Projection;
 pub use replica::{Applied, Options, Reader, Replica, WriteKind};
-pub use view::{Found, Query, Scan, View};
+pub use view::{Found, Profile, Query, Scan, View};
