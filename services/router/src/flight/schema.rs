@@ -9,7 +9,7 @@ use arrow::{
     array::{Array, ArrayRef, AsArray, FixedSizeListArray, RecordBatch},
     datatypes::SchemaRef,
 };
-use arrow_schema::{ArrowError, DataType, Field, Schema as ArrowSchema, TimeUnit};
+use arrow_schema::{ArrowError, DataType, Field, Schema as ArrowSchema};
 use longbow_types::{
     Error, ErrorCode, Metric, Result, Schema, VectorElement,
     schema::{list_item, vector_type},
@@ -297,7 +297,6 @@ fn scalar_type(data_type: &DataType, name: &str) -> Result<DataType> {
         T::Null => T::Utf8,
         T::Binary | T::LargeBinary | T::BinaryView | T::FixedSizeBinary(_) => T::Binary,
         T::Dictionary(_, value) => scalar_type(value, name)?,
-        T::Timestamp(..) => T::Timestamp(TimeUnit::Microsecond, Some("UTC".into())),
         T::Decimal32(precision, scale) | T::Decimal64(precision, scale) | T::Decimal256(precision, scale)
             if longbow_types::decimal::is_valid(*precision, *scale) =>
         {

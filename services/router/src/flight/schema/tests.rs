@@ -1,5 +1,7 @@
 //! What do existing clients send, and what becomes of it?
 
+use arrow_schema::TimeUnit;
+
 use super::*;
 use crate::testing::vectors_of;
 
@@ -127,6 +129,31 @@ fn every_width_of_a_type_is_kept_in_one_form() {
         let schema = of_stream(&stream(DataType::Int64, fixed.clone(), column), None).unwrap();
         assert_eq!(schema.unwrap().arrow().field(2).data_type(), &kept, "{sent}");
     }
+}
+
+#[test]
+fn times_keep_their_unit_and_zone() {
+    use TimeUnit::{Microsecond, Millisecond, Nanosecond, Second};
+    let fixed = vector_type(VectorElement::F32, 3);
+    let units = [Second, Millisecond, Microsecond, Nanosecond];
+    let zones = [None, Some("UTC"), Some("Europe/Berlin"), Some("+05:30")];
+    for (unit, zone) in units.into_iter().flat_map(|unit| zones.map(|zone| (unit, zone))) {
+        let time = DataType::Timestamp(unit, zone.map(Into::into));
+        let lists = DataType::List(list_item(time.clone()));
+        let columns = [("t", &time), ("l", &lists)];
+        let columns = columns.map(|(name, sent)| Field::new(name, sent.clone(), true));
+        let made = of_stream(&stream(DataType::Int64, fixed.clone(), columns.into()), None);
+        let made = made.unwrap().unwrap();
+        assert_eq!(made.arrow().field(2).data_type(), &time);
+        assert_eq!(made.arrow().field(3).data_type(), &lists);
+    }
+    let nowhere = DataType::Timestamp(Second, Some("".into()));
+    let column = vec![Field::new("t", nowhere, true)];
+    let error = of_stream(&stream(DataType::Int64, fixed, column), None).unwrap_err();
+    assert_eq!(
+        (error.code, error.field.as_deref()),
+        (ErrorCode::InvalidSchema, Some("t"))
+    );
 }
 
 #[test]
