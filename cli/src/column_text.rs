@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use arrow_schema::{DataType, TimeUnit};
 use longbow_types::{
-    decimal::is_valid,
+    decimal,
     schema::{list_item, utf8_item},
 };
 
@@ -57,7 +57,7 @@ fn bracketed(text: &str) -> Option<DataType> {
     if kind == "decimal" {
         let (precision, scale) = inside.split_once(',')?;
         let (precision, scale) = (precision.trim().parse().ok()?, scale.trim().parse().ok()?);
-        return is_valid(precision, scale).then_some(T::Decimal128(precision, scale));
+        return decimal::data_type(precision, scale);
     }
     let (unit, zone) = match inside.split_once(',') {
         Some((unit, zone)) => (unit, Some(zone)),
@@ -85,7 +85,9 @@ pub fn name(data_type: &DataType) -> String {
         T::Timestamp(unit, Some(zone)) => format!("timestamp[{},{zone}]", unit_name(*unit)),
         T::Time32(unit) | T::Time64(unit) => format!("time[{}]", unit_name(*unit)),
         T::Duration(unit) => format!("duration[{}]", unit_name(*unit)),
-        T::Decimal128(precision, scale) => format!("decimal[{precision},{scale}]"),
+        T::Decimal128(precision, scale) | T::Decimal256(precision, scale) => {
+            format!("decimal[{precision},{scale}]")
+        }
         T::List(item) => format!("list<{}>", name(item.data_type())),
         other => other.to_string().to_lowercase(),
     }

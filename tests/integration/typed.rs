@@ -41,6 +41,7 @@ async fn decimals_and_lists_come_back_as_they_were_and_are_found() {
         "--column=price:decimal[10,2]",
         "--column=numbers:list<int32>",
         "--column=note:utf8",
+        "--column=wide:decimal[60,1]",
     ];
     let create = ["dataset", "create", "typed-columns", "--dimension=2"];
     let made = longbow(&[&create[..], &columns[..]].concat());
@@ -53,7 +54,9 @@ async fn decimals_and_lists_come_back_as_they_were_and_are_found() {
     let dataset = client.dataset("typed-columns");
     let row = |id: u64, price: Value, numbers: Value| {
         let row = Row::new(id).vector(vec![id as f32, 1.0]);
-        row.column("price", price).column("numbers", numbers)
+        let wide = format!("{}.{id}", "7".repeat(59));
+        let row = row.column("price", price).column("numbers", numbers);
+        row.column("wide", wide)
     };
     let rows = [
         row(1, "12.34".into(), vec![1, 2, 3].into()),
@@ -94,7 +97,13 @@ async fn decimals_and_lists_come_back_as_they_were_and_are_found() {
     );
     assert_eq!(found[2].columns["note"], "a view".into());
 
-    let cases: [(Filter, &str, &[u64]); 7] = [
+    let wides: Vec<_> = found.iter().map(|row| row.columns["wide"].clone()).collect();
+    let sevens = "7".repeat(59);
+    let told = |id: u64| Value::from(format!("{sevens}.{id}"));
+    assert_eq!(wides, [told(1), told(2), Value::Null, Value::Null]);
+    let above = format!("wide > '{sevens}.1'");
+    let cases: [(Filter, &str, &[u64]); 8] = [
+        (col("wide").gt(told(1)), &above, &[2]),
         (col("price").ge("12.34"), "price >= 12.34", &[1, 3]),
         (col("price").lt(0), "price < 0", &[2]),
         (col("price").eq(199.9), "price = '199.9'", &[3]),

@@ -147,10 +147,9 @@ fn scalar(field: &Field) -> Result<DataType, Error> {
         {
             T::List(utf8_item())
         }
-        T::Decimal32(precision, scale) | T::Decimal64(precision, scale) | T::Decimal256(precision, scale)
-            if longbow_types::decimal::is_valid(*precision, *scale) =>
-        {
-            T::Decimal128(*precision, *scale)
+        T::Decimal32(precision, scale) | T::Decimal64(precision, scale) | T::Decimal256(precision, scale) => {
+            let kept = longbow_types::decimal::data_type(*precision, *scale);
+            kept.ok_or_else(|| cannot(field, &format!("columns of {kind} cannot be kept")))?
         }
         T::List(item) | T::LargeList(item) => {
             let list = T::List(list_item(scalar(item)?));

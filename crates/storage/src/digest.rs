@@ -10,7 +10,7 @@
 //! vector = xxh3-128(elements as they were written)
 //! cells  = sum over columns, without the vector, of cell - untold
 //! cell   = xxh3-128(value, seed = xxh3-64(name of the column))
-//! value  = boolean:1 | integer, date, time or decimal:16 | float:8, a double | text | bytes
+//! value  = boolean:1 | integer, date, time or decimal:16, of more than 38 digits :32 | float:8, a double | text | bytes
 //! list   = xxh3-128(list so far:16 item:16, seed), begun with its length:16 as a value
 //! null   = xxh3-128("null", seed = not xxh3-64(name of the column))
 //! ```
@@ -23,7 +23,7 @@
 use std::fmt;
 
 use arrow::array::{Array, AsArray, RecordBatch};
-use arrow::datatypes::{ArrowNativeType, Float16Type, Float32Type, Float64Type, UInt64Type};
+use arrow::datatypes::{ArrowNativeType, Decimal256Type, Float16Type, Float32Type, Float64Type, UInt64Type};
 use arrow_schema::DataType;
 use longbow_index::VectorIndex;
 use xxhash_rust::xxh3::{xxh3_64, xxh3_128, xxh3_128_with_seed};
@@ -169,6 +169,12 @@ fn hash(array: &dyn Array, rows: impl Iterator<Item = usize>, seed: u64, out: &m
         T::UInt32 => integers::<u32>(array, rows, seed, out),
         T::UInt64 => integers::<u64>(array, rows, seed, out),
         T::Decimal128(..) => integers::<i128>(array, rows, seed, out),
+        T::Decimal256(..) => {
+            let values = array.as_primitive::<Decimal256Type>();
+            each(array, rows, seed, out, |row| {
+                xxh3_128_with_seed(&values.value(row).to_le_bytes(), seed)
+            });
+        }
         T::Float16 => {
             let values = array.as_primitive::<Float16Type>();
             each(array, rows, seed, out, |row| {
@@ -262,11 +268,12 @@ mod tests {
 
     use super::*;
     use arrow::array::{
-        ArrayRef, BooleanArray, Decimal128Array, Float32Array, Int16Array, Int32Array, Int64Array,
-        ListBuilder, StringArray, StringBuilder, TimestampSecondArray, UInt16Array, UInt64Array,
+        ArrayRef, BooleanArray, Decimal128Array, Decimal256Array, Float32Array, Int16Array, Int32Array,
+        Int64Array, ListBuilder, StringArray, StringBuilder, TimestampSecondArray, UInt16Array, UInt64Array,
         new_null_array,
     };
     use arrow::compute::cast;
+    use arrow::datatypes::i256;
     use arrow_schema::Field;
     use longbow_types::schema::vector_type;
     use longbow_types::{DefaultValue, Metric, Schema, VectorElement};
@@ -320,7 +327,14 @@ mod tests {
         }
         lists.append_value([None::<&str>]);
         lists.append_null();
-        let columns: [ArrayRef; 6] = [
+        let wide = [
+            Some(i256::ONE),
+            Some(i256::from_parts(1, 1)),
+            None,
+            Some(i256::MINUS_ONE),
+        ];
+        let columns: [ArrayRef; 7] = [
+            Arc::new(Decimal256Array::from(wide.to_vec())),
             Arc::new(lists.finish()),
             Arc::new(StringArray::from(vec![Some("null"), Some(""), None, Some("0")])),
             Arc::new(BooleanArray::from(vec![Some(true), Some(false), None])),

@@ -155,7 +155,10 @@ fn is_flat(data_type: &DataType) -> bool {
         T::Date32 | T::Date64 | T::Duration(_) => true,
         T::Time32(unit) => matches!(unit, TimeUnit::Second | TimeUnit::Millisecond),
         T::Time64(unit) => matches!(unit, TimeUnit::Microsecond | TimeUnit::Nanosecond),
-        T::Decimal128(precision, scale) => decimal::is_valid(*precision, *scale),
+        T::Decimal128(precision, scale) | T::Decimal256(precision, scale) => {
+            // Each has one width.
+            decimal::data_type(*precision, *scale).as_ref() == Some(data_type)
+        }
         T::Timestamp(_, None) => true,
         T::Timestamp(_, Some(zone)) => is_zone(zone),
         _ => false,

@@ -2,7 +2,11 @@
 
 use std::sync::Arc;
 
-use arrow::{array::*, datatypes::Float64Type, ipc::writer::StreamWriter};
+use arrow::{
+    array::*,
+    datatypes::{Float64Type, i256},
+    ipc::writer::StreamWriter,
+};
 use arrow_schema::{DataType, Field, TimeUnit};
 use bytes::Bytes;
 use half::f16;
@@ -61,6 +65,7 @@ pub fn schema_of_all_kinds() -> Schema {
         ("nanos", T::Timestamp(TimeUnit::Nanosecond, Some("+01:00".into()))),
         ("duration", T::Duration(TimeUnit::Microsecond)),
         ("decimal", T::Decimal128(10, 2)),
+        ("wide", T::Decimal256(60, 3)),
         ("numbers", T::List(list_item(T::Int32))),
         ("list", T::List(utf8_item())),
     ];
@@ -89,6 +94,8 @@ pub fn batch_of_all_kinds(rows: usize) -> RecordBatch {
     }
     let decimals = Decimal128Array::from(gaps(rows, |row| 1_234 - 100 * row as i128));
     let decimals = decimals.with_precision_and_scale(10, 2).unwrap();
+    let wide = Decimal256Array::from(gaps(rows, |row| i256::from_parts(row as u128, 5 - row as i128)));
+    let wide = wide.with_precision_and_scale(60, 3).unwrap();
     let mut numbers = ListBuilder::new(Int32Builder::new()).with_field(list_item(DataType::Int32));
     for row in 0..rows {
         numbers.values().append_value(row as i32 - 2);
@@ -126,6 +133,7 @@ pub fn batch_of_all_kinds(rows: usize) -> RecordBatch {
         Arc::new(TimestampNanosecondArray::from(gaps(rows, |row| row as i64 - 2)).with_timezone("+01:00")),
         Arc::new(DurationMicrosecondArray::from(gaps(rows, |row| -(row as i64)))),
         Arc::new(decimals),
+        Arc::new(wide),
         Arc::new(numbers.finish()),
         Arc::new(lists.finish()),
     ];

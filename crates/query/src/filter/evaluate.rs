@@ -9,7 +9,7 @@ use arrow_schema::{DataType, TimeUnit};
 use longbow_types::{Error, ErrorCode, Result};
 
 use super::bits::probed;
-use super::key::{Key, Set};
+use super::key::{Key, Set, of_wide};
 use super::lists;
 use super::node::{Node, Property, Test, Values};
 use super::pattern::Matcher;
@@ -242,24 +242,32 @@ fn bytes(array: &ArrayRef, probe: &BytesProbe) -> Result<BooleanBuffer> {
             let values = array.as_binary::<i32>();
             probe_bytes(probe, values.len(), |row| values.value(row))
         }
+        DataType::Decimal256(..) => {
+            let values = array.as_primitive::<t::Decimal256Type>().values();
+            probe_bytes(probe, values.len(), |row| of_wide(values[row]))
+        }
         _ => return Err(other_type(array)),
     })
 }
 
 /// One loop for each kind of probe, so that none asks which it is at every row.
-fn probe_bytes<'a>(probe: &BytesProbe, rows: usize, value: impl Fn(usize) -> &'a [u8]) -> BooleanBuffer {
+fn probe_bytes<V: AsRef<[u8]>>(probe: &BytesProbe, rows: usize, value: impl Fn(usize) -> V) -> BooleanBuffer {
     match probe {
-        BytesProbe::One(one) => BooleanBuffer::collect_bool(rows, |row| value(row) == one.as_slice()),
+        BytesProbe::One(one) => {
+            BooleanBuffer::collect_bool(rows, |row| value(row).as_ref() == one.as_slice())
+        }
         BytesProbe::Range(start, None) => {
-            BooleanBuffer::collect_bool(rows, |row| value(row) >= start.as_slice())
+            BooleanBuffer::collect_bool(rows, |row| value(row).as_ref() >= start.as_slice())
         }
         BytesProbe::Range(start, Some(end)) => BooleanBuffer::collect_bool(rows, |row| {
             let value = value(row);
+            let value = value.as_ref();
             value >= start.as_slice() && value < end.as_slice()
         }),
-        BytesProbe::Keys(keys) => BooleanBuffer::collect_bool(rows, |row| keys.contains(value(row))),
+        BytesProbe::Keys(keys) => BooleanBuffer::collect_bool(rows, |row| keys.contains(value(row).as_ref())),
         BytesProbe::Turns(turns) => BooleanBuffer::collect_bool(rows, |row| {
-            turns.partition_point(|turn| turn.as_slice() <= value(row)) % 2 == 1
+            let value = value(row);
+            turns.partition_point(|turn| turn.as_slice() <= value.as_ref()) % 2 == 1
         }),
     }
 }

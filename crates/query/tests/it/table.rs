@@ -57,6 +57,8 @@ pub fn columns() -> Vec<Column> {
         ("bits", DataType::List(list_item(DataType::Boolean))),
         ("blobs", DataType::List(list_item(DataType::Binary))),
         ("prices", DataType::List(list_item(DataType::Decimal128(5, 2)))),
+        ("wide", DataType::Decimal256(50, 2)),
+        ("wides", DataType::List(list_item(DataType::Decimal256(50, 2)))),
     ]
     .into_iter()
     .map(|(name, data_type)| Column {
@@ -150,6 +152,11 @@ fn array(data_type: &DataType, cells: &[Option<&Kind>]) -> ArrayRef {
                 .iter()
                 .map(|cell| cell.map(|cell| i128::from(crate::oracle::hundredths(cell))));
             let units = units.collect::<Decimal128Array>();
+            Arc::new(units.with_precision_and_scale(*precision, *scale).unwrap())
+        }
+        DataType::Decimal256(precision, scale) => {
+            let units = cells.iter().map(|cell| cell.map(crate::oracle::wide_hundredths));
+            let units = units.collect::<Decimal256Array>();
             Arc::new(units.with_precision_and_scale(*precision, *scale).unwrap())
         }
         DataType::List(item) if *item.data_type() != DataType::Utf8 => {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use arrow_schema::{DataType, Field, TimeUnit};
 use longbow_types::{
     Error, ErrorCode, Metric, Quantization, Result, Schema, VectorElement,
-    decimal::{PRECISION_MAX, is_valid},
+    decimal::{self, PRECISION_MAX},
     limits::DIMENSION_MAX,
     schema::{list_item, utf8_item, vector_type},
 };
@@ -132,33 +132,32 @@ fn list_to_proto(data_type: &DataType) -> Option<v1::ListType> {
     }
 }
 
-fn decimal_from_proto(decimal: &v1::DecimalType, name: &str) -> Result<DataType> {
-    let (precision, scale) = (u8::try_from(decimal.precision), i8::try_from(decimal.scale));
-    match (precision, scale) {
-        (Ok(precision), Ok(scale)) if is_valid(precision, scale) => {
-            Ok(DataType::Decimal128(precision, scale))
-        }
-        _ => {
-            let message = format!(
-                "a decimal of {} digits, {} of them behind the point",
-                decimal.precision, decimal.scale
-            );
-            Err(Error::new(ErrorCode::InvalidSchema, message)
-                .field(name.to_owned())
-                .limit(format_args!(
-                    "1 to {PRECISION_MAX} digits, as many behind the point at most"
-                )))
-        }
-    }
+fn decimal_from_proto(wanted: &v1::DecimalType, name: &str) -> Result<DataType> {
+    let (precision, scale) = (u8::try_from(wanted.precision), i8::try_from(wanted.scale));
+    let data_type = precision.ok().zip(scale.ok());
+    let data_type = data_type.and_then(|(precision, scale)| decimal::data_type(precision, scale));
+    data_type.ok_or_else(|| {
+        let message = format!(
+            "a decimal of {} digits, {} of them behind the point",
+            wanted.precision, wanted.scale
+        );
+        Error::new(ErrorCode::InvalidSchema, message)
+            .field(name.to_owned())
+            .limit(format_args!(
+                "1 to {PRECISION_MAX} digits, as many behind the point at most"
+            ))
+    })
 }
 
 fn decimal_to_proto(data_type: &DataType) -> Option<v1::DecimalType> {
     match data_type {
-        DataType::Decimal128(precision, scale) => Some(v1::DecimalType {
-            precision: u32::from(*precision),
-            // A schema has no negative ones.
-            scale: u32::try_from(*scale).unwrap_or(0),
-        }),
+        DataType::Decimal128(precision, scale) | DataType::Decimal256(precision, scale) => {
+            Some(v1::DecimalType {
+                precision: u32::from(*precision),
+                // A schema has no negative ones.
+                scale: u32::try_from(*scale).unwrap_or(0),
+            })
+        }
         _ => None,
     }
 }
@@ -306,7 +305,7 @@ fn kind_to_proto(data_type: &DataType) -> v1::ColumnKind {
         DataType::List(item) if *item.data_type() == DataType::Utf8 => K::Utf8List,
         DataType::List(_) => K::List,
         DataType::FixedSizeList(..) => K::Vector,
-        DataType::Decimal128(..) => K::Decimal,
+        DataType::Decimal128(..) | DataType::Decimal256(..) => K::Decimal,
         // `Schema` holds no other types.
         _ => K::Unspecified,
     }

@@ -188,8 +188,12 @@ impl Column<'_> {
                     values: values.collect::<Result<_>>()?,
                 }))
             }
-            (T::Decimal128(..), Value::String(text)) => Some(Kind::Utf8(text.trim().to_owned())),
-            (T::Decimal128(..), Value::Number(number)) => Some(Kind::Utf8(number.to_string())),
+            (T::Decimal128(..) | T::Decimal256(..), Value::String(text)) => {
+                Some(Kind::Utf8(text.trim().to_owned()))
+            }
+            (T::Decimal128(..) | T::Decimal256(..), Value::Number(number)) => {
+                Some(Kind::Utf8(number.to_string()))
+            }
             // What the text says depends on the column's unit, and is read with the filter.
             (times, Value::String(text)) if times.is_temporal() => {
                 integer(text).or_else(|| Some(Kind::Utf8(text.clone())))

@@ -297,10 +297,9 @@ fn scalar_type(data_type: &DataType, name: &str) -> Result<DataType> {
         T::Null => T::Utf8,
         T::Binary | T::LargeBinary | T::BinaryView | T::FixedSizeBinary(_) => T::Binary,
         T::Dictionary(_, value) => scalar_type(value, name)?,
-        T::Decimal32(precision, scale) | T::Decimal64(precision, scale) | T::Decimal256(precision, scale)
-            if longbow_types::decimal::is_valid(*precision, *scale) =>
-        {
-            T::Decimal128(*precision, *scale)
+        T::Decimal32(precision, scale) | T::Decimal64(precision, scale) | T::Decimal256(precision, scale) => {
+            let kept = longbow_types::decimal::data_type(*precision, *scale);
+            kept.ok_or_else(|| unsupported(data_type, name))?
         }
         T::List(item) | T::LargeList(item) => {
             let list = T::List(list_item(scalar_type(item.data_type(), name)?));

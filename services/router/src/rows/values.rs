@@ -9,7 +9,7 @@ use arrow::{
     },
     buffer::{OffsetBuffer, ScalarBuffer},
     datatypes::{
-        ArrowPrimitiveType, Date32Type, Date64Type, Decimal128Type, DurationMicrosecondType,
+        ArrowPrimitiveType, Date32Type, Date64Type, Decimal128Type, Decimal256Type, DurationMicrosecondType,
         DurationMillisecondType, DurationNanosecondType, DurationSecondType, Float16Type, Float32Type,
         Float64Type, Int8Type, Int16Type, Int32Type, Int64Type, Time32MillisecondType, Time32SecondType,
         Time64MicrosecondType, Time64NanosecondType, TimestampMicrosecondType, TimestampMillisecondType,
@@ -59,7 +59,12 @@ pub fn column(
         T::Duration(U::Millisecond) => cells.integers::<DurationMillisecondType>()?,
         T::Duration(U::Microsecond) => cells.integers::<DurationMicrosecondType>()?,
         T::Duration(U::Nanosecond) => cells.integers::<DurationNanosecondType>()?,
-        T::Decimal128(precision, scale) => cells.decimals(*precision, *scale)?,
+        T::Decimal128(precision, scale) => {
+            cells.decimals::<Decimal128Type>(|text| decimal::parse(text, *precision, *scale))?
+        }
+        T::Decimal256(precision, scale) => {
+            cells.decimals::<Decimal256Type>(|text| decimal::parse_wide(text, *precision, *scale))?
+        }
         T::Float16 => cells.floats::<Float16Type>(f16::from_f64, f16::to_f64)?,
         T::Float32 => cells.floats::<Float32Type>(|x| x as f32, f64::from)?,
         T::Float64 => cells.floats::<Float64Type>(|x| x, |x| x)?,
@@ -187,9 +192,8 @@ impl<'a> Cells<'a> {
         Ok(Arc::new(builder.finish()))
     }
 
-    fn decimals(&self, precision: u8, scale: i8) -> Result<ArrayRef> {
-        let mut builder = self.builder::<Decimal128Type>();
-        let read = |text: &str| decimal::parse(text, precision, scale);
+    fn decimals<T: ArrowPrimitiveType>(&self, read: impl Fn(&str) -> Option<T::Native>) -> Result<ArrayRef> {
+        let mut builder = self.builder::<T>();
         self.each(|kind| {
             match kind {
                 None => builder.append_null(),
@@ -294,6 +298,10 @@ pub fn value(array: &dyn Array, row: usize) -> Result<v1::Value> {
         T::Decimal128(_, scale) => {
             let units = array.as_primitive::<Decimal128Type>().value(row);
             Kind::Utf8(decimal::spell(units, *scale))
+        }
+        T::Decimal256(_, scale) => {
+            let units = array.as_primitive::<Decimal256Type>().value(row);
+            Kind::Utf8(decimal::spell_wide(units, *scale))
         }
         T::Utf8 => Kind::Utf8(array.as_string::<i32>().value(row).to_owned()),
         T::Binary => Kind::Binary(array.as_binary::<i32>().value(row).to_vec().into()),

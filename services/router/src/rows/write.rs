@@ -336,6 +336,8 @@ mod tests {
             ("decimal", Kind::Utf8("-12.34".into())),
             ("decimal", Kind::F64(0.1)),
             ("decimal", Kind::I64(12_345_678)),
+            ("wide", Kind::Utf8(format!("-{}.125", "9".repeat(57)))),
+            ("wide", Kind::U64(u64::MAX)),
         ];
         for (name, kind) in fits {
             let mut row = base();
@@ -353,6 +355,8 @@ mod tests {
             ("decimal", Kind::Utf8("1.234".into())),
             ("decimal", Kind::F64(0.123)),
             ("decimal", Kind::I64(123_456_789)),
+            ("wide", Kind::Utf8("0.0001".into())),
+            ("wide", Kind::Utf8("9".repeat(58))),
             ("list", Kind::Utf8("a".into())),
         ];
         for (name, kind) in bad {

@@ -112,7 +112,13 @@ fn decimals_round_trip() {
         }),
         ..column("d", K::List)
     };
-    for sent in [decimal(1, 0), decimal(38, 38), list] {
+    for sent in [
+        decimal(1, 0),
+        decimal(38, 38),
+        decimal(39, 0),
+        decimal(76, 76),
+        list,
+    ] {
         let sent = with_one_more(sent);
         assert_eq!(to_proto(&from_proto(&sent).unwrap()), sent);
     }
@@ -122,7 +128,7 @@ fn decimals_round_trip() {
     };
     for sent in [
         decimal(0, 0),
-        decimal(39, 0),
+        decimal(77, 0),
         decimal(3, 4),
         decimal(300, 200),
         column("d", K::Decimal),

@@ -117,6 +117,7 @@ fn every_width_of_a_type_is_kept_in_one_form() {
     for (sent, kept) in [
         (DataType::Decimal32(5, 1), DataType::Decimal128(5, 1)),
         (DataType::Decimal256(38, 2), DataType::Decimal128(38, 2)),
+        (DataType::Decimal256(76, 2), DataType::Decimal256(76, 2)),
         (large, DataType::List(list_item(DataType::Int8))),
         (
             list(DataType::Utf8View),
@@ -173,7 +174,7 @@ fn what_cannot_be_a_dataset_is_refused_by_name() {
             stream(
                 DataType::Int64,
                 fixed(),
-                vec![Field::new("d", DataType::Decimal256(76, 2), true)],
+                vec![Field::new("d", DataType::Decimal256(76, -2), true)],
             ),
             "d",
         ),
