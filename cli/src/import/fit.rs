@@ -12,7 +12,7 @@ use arrow_schema::{DataType, Field, Schema as ArrowSchema};
 use longbow_client::{Error, ErrorCode, Metric, Quantization, Schema, VectorElement};
 use longbow_types::{
     limits::DIMENSION_MAX,
-    schema::{is_scalar, list_item, utf8_item, vector_type},
+    schema::{is_scalar, list_item, path, utf8_item, vector_type},
 };
 
 /// Key of a file's metadata that names the metric.
@@ -157,6 +157,17 @@ fn scalar(field: &Field) -> Result<DataType, Error> {
                 return Err(cannot(field, &format!("columns of {kind} cannot be kept")));
             }
             list
+        }
+        T::Struct(children) => {
+            let kept = children.iter().map(|child| {
+                let named = child.as_ref().clone().with_name(path(field.name(), child.name()));
+                Ok(Field::new(child.name(), scalar(&named)?, child.is_nullable()))
+            });
+            let structs = T::Struct(kept.collect::<Result<Vec<_>, Error>>()?.into());
+            if !is_scalar(&structs) {
+                return Err(cannot(field, &format!("columns of {kind} cannot be kept")));
+            }
+            structs
         }
         other if is_scalar(other) => other.clone(),
         other => return Err(cannot(field, &format!("columns of {other} cannot be kept"))),

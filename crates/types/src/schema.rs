@@ -2,6 +2,7 @@
 
 mod altered;
 mod default;
+mod nested;
 
 use std::{fmt, sync::Arc};
 
@@ -13,6 +14,7 @@ use crate::{
 };
 
 pub use default::DefaultValue;
+pub use nested::{path, splits};
 
 /// Distance between two vectors; smaller is nearer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -131,6 +133,14 @@ pub struct Schema {
 
 /// Whether a column that is neither id nor vector may have this type.
 pub fn is_scalar(data_type: &DataType) -> bool {
+    match data_type {
+        DataType::Struct(children) => nested::is_struct(children),
+        other => is_childless(other),
+    }
+}
+
+/// Whether a type may be that of a struct's child.
+fn is_childless(data_type: &DataType) -> bool {
     match data_type {
         // The one item field, so that equal types are equal.
         DataType::List(item) => is_flat(item.data_type()) && *item == list_item(item.data_type().clone()),
@@ -278,6 +288,8 @@ impl Schema {
                 {
                     return wrong(name, "a dataset has exactly one vector column".to_owned());
                 }
+            } else if let DataType::Struct(children) = field.data_type() {
+                nested::check(name, children)?;
             } else if !is_scalar(field.data_type()) {
                 return wrong(
                     name,
@@ -285,6 +297,7 @@ impl Schema {
                 );
             }
         }
+        nested::check_paths(&columns)?;
         let Some((id, id_kind)) = id else {
             return wrong(id_column, format!("there is no id column {id_column:?}"));
         };

@@ -7,7 +7,7 @@ use arrow::{
     datatypes::{Float64Type, i256},
     ipc::writer::StreamWriter,
 };
-use arrow_schema::{DataType, Field, TimeUnit};
+use arrow_schema::{DataType, Field, Fields, TimeUnit};
 use bytes::Bytes;
 use half::f16;
 use longbow_types::{
@@ -67,10 +67,23 @@ pub fn schema_of_all_kinds() -> Schema {
         ("decimal", T::Decimal128(10, 2)),
         ("wide", T::Decimal256(60, 3)),
         ("numbers", T::List(list_item(T::Int32))),
+        ("struct", T::Struct(children())),
         ("list", T::List(utf8_item())),
     ];
     fields.extend(kinds.into_iter().map(|(name, kind)| Field::new(name, kind, true)));
     Schema::new(fields, "id", Metric::L2).unwrap()
+}
+
+/// The children of the column of structs.
+fn children() -> Fields {
+    use DataType as T;
+    let kinds = [
+        ("number", T::Int16, false),
+        ("text", T::Utf8, true),
+        ("numbers", T::List(list_item(T::Int32)), true),
+    ];
+    let fields = kinds.map(|(name, kind, nullable)| Field::new(name, kind, nullable));
+    fields.to_vec().into()
 }
 
 /// Rows of [`schema_of_all_kinds`]; every third value is null.
@@ -104,6 +117,18 @@ pub fn batch_of_all_kinds(rows: usize) -> RecordBatch {
     }
     let texts: Vec<Option<String>> = gaps(rows, |row| format!("text {row}"));
     let bytes: Vec<Option<Vec<u8>>> = gaps(rows, |row| vec![row as u8; row % 5]);
+    let numbers: ArrayRef = Arc::new(numbers.finish());
+    let structs: Vec<ArrayRef> = vec![
+        Arc::new(Int16Array::from_iter_values((0..rows).map(|row| 7 - row as i16))),
+        Arc::new(
+            (0..rows)
+                .map(|row| (row % 2 == 0).then(|| format!("t{row}")))
+                .collect::<StringArray>(),
+        ),
+        numbers.clone(),
+    ];
+    let there: Vec<bool> = (0..rows).map(|row| row % 3 != 1).collect();
+    let structs = StructArray::new(children(), structs, Some(there.into()));
     let columns: Vec<ArrayRef> = vec![
         Arc::new(ids),
         Arc::new(vectors),
@@ -134,7 +159,8 @@ pub fn batch_of_all_kinds(rows: usize) -> RecordBatch {
         Arc::new(DurationMicrosecondArray::from(gaps(rows, |row| -(row as i64)))),
         Arc::new(decimals),
         Arc::new(wide),
-        Arc::new(numbers.finish()),
+        numbers,
+        Arc::new(structs),
         Arc::new(lists.finish()),
     ];
     RecordBatch::try_new(schema.arrow().clone(), columns).unwrap()

@@ -150,5 +150,6 @@ fn spell(kind: &Kind) -> String {
         Kind::Binary(_) => "binary".to_owned(),
         Kind::Utf8List(_) => "a list of text".to_owned(),
         Kind::List(_) => "a list".to_owned(),
+        Kind::Structure(_) => "a struct".to_owned(),
     }
 }

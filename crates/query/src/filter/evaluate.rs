@@ -3,9 +3,10 @@
 use std::collections::BTreeSet;
 
 use arrow::array::{Array, ArrayRef, AsArray, RecordBatch};
-use arrow::buffer::BooleanBuffer;
+use arrow::buffer::{BooleanBuffer, NullBuffer};
 use arrow::datatypes as t;
 use arrow_schema::{DataType, TimeUnit};
+use longbow_types::schema::splits;
 use longbow_types::{Error, ErrorCode, Result};
 
 use super::bits::probed;
@@ -103,11 +104,11 @@ impl Step {
                 Ok(any)
             }
             Step::Values { column, probe, nulls } => {
-                let Some(array) = batch.column_by_name(column) else {
+                let Some(Cells { array, nulls: valid }) = Cells::of(batch, column) else {
                     return Ok(constant(*nulls, rows));
                 };
                 let bits = probe_values(array, probe)?;
-                Ok(match array.nulls() {
+                Ok(match valid {
                     None => bits,
                     Some(valid) if *nulls => &bits | &!valid.inner(),
                     Some(valid) => &bits & valid.inner(),
@@ -118,17 +119,38 @@ impl Step {
                 look,
                 negated,
             } => {
-                let Some(array) = batch.column_by_name(column) else {
+                let Some(Cells { array, nulls }) = Cells::of(batch, column) else {
                     return Ok(constant(*negated, rows));
                 };
                 let bits = look.rows(array)?;
-                let bits = match array.nulls() {
+                let bits = match nulls {
                     None => bits,
                     Some(valid) => &bits & valid.inner(),
                 };
                 Ok(if *negated { !&bits } else { bits })
             }
         }
+    }
+}
+
+/// A column of a batch, or a child of one, which is null where its parent is.
+struct Cells<'a> {
+    array: &'a ArrayRef,
+    nulls: Option<NullBuffer>,
+}
+
+impl<'a> Cells<'a> {
+    fn of(batch: &'a RecordBatch, name: &str) -> Option<Self> {
+        if let Some(array) = batch.column_by_name(name) {
+            let nulls = array.nulls().cloned();
+            return Some(Self { array, nulls });
+        }
+        splits(name).find_map(|(parent, child)| {
+            let parent = batch.column_by_name(parent)?.as_struct_opt()?;
+            let array = parent.column_by_name(child)?;
+            let nulls = NullBuffer::union(parent.nulls(), array.nulls());
+            Some(Self { array, nulls })
+        })
     }
 }
 

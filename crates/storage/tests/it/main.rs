@@ -12,3 +12,4 @@ mod readers;
 mod rows;
 mod snapshots;
 mod steps;
+mod structs;

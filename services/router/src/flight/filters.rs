@@ -60,7 +60,7 @@ fn translate(filter: &Filter, schema: &Schema, depth: usize) -> Result<v1::Filte
 }
 
 fn condition(filter: &Filter, schema: &Schema) -> Result<v1::Filter> {
-    let (_, field) = schema.column(&filter.field)?;
+    let (_, field) = schema.at_path(&filter.field)?;
     let column = Column {
         name: &filter.field,
         data_type: field.data_type(),

@@ -12,7 +12,7 @@ use arrow::{
 use arrow_schema::{ArrowError, DataType, Field, Schema as ArrowSchema};
 use longbow_types::{
     Error, ErrorCode, Metric, Result, Schema, VectorElement,
-    schema::{list_item, vector_type},
+    schema::{list_item, path, vector_type},
 };
 
 const ID: &str = "id";
@@ -307,6 +307,14 @@ fn scalar_type(data_type: &DataType, name: &str) -> Result<DataType> {
                 return Err(unsupported(data_type, name));
             }
             list
+        }
+        // How deep they go, and how children are named, is for `Schema::new` to judge.
+        T::Struct(children) => {
+            let children = children.iter().map(|child| {
+                let kept = scalar_type(child.data_type(), &path(name, child.name()))?;
+                Ok(Field::new(child.name(), kept, true))
+            });
+            T::Struct(children.collect::<Result<Vec<_>>>()?.into())
         }
         plain if plain.is_primitive() && longbow_types::schema::is_scalar(plain) => plain.clone(),
         T::Boolean => T::Boolean,

@@ -5,9 +5,9 @@ use std::{borrow::Cow, sync::Arc};
 use arrow::{
     array::{
         Array, ArrayRef, AsArray, BinaryBuilder, BooleanBuilder, ListArray, NullBufferBuilder,
-        PrimitiveBuilder, StringBuilder,
+        PrimitiveBuilder, StringBuilder, StructArray,
     },
-    buffer::{OffsetBuffer, ScalarBuffer},
+    buffer::{NullBuffer, OffsetBuffer, ScalarBuffer},
     datatypes::{
         ArrowPrimitiveType, Date32Type, Date64Type, Decimal128Type, Decimal256Type, DurationMicrosecondType,
         DurationMillisecondType, DurationNanosecondType, DurationSecondType, Float16Type, Float32Type,
@@ -16,9 +16,9 @@ use arrow::{
         TimestampNanosecondType, TimestampSecondType, UInt8Type, UInt16Type, UInt32Type, UInt64Type,
     },
 };
-use arrow_schema::{DataType, Field, FieldRef, TimeUnit};
+use arrow_schema::{DataType, Field, FieldRef, Fields, TimeUnit};
 use half::f16;
-use longbow_types::{Error, ErrorCode, Result, decimal};
+use longbow_types::{Error, ErrorCode, Result, decimal, schema::path};
 use longbow_wire::v1::{self, value::Kind};
 
 /// Largest integer up to which every integer is a double.
@@ -105,6 +105,7 @@ pub fn column(
             Arc::new(builder.finish())
         }
         T::List(item) => cells.lists(item)?,
+        T::Struct(children) => cells.structs(children)?,
         other => {
             let message = format!("values of {other} cannot be spelt out");
             return Err(Error::new(ErrorCode::Internal, message).field(field.name().clone()));
@@ -246,6 +247,64 @@ impl<'a> Cells<'a> {
         })
     }
 
+    /// Structs, whose children are values of columns themselves.
+    fn structs(&self, children: &Fields) -> Result<ArrayRef> {
+        let mut rows: Vec<Option<&v1::StructValue>> = Vec::with_capacity(self.values.len());
+        self.each(|kind| {
+            rows.push(match kind {
+                None => None,
+                Some(Kind::Structure(value)) => Some(value),
+                Some(_) => return None,
+            });
+            Some(())
+        })?;
+        let told = rows
+            .iter()
+            .enumerate()
+            .filter_map(|(row, value)| Some((row, (*value)?)));
+        for (row, value) in told {
+            if let Some(name) = value.children.keys().find(|name| children.find(name).is_none()) {
+                let known: Vec<&str> = children.iter().map(|child| child.name().as_str()).collect();
+                let message = format!("there is no child {:?}", path(self.field.name(), name));
+                return Err(Error::new(ErrorCode::UnknownColumn, message)
+                    .field(path(&(self.at)(row), name))
+                    .limit(format_args!("one of {}", known.join(", "))));
+            }
+        }
+        let columns = children.iter().map(|child| {
+            let at = |row: usize| path(&(self.at)(row), child.name());
+            let cells: Vec<Option<&v1::Value>> = rows
+                .iter()
+                .map(|value| value.and_then(|value| value.children.get(child.name())))
+                .collect();
+            // Where there is no parent there is no child.
+            let named = child
+                .as_ref()
+                .clone()
+                .with_name(path(self.field.name(), child.name()));
+            let values = column(&cells, &named.with_nullable(true), &at)?;
+            let lacks = |row: &usize| rows[*row].is_some() && values.is_null(*row);
+            match (0..rows.len()).find(lacks).filter(|_| !child.is_nullable()) {
+                Some(row) => {
+                    let message = format!(
+                        "the child {:?} cannot be null",
+                        path(self.field.name(), child.name())
+                    );
+                    Err(Error::new(ErrorCode::NullNotAllowed, message).field(at(row)))
+                }
+                None => Ok(values),
+            }
+        });
+        let columns = columns.collect::<Result<Vec<_>>>()?;
+        let valid: NullBuffer = rows.iter().map(Option::is_some).collect();
+        let structs = StructArray::try_new(children.clone(), columns, Some(valid));
+        structs
+            .map(|structs| Arc::new(structs) as ArrayRef)
+            .map_err(|error| {
+                Error::new(ErrorCode::Internal, error.to_string()).field(self.field.name().clone())
+            })
+    }
+
     fn builder<T: ArrowPrimitiveType>(&self) -> PrimitiveBuilder<T> {
         PrimitiveBuilder::<T>::with_capacity(self.values.len()).with_data_type(self.field.data_type().clone())
     }
@@ -323,6 +382,16 @@ pub fn value(array: &dyn Array, row: usize) -> Result<v1::Value> {
                 values: values.collect::<Result<_>>()?,
             })
         }
+        T::Struct(children) => {
+            let structs = array.as_struct();
+            let children = children
+                .iter()
+                .zip(structs.columns())
+                .map(|(child, column)| Ok((child.name().clone(), value(column.as_ref(), row)?)));
+            Kind::Structure(v1::StructValue {
+                children: children.collect::<Result<_>>()?,
+            })
+        }
         other => {
             let message = format!("a column of type {other}");
             return Err(Error::new(ErrorCode::MalformedArrow, message));
@@ -343,5 +412,6 @@ fn spell(kind: &Kind) -> String {
         Kind::Binary(_) => "binary".to_owned(),
         Kind::Utf8List(_) => "a list of text".to_owned(),
         Kind::List(_) => "a list".to_owned(),
+        Kind::Structure(_) => "a struct".to_owned(),
     }
 }

@@ -321,6 +321,54 @@ mod tests {
     }
 
     #[test]
+    fn children_are_checked_by_their_paths() {
+        let schema = schema_of_all_kinds();
+        let with = |children: &[(&str, Kind)]| {
+            let mut row = spelt(&batch_of_all_kinds(1), &schema).remove(0);
+            let children = children
+                .iter()
+                .map(|(name, kind)| ((*name).to_owned(), text(Some(kind.clone()))));
+            let structure = Kind::Structure(v1::StructValue {
+                children: children.collect(),
+            });
+            row.columns.insert("struct".into(), text(Some(structure)));
+            batch_from_rows(&[row], &schema)
+        };
+        let number = || ("number", Kind::I64(1));
+        let made = with(&[number()]).unwrap();
+        let again = spelt(&made, &schema).remove(0);
+        let Some(Kind::Structure(told)) = &again.columns["struct"].kind else {
+            panic!("{again:?}")
+        };
+        assert_eq!(told.children["text"], text(Some(Kind::Null(0))));
+        for (children, code, field) in [
+            (
+                &[("text", Kind::Utf8("a".into()))][..],
+                ErrorCode::NullNotAllowed,
+                "number",
+            ),
+            (
+                &[number(), ("colour", Kind::I64(1))][..],
+                ErrorCode::UnknownColumn,
+                "colour",
+            ),
+            (
+                &[("number", Kind::I64(1 << 20))][..],
+                ErrorCode::TypeMismatch,
+                "number",
+            ),
+        ] {
+            let error = with(children).unwrap_err();
+            let path = format!("rows[0].struct.{field}");
+            assert_eq!(
+                (error.code, error.field.as_deref()),
+                (code, Some(path.as_str())),
+                "{error}"
+            );
+        }
+    }
+
+    #[test]
     fn numbers_must_fit_their_column() {
         let schema = schema_of_all_kinds();
         let base = || {
@@ -358,6 +406,7 @@ mod tests {
             ("wide", Kind::Utf8("0.0001".into())),
             ("wide", Kind::Utf8("9".repeat(58))),
             ("list", Kind::Utf8("a".into())),
+            ("struct", Kind::I64(1)),
         ];
         for (name, kind) in bad {
             let mut row = base();

@@ -9,6 +9,10 @@ fn list(item: DataType) -> DataType {
     DataType::List(Arc::new(Field::new("item", item, true)))
 }
 
+fn structs(child: DataType) -> DataType {
+    DataType::Struct(vec![Field::new("a", child, true)].into())
+}
+
 fn stream(id: DataType, vector: DataType, others: Vec<Field>) -> ArrowSchema {
     let mut fields = vec![Field::new("id", id, true), Field::new("vector", vector, true)];
     fields.extend(others);
@@ -125,6 +129,7 @@ fn every_width_of_a_type_is_kept_in_one_form() {
         ),
         (dictionary, DataType::Utf8),
         (DataType::BinaryView, DataType::Binary),
+        (structs(DataType::LargeUtf8), structs(DataType::Utf8)),
     ] {
         let column = vec![Field::new("c", sent.clone(), true)];
         let schema = of_stream(&stream(DataType::Int64, fixed.clone(), column), None).unwrap();
@@ -193,6 +198,22 @@ fn what_cannot_be_a_dataset_is_refused_by_name() {
                 vec![Field::new("__index_level__", DataType::Int64, true)],
             ),
             "__index_level__",
+        ),
+        (
+            stream(
+                DataType::Int64,
+                fixed(),
+                vec![Field::new("s", structs(structs(DataType::Int8)), true)],
+            ),
+            "s.a",
+        ),
+        (
+            stream(
+                DataType::Int64,
+                fixed(),
+                vec![Field::new("l", list(structs(DataType::Int8)), true)],
+            ),
+            "l",
         ),
         (complex, COMPLEX),
     ];

@@ -28,6 +28,15 @@ pub(super) fn is_readable(data_type: &DataType, depth: usize) -> bool {
         T::List(item) | T::LargeList(item) => {
             depth < TYPE_DEPTH_MAX && is_readable(item.data_type(), depth + 1)
         }
+        // Of columns alone, and each with children of its own.
+        T::Struct(children) => {
+            let are_readable = || {
+                children
+                    .iter()
+                    .all(|child| is_readable(child.data_type(), depth + 1))
+            };
+            depth == 0 && !children.is_empty() && are_readable()
+        }
         T::FixedSizeList(item, size) => {
             *size > 0 && depth < TYPE_DEPTH_MAX && is_readable(item.data_type(), depth + 1)
         }
