@@ -1,10 +1,11 @@
-//! Types of columns as people type and read them: `int32`, `list<int32>`, `timestamp[ms,Europe/Berlin]`.
+//! Types of columns as people type and read them: `int32`, `list<int32>`, `timestamp[ms,Europe/Berlin]`,
+//! `struct<name:utf8,year:int32!>`.
 
 use std::sync::Arc;
 
-use arrow_schema::{DataType, TimeUnit};
+use arrow_schema::{DataType, Field, TimeUnit};
 use longbow_types::{
-    decimal::is_valid,
+    decimal,
     schema::{list_item, utf8_item},
 };
 
@@ -37,17 +38,40 @@ pub fn data_type(text: &str) -> Option<DataType> {
         "date64" => T::Date64,
         "timestamp" => T::Timestamp(TimeUnit::Microsecond, Some(Arc::from("UTC"))),
         "list" => T::List(utf8_item()),
-        other => match other
-            .strip_prefix("list<")
-            .and_then(|rest| rest.strip_suffix('>'))
-        {
-            Some(item) => match data_type(item)? {
-                T::List(_) => return None,
-                item => T::List(list_item(item)),
-            },
-            None => return bracketed(other),
-        },
+        other => {
+            let inside = |kind: &str| other.strip_prefix(kind)?.strip_prefix('<')?.strip_suffix('>');
+            match (inside("list"), inside("struct")) {
+                (Some(item), _) => match data_type(item)? {
+                    T::List(_) | T::Struct(_) => return None,
+                    item => T::List(list_item(item)),
+                },
+                (_, Some(children)) => T::Struct(parts(children).map(child).collect::<Option<_>>()?),
+                _ => return bracketed(other),
+            }
+        }
     })
+}
+
+/// What stands between commas that no bracket encloses.
+fn parts(text: &str) -> impl Iterator<Item = &str> {
+    let mut depth = 0_i32;
+    text.split(move |c: char| {
+        depth += i32::from(matches!(c, '[' | '<')) - i32::from(matches!(c, ']' | '>'));
+        c == ',' && depth == 0
+    })
+}
+
+/// The child that `NAME:TYPE`, or `NAME:TYPE!` where it is never null, spells.
+fn child(text: &str) -> Option<Field> {
+    let (name, kind) = text.trim().split_once(':')?;
+    let (kind, nullable) = match kind.strip_suffix('!') {
+        Some(kind) => (kind, false),
+        None => (kind, true),
+    };
+    match data_type(kind)? {
+        DataType::Struct(_) => None,
+        data_type => Some(Field::new(name, data_type, nullable)),
+    }
 }
 
 /// `timestamp[UNIT]`, `timestamp[UNIT,ZONE]`, `time[UNIT]`, `duration[UNIT]` or `decimal[DIGITS,SCALE]`.
@@ -57,7 +81,7 @@ fn bracketed(text: &str) -> Option<DataType> {
     if kind == "decimal" {
         let (precision, scale) = inside.split_once(',')?;
         let (precision, scale) = (precision.trim().parse().ok()?, scale.trim().parse().ok()?);
-        return is_valid(precision, scale).then_some(T::Decimal128(precision, scale));
+        return decimal::data_type(precision, scale);
     }
     let (unit, zone) = match inside.split_once(',') {
         Some((unit, zone)) => (unit, Some(zone)),
@@ -85,8 +109,17 @@ pub fn name(data_type: &DataType) -> String {
         T::Timestamp(unit, Some(zone)) => format!("timestamp[{},{zone}]", unit_name(*unit)),
         T::Time32(unit) | T::Time64(unit) => format!("time[{}]", unit_name(*unit)),
         T::Duration(unit) => format!("duration[{}]", unit_name(*unit)),
-        T::Decimal128(precision, scale) => format!("decimal[{precision},{scale}]"),
+        T::Decimal128(precision, scale) | T::Decimal256(precision, scale) => {
+            format!("decimal[{precision},{scale}]")
+        }
         T::List(item) => format!("list<{}>", name(item.data_type())),
+        T::Struct(children) => {
+            let spelt = children.iter().map(|child| {
+                let never = if child.is_nullable() { "" } else { "!" };
+                format!("{}:{}{never}", child.name(), name(child.data_type()))
+            });
+            format!("struct<{}>", spelt.collect::<Vec<_>>().join(","))
+        }
         other => other.to_string().to_lowercase(),
     }
 }

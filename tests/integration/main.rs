@@ -9,6 +9,7 @@ mod config;
 mod deadline;
 mod demo;
 mod doors;
+mod explain;
 mod faults;
 mod garbage;
 mod identity;

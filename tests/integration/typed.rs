@@ -1,5 +1,6 @@
 //! Columns of decimals and of lists, through every door: the SDK, the command, and a batch of Arrow in other widths.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use arrow::array::{
@@ -41,6 +42,8 @@ async fn decimals_and_lists_come_back_as_they_were_and_are_found() {
         "--column=price:decimal[10,2]",
         "--column=numbers:list<int32>",
         "--column=note:utf8",
+        "--column=wide:decimal[60,1]",
+        "--column=made:struct<by:utf8,year:int16>",
     ];
     let create = ["dataset", "create", "typed-columns", "--dimension=2"];
     let made = longbow(&[&create[..], &columns[..]].concat());
@@ -53,7 +56,13 @@ async fn decimals_and_lists_come_back_as_they_were_and_are_found() {
     let dataset = client.dataset("typed-columns");
     let row = |id: u64, price: Value, numbers: Value| {
         let row = Row::new(id).vector(vec![id as f32, 1.0]);
-        row.column("price", price).column("numbers", numbers)
+        let wide = format!("{}.{id}", "7".repeat(59));
+        let row = row.column("price", price).column("numbers", numbers);
+        let made = BTreeMap::from([
+            ("by".to_owned(), "me".into()),
+            ("year".to_owned(), (1_990 + id).into()),
+        ]);
+        row.column("wide", wide).column("made", made)
     };
     let rows = [
         row(1, "12.34".into(), vec![1, 2, 3].into()),
@@ -94,7 +103,20 @@ async fn decimals_and_lists_come_back_as_they_were_and_are_found() {
     );
     assert_eq!(found[2].columns["note"], "a view".into());
 
-    let cases: [(Filter, &str, &[u64]); 7] = [
+    let wides: Vec<_> = found.iter().map(|row| row.columns["wide"].clone()).collect();
+    let sevens = "7".repeat(59);
+    let told = |id: u64| Value::from(format!("{sevens}.{id}"));
+    assert_eq!(wides, [told(1), told(2), Value::Null, Value::Null]);
+    let above = format!("wide > '{sevens}.1'");
+    let made: Vec<_> = found.iter().map(|row| row.columns["made"].to_string()).collect();
+    assert_eq!(
+        made,
+        ["{by: me, year: 1991}", "{by: me, year: 1992}", "null", "null"]
+    );
+    let cases: [(Filter, &str, &[u64]); 10] = [
+        (col("made.year").le(1_991), "made.year <= 1991", &[1]),
+        (col("made.by").is_null(), "made is null", &[3, 4]),
+        (col("wide").gt(told(1)), &above, &[2]),
         (col("price").ge("12.34"), "price >= 12.34", &[1, 3]),
         (col("price").lt(0), "price < 0", &[2]),
         (col("price").eq(199.9), "price = '199.9'", &[3]),
@@ -147,6 +169,31 @@ async fn decimals_and_lists_come_back_as_they_were_and_are_found() {
         .k(10)
         .filter(col("numbers").eq(vec![1, 2, 3]));
     assert_eq!(whole.await.unwrap().hits.len(), 1);
+    // A child more and a wider one: what is there stays.
+    let line = [
+        "dataset",
+        "alter",
+        "typed-columns",
+        "--widen=made:struct<by:utf8,year:int32,note:utf8>",
+        "--expected-version=1",
+    ];
+    longbow(&line);
+    let later = BTreeMap::from([
+        ("year".to_owned(), 70_000.into()),
+        ("note".to_owned(), "late".into()),
+    ]);
+    let late = Row::new(5_u64).vector(vec![5.0, 1.0]).column("made", later);
+    dataset.upsert([late]).ack(Ack::Applied).await.unwrap();
+    let years = dataset.search().near(vec![0.0, 1.0]).k(10).columns(["made"]);
+    let found = years.filter(col("made.year").ge(1_992)).await.unwrap().hits;
+    let made: Vec<_> = found.iter().map(|hit| hit.columns["made"].to_string()).collect();
+    assert_eq!(
+        made,
+        [
+            "{by: me, note: null, year: 1992}",
+            "{by: null, note: late, year: 70000}"
+        ]
+    );
     let wrong = dataset
         .search()
         .near(vec![0.0, 1.0])

@@ -1,5 +1,7 @@
 //! `longbow search`: the rows nearest to a vector or to a row.
 
+mod explain;
+
 use std::collections::BTreeMap;
 
 use anyhow::Context;
@@ -27,6 +29,7 @@ Examples:
   longbow search words --id 10734 -k 5 --columns lemmas,gloss --filter \"pos = 'noun' and word_count >= 2\"
   longbow search words --vector 0.1,0.2,0.3 --exact
   longbow search words --id 10734 --recall-target 0.95
+  longbow search words --id 10734 --filter \"pos = 'noun'\" --explain
   longbow search words --vector @query.json --json | jq '.hits[].id'
 
 Limits: k is 1 to 10,000, ef up to 100,000, a recall target above 0 and below 1.
@@ -81,6 +84,9 @@ pub struct SearchArgs {
     /// Compare the query with the vector of every row: slow, and exactly right.
     #[arg(long)]
     pub exact: bool,
+    /// Also show how each partition was searched, and how long it took.
+    #[arg(long)]
+    pub explain: bool,
 }
 
 /// Reads `fresh`, `strict`, `any` or a token.
@@ -136,6 +142,9 @@ pub async fn run(args: &SearchArgs, global: &Global) -> anyhow::Result<()> {
     if args.full_precision {
         search = search.full_precision();
     }
+    if args.explain {
+        search = search.explain();
+    }
     let found = search
         .await
         .with_context(|| format!("searching {}", args.dataset))?;
@@ -166,6 +175,9 @@ fn as_text(found: &SearchResults) -> String {
     } else {
         hits_table(&found.hits, None)
     };
+    if let Some(told) = &found.explanation {
+        out.push_str(&format!("\n{}", explain::text(told)));
+    }
     if found.degraded {
         out.push_str(&format!("\nwarning: {DEGRADED}"));
     }
@@ -238,12 +250,16 @@ pub fn vector_json(vector: Option<&[f32]>, wide: Option<&[f64]>) -> Option<serde
 
 fn as_json(found: &SearchResults) -> serde_json::Value {
     let hits: Vec<_> = found.hits.iter().map(hit_json).collect();
-    json!({
+    let mut out = json!({
         "hits": hits,
         "token": found.token.to_string(),
         "degraded": found.degraded,
         "expected_recall": found.expected_recall,
-    })
+    });
+    if let Some(told) = &found.explanation {
+        out["explanation"] = explain::json(told);
+    }
+    out
 }
 
 /// A hit as JSON.
@@ -353,6 +369,7 @@ mod tests {
             token: Token::default(),
             degraded: true,
             expected_recall: Some(0.5),
+            explanation: None,
         };
         let text = as_text(&found);
         for part in ["10734", "0.7500", "a dog is", "0.500, …", "may be behind"] {

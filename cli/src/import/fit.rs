@@ -8,11 +8,11 @@ use arrow::{
     datatypes::{Date64Type, TimestampMillisecondType},
     record_batch::RecordBatch,
 };
-use arrow_schema::{DataType, Field, Schema as ArrowSchema, TimeUnit};
+use arrow_schema::{DataType, Field, Schema as ArrowSchema};
 use longbow_client::{Error, ErrorCode, Metric, Quantization, Schema, VectorElement};
 use longbow_types::{
     limits::DIMENSION_MAX,
-    schema::{is_scalar, list_item, utf8_item, vector_type},
+    schema::{is_scalar, list_item, path, utf8_item, vector_type},
 };
 
 /// Key of a file's metadata that names the metric.
@@ -142,16 +142,14 @@ fn scalar(field: &Field) -> Result<DataType, Error> {
     Ok(match kind {
         T::LargeUtf8 | T::Utf8View => T::Utf8,
         T::LargeBinary | T::BinaryView | T::FixedSizeBinary(_) => T::Binary,
-        T::Timestamp(..) | T::Date32 | T::Date64 => T::Timestamp(TimeUnit::Microsecond, Some("UTC".into())),
         T::List(item) | T::LargeList(item)
             if matches!(plain(item.data_type()), T::Utf8 | T::LargeUtf8 | T::Utf8View) =>
         {
             T::List(utf8_item())
         }
-        T::Decimal32(precision, scale) | T::Decimal64(precision, scale) | T::Decimal256(precision, scale)
-            if longbow_types::decimal::is_valid(*precision, *scale) =>
-        {
-            T::Decimal128(*precision, *scale)
+        T::Decimal32(precision, scale) | T::Decimal64(precision, scale) | T::Decimal256(precision, scale) => {
+            let kept = longbow_types::decimal::data_type(*precision, *scale);
+            kept.ok_or_else(|| cannot(field, &format!("columns of {kind} cannot be kept")))?
         }
         T::List(item) | T::LargeList(item) => {
             let list = T::List(list_item(scalar(item)?));
@@ -159,6 +157,17 @@ fn scalar(field: &Field) -> Result<DataType, Error> {
                 return Err(cannot(field, &format!("columns of {kind} cannot be kept")));
             }
             list
+        }
+        T::Struct(children) => {
+            let kept = children.iter().map(|child| {
+                let named = child.as_ref().clone().with_name(path(field.name(), child.name()));
+                Ok(Field::new(child.name(), scalar(&named)?, child.is_nullable()))
+            });
+            let structs = T::Struct(kept.collect::<Result<Vec<_>, Error>>()?.into());
+            if !is_scalar(&structs) {
+                return Err(cannot(field, &format!("columns of {kind} cannot be kept")));
+            }
+            structs
         }
         other if is_scalar(other) => other.clone(),
         other => return Err(cannot(field, &format!("columns of {other} cannot be kept"))),
@@ -326,14 +335,47 @@ mod tests {
         let rows = batch(&file, &schema).unwrap();
         assert_eq!(rows["pos"].as_string::<i32>().value(1), "noun");
         assert!(rows["gloss"].is_null(1));
+        // What may change a value is left to the router.
+        for name in ["id", "vector", "lemmas", "day", "count"] {
+            assert_eq!(&rows[name], &file[name], "{name}");
+        }
+    }
+
+    #[test]
+    fn times_keep_their_unit_and_zone_and_dates_are_dates() {
+        use arrow_schema::TimeUnit;
+        let kept = |data_type: DataType| scalar(&Field::new("at", data_type, true));
+        for unit in [
+            TimeUnit::Second,
+            TimeUnit::Millisecond,
+            TimeUnit::Microsecond,
+            TimeUnit::Nanosecond,
+        ] {
+            for zone in [None, Some("UTC"), Some("Europe/Berlin")] {
+                let time = DataType::Timestamp(unit, zone.map(Into::into));
+                assert_eq!(kept(time.clone()), Ok(time.clone()));
+                let times = DataType::List(list_item(time));
+                assert_eq!(kept(times.clone()), Ok(times));
+            }
+        }
+        for date in [DataType::Date32, DataType::Date64] {
+            assert_eq!(kept(date.clone()), Ok(date));
+        }
+        let nowhere = DataType::Timestamp(TimeUnit::Second, Some("".into()));
+        assert_eq!(kept(nowhere).unwrap_err().field.as_deref(), Some("at"));
+
+        // A dataset made otherwise, that keeps instants, takes a file's dates.
+        let fields = vec![
+            Field::new("id", DataType::UInt64, false),
+            Field::new("vector", vector_type(VectorElement::F32, 3), false),
+            Field::new("day", DataType::Timestamp(TimeUnit::Second, None), true),
+        ];
+        let instants = Schema::new(fields, "id", Metric::Cosine).unwrap();
+        let rows = batch(&file().project(&[0, 1, 5]).unwrap(), &instants).unwrap();
         assert_eq!(
             rows["day"].as_primitive::<TimestampMillisecondType>().value(1),
             86_400_000
         );
-        // What may change a value is left to the router.
-        for name in ["id", "vector", "lemmas", "count"] {
-            assert_eq!(&rows[name], &file[name], "{name}");
-        }
     }
 
     #[test]

@@ -35,9 +35,10 @@ Examples:
   longbow import more.parquet --dataset words --ack indexed
 
 Parquet: a column of ids (integers or text), a column of vectors (lists of floats, all of one length), any others.
-Dictionaries become text, dates and times microseconds in UTC. Numbers and times that a column of the dataset cannot hold
-exactly are refused; only floats are rounded to narrower ones. NumPy: a matrix of f2, f4 or f8, one row a vector; row
-numbers become ids. Rows whose id is there already are replaced. An interrupted import can simply be run again.";
+Dictionaries become text; dates stay dates, and times keep their unit and zone. Numbers and times that a column of the
+dataset cannot hold exactly are refused; only floats are rounded to narrower ones. NumPy: a matrix of f2, f4 or f8, one
+row a vector; row numbers become ids. Rows whose id is there already are replaced. An interrupted import can simply be
+run again.";
 
 /// Arguments of `longbow import`.
 #[derive(Debug, Args)]

@@ -30,6 +30,7 @@ pub fn value(value: &Value) -> Json {
         Value::Binary(value) => json!(STANDARD.encode(value)),
         Value::Utf8List(values) => json!(values),
         Value::List(values) => values.iter().map(self::value).collect(),
+        Value::Struct(children) => columns(children),
     }
 }
 
@@ -115,6 +116,8 @@ mod tests {
             value(&Value::from(vec![Value::Null, Value::I64(2)])),
             json!([null, 2])
         );
+        let children = BTreeMap::from([("a".to_owned(), Value::I64(1)), ("b".to_owned(), Value::Null)]);
+        assert_eq!(value(&Value::Struct(children)), json!({"a": 1, "b": null}));
         assert_eq!(id(&RowId::I64(-1)), json!(-1));
     }
 

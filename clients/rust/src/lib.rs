@@ -47,6 +47,7 @@ mod client;
 mod cluster;
 mod dataset;
 mod delete_where;
+mod explain;
 mod filter;
 mod get;
 mod keeper;
@@ -66,6 +67,7 @@ pub use cluster::{
 };
 pub use dataset::{Altered, CreateDataset, Created, DatasetHandle, DatasetInfo};
 pub use delete_where::DeleteWhere;
+pub use explain::{Explanation, PartitionExplanation, SearchPlan, StageTimes};
 pub use filter::{Column, Filter, all, any, col};
 pub use get::{Found, GetRows, Rows};
 pub use keeper::{KeeperInfo, KeeperRole};

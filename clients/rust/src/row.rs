@@ -67,6 +67,7 @@ impl Row {
                     Value::Binary(bytes) => bytes.len(),
                     Value::Utf8List(list) => list.iter().map(|text| text.len() + 4).sum(),
                     Value::List(list) => list.iter().map(item_bytes).sum(),
+                    children @ Value::Struct(_) => item_bytes(children),
                     _ => 8,
                 }
         });
@@ -74,11 +75,19 @@ impl Row {
     }
 }
 
-/// Rough size of an item of a list on the wire.
+/// Rough size of an item of a list, or of a struct, on the wire.
 fn item_bytes(item: &Value) -> usize {
     match item {
         Value::Utf8(text) => text.len() + 8,
         Value::Binary(bytes) => bytes.len() + 8,
+        Value::Utf8List(list) => list.iter().map(|text| text.len() + 4).sum(),
+        Value::List(list) => list.iter().map(item_bytes).sum(),
+        Value::Struct(children) => {
+            let children = children.iter();
+            children
+                .map(|(name, value)| name.len() + 8 + item_bytes(value))
+                .sum()
+        }
         _ => 16,
     }
 }

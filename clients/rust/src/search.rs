@@ -8,6 +8,7 @@ use longbow_wire::v1::{self, consistency::Level, search_request::Query};
 use crate::{
     client::{read_token, searches},
     dataset::{Answer, DatasetHandle},
+    explain::Explanation,
     filter::Filter,
     retry::Repeat,
     row::{IntoRowId, columns_from_proto, id_from_proto, id_to_proto},
@@ -145,6 +146,12 @@ impl Search {
         self
     }
 
+    /// Also tells how the search was carried out, in [`SearchResults::explanation`].
+    pub fn explain(mut self) -> Self {
+        self.request.explain = true;
+        self
+    }
+
     /// How fresh the answer must be; without it [`Consistency::Fresh`], or what a
     /// [session](crate::Client::session) remembers.
     pub fn consistency(mut self, consistency: Consistency) -> Self {
@@ -187,6 +194,7 @@ impl IntoFuture for Search {
                 token,
                 degraded: freshness.degraded,
                 expected_recall: answer.expected_recall,
+                explanation: answer.explanation.map(Explanation::from_proto),
             })
         })
     }
@@ -205,6 +213,8 @@ pub struct SearchResults {
     /// until the replicas asked have measured it, which they do after the first search with a
     /// [recall target](Search::recall_target).
     pub expected_recall: Option<f32>,
+    /// How the search was carried out, if that was [asked for](Search::explain).
+    pub explanation: Option<Explanation>,
 }
 
 /// One row found by a search.

@@ -1,6 +1,6 @@
 //! One value of a column.
 
-use std::fmt;
+use std::{collections::BTreeMap, fmt};
 
 use bytes::Bytes;
 use longbow_types::DefaultValue;
@@ -30,6 +30,8 @@ pub enum Value {
     Utf8List(Vec<String>),
     /// A list of other values.
     List(Vec<Value>),
+    /// The children of a struct, by their names.
+    Struct(BTreeMap<String, Value>),
 }
 
 impl Value {
@@ -54,6 +56,14 @@ impl Value {
             Value::List(values) => Kind::List(v1::ValueList {
                 values: values.into_iter().map(Value::into_proto).collect(),
             }),
+            Value::Struct(children) => {
+                let children = children
+                    .into_iter()
+                    .map(|(name, value)| (name, value.into_proto()));
+                Kind::Structure(v1::StructValue {
+                    children: children.collect(),
+                })
+            }
         };
         v1::Value { kind: Some(kind) }
     }
@@ -69,6 +79,14 @@ impl Value {
             Some(Kind::Binary(value)) => Value::Binary(value),
             Some(Kind::Utf8List(list)) => Value::Utf8List(list.values),
             Some(Kind::List(list)) => Value::List(list.values.into_iter().map(Value::from_proto).collect()),
+            Some(Kind::Structure(value)) => {
+                let children = value.children.into_iter();
+                Value::Struct(
+                    children
+                        .map(|(name, value)| (name, Value::from_proto(value)))
+                        .collect(),
+                )
+            }
         }
     }
 }
@@ -95,6 +113,14 @@ impl fmt::Display for Value {
                 let separator = if at == 0 { "" } else { ", " };
                 write!(f, "{separator}{value}")
             }),
+            Value::Struct(children) => {
+                f.write_str("{")?;
+                for (at, (name, value)) in children.iter().enumerate() {
+                    let separator = if at == 0 { "" } else { ", " };
+                    write!(f, "{separator}{name}: {value}")?;
+                }
+                f.write_str("}")
+            }
         }
     }
 }
@@ -127,6 +153,7 @@ from! {
     Vec<u8> => |v| Value::Binary(v.into());
     Vec<String> => |v| Value::Utf8List(v);
     Vec<Value> => |v| Value::List(v);
+    BTreeMap<String, Value> => |v| Value::Struct(v);
     Vec<i32> => |v| Value::List(v.into_iter().map(Value::from).collect());
     Vec<i64> => |v| Value::List(v.into_iter().map(Value::from).collect());
     Vec<u64> => |v| Value::List(v.into_iter().map(Value::from).collect());

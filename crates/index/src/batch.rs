@@ -64,8 +64,14 @@ impl<S: Points> Hnsw<S> {
         }
         if params.mode != Mode::Exact && plan(&scope.task) != Plan::Scan {
             for (at, answer) in out.iter_mut().enumerate() {
-                answer.stats =
-                    self.search(queries.query(at), params, allow, cancel, &mut answer.neighbors)?;
+                answer.stats = self.search(
+                    queries.query(at),
+                    params,
+                    allow,
+                    cancel,
+                    None,
+                    &mut answer.neighbors,
+                )?;
             }
             return Ok(());
         }

@@ -328,6 +328,7 @@ impl<S: Points> Hnsw<S> {
                 // Where a scan is cheaper, searches scan; what is asked here is what walks are worth.
                 plan: if ef == usize::MAX { plan } else { walking },
                 hidden: Some(from),
+                clock: None,
             };
             self.search_by(manner, query.into(), &params, allow, cancel, found)?;
             let hits = found.iter().filter(|found| found.distance <= worst).count();

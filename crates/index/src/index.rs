@@ -9,6 +9,7 @@ use std::{
 use longbow_kernels::Bitset;
 
 use crate::{
+    clock::Clock,
     code::Levels,
     coded::Coded,
     error::{Cancelled, Error, SearchError},
@@ -292,8 +293,21 @@ impl VectorIndex {
         cancel: &dyn Fn() -> bool,
         out: &mut Vec<Neighbor>,
     ) -> Result<Stats, SearchError> {
+        self.search_timed(query, params, allow, cancel, None, out)
+    }
+
+    /// As [`VectorIndex::search_into`]; by a clock, if there is one, it is told how long the parts of the search took.
+    pub fn search_timed<'q>(
+        &self,
+        query: impl Into<QueryVector<'q>>,
+        params: &SearchParams,
+        allow: &Bitset,
+        cancel: &dyn Fn() -> bool,
+        clock: Option<Clock<'_>>,
+        out: &mut Vec<Neighbor>,
+    ) -> Result<Stats, SearchError> {
         let query = self.checked(query.into())?;
-        let stats = self.inner.search(query, params, allow, cancel, out)?;
+        let stats = self.inner.search(query, params, allow, cancel, clock, out)?;
         self.tell(out);
         Ok(stats)
     }
@@ -456,6 +470,7 @@ erased! {
         params: &SearchParams,
         allow: &Bitset,
         cancel: &dyn Fn() -> bool,
+        clock: Option<Clock<'_>>,
         out: &mut Vec<Neighbor>,
     ) -> Result<Stats, Cancelled>;
     fn search_batch(

@@ -31,6 +31,7 @@ mod arena;
 mod batch;
 mod bits;
 mod calibrate;
+mod clock;
 mod code;
 mod coded;
 mod context;
@@ -79,6 +80,7 @@ mod vacuum;
 mod visited;
 mod waiting;
 
+pub use clock::{Clock, Times};
 pub use error::{Cancelled, Error, InvalidTarget, SearchError};
 pub use image::{HOLE, ImageError, ImageMemory, ImageSummary, verify_image};
 pub use index::{Mark, VectorIndex};

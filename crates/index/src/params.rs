@@ -2,7 +2,7 @@
 
 use longbow_kernels::{Element, Metric, ROW_ALIGN};
 
-use crate::error::InvalidTarget;
+use crate::{clock::Times, error::InvalidTarget};
 
 /// Most real numbers of a vector; a complex number is two.
 pub const REALS_MAX: usize = 1 << 20;
@@ -211,8 +211,18 @@ pub struct Stats {
     pub exact: bool,
     /// The way taken last, after which nothing was missing.
     pub way: Way,
+    /// The way that was planned from how many slots are allowed.
+    pub planned: Way,
     /// Width of the beam; 0 for a scan.
     pub ef: usize,
+    /// Slots that were allowed, of those appended when it began. This and what follows is told of single searches only.
+    pub allowed: usize,
+    /// Of those, slots that were not linked yet.
+    pub tail: usize,
+    /// Whether it was done again on the vectors, because codes told too little or a walk came to too few.
+    pub repeated: bool,
+    /// How long its parts took, where a clock was handed in.
+    pub times: Times,
     /// What recall such a search has at least, on average, as far as [`VectorIndex::calibrate`] has measured it.
     ///
     /// [`VectorIndex::calibrate`]: crate::VectorIndex::calibrate

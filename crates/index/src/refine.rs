@@ -37,7 +37,9 @@ impl<S: Points> Hnsw<S> {
         stats: &mut Stats,
     ) -> Result<(), Cancelled> {
         let is_cut = way != Plan::Scan || context.top.is_full();
+        let began = scope.watch.now();
         self.compare_kept(scope, (coarse, exact), context, stats)?;
+        stats.times.refine += scope.watch.since(began);
         let Context {
             top, found, refined, ..
         } = context;
@@ -118,6 +120,7 @@ impl<S: Points> Hnsw<S> {
         context: &mut Context<S>,
         stats: &mut Stats,
     ) -> Result<(), Cancelled> {
+        stats.repeated = true;
         if way == Plan::Scan {
             return self.compare_all(scope, exact, context, stats);
         }

@@ -6,6 +6,7 @@ use longbow_kernels::Bitset;
 
 use crate::{
     bits::Bits,
+    clock::Watch,
     context::Context,
     error::Cancelled,
     key::slot_of,
@@ -22,9 +23,12 @@ pub(crate) struct Scope<'a> {
     pub(crate) allow: &'a Bitset,
     pub(crate) removed: &'a Bits,
     pub(crate) cancel: &'a dyn Fn() -> bool,
+    pub(crate) watch: Watch<'a>,
     /// Neighbours that there are to find.
     pub(crate) k: usize,
     pub(crate) task: Task,
+    /// Allowed slots beyond those that are linked, or wait.
+    pub(crate) tail: usize,
     /// Slots below are linked, or wait.
     pub(crate) linked: u32,
     /// Slots below were appended when the search began.
@@ -37,6 +41,11 @@ impl<'a> Scope<'a> {
             allow: self.allow,
             removed: self.removed,
         }
+    }
+
+    /// Slots that are allowed, and those of them that are not linked; of the allowed ones below `linked` some wait.
+    pub(crate) fn counts(&self, waiting: usize) -> (usize, usize) {
+        (self.task.allowed + self.tail, self.tail + waiting)
     }
 
     /// A search here for one query.

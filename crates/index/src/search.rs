@@ -5,6 +5,7 @@ use std::ops::Range;
 use longbow_kernels::Bitset;
 
 use crate::{
+    clock::{Clock, Watch},
     context::Context,
     distinct::{Distinct, is_crowded, past_crowd},
     error::Cancelled,
@@ -31,10 +32,12 @@ const SORTED_MAX: usize = 1024;
 
 /// How a search differs from those that users ask for.
 #[derive(Clone, Copy)]
-pub(crate) struct Manner {
+pub(crate) struct Manner<'a> {
     pub(crate) plan: fn(&Task) -> Plan,
     /// A slot that walks pass by as if there were none.
     pub(crate) hidden: Option<u32>,
+    /// What the parts of the search are timed by, if they are.
+    pub(crate) clock: Option<Clock<'a>>,
 }
 
 /// What came of looking for the nearest.
@@ -56,16 +59,21 @@ impl<S: Points> Hnsw<S> {
         params: &SearchParams,
         allow: &Bitset,
         cancel: &dyn Fn() -> bool,
+        clock: Option<Clock<'_>>,
         out: &mut Vec<Neighbor>,
     ) -> Result<Stats, Cancelled> {
-        let manner = Manner { plan, hidden: None };
+        let manner = Manner {
+            plan,
+            hidden: None,
+            clock,
+        };
         self.search_by(manner, query, params, allow, cancel, out)
     }
 
     /// As [`Hnsw::search`], in another manner.
     pub(crate) fn search_by(
         &self,
-        manner: Manner,
+        manner: Manner<'_>,
         query: QueryVector<'_>,
         params: &SearchParams,
         allow: &Bitset,
@@ -76,12 +84,19 @@ impl<S: Points> Hnsw<S> {
         if cancel() {
             return Err(Cancelled);
         }
-        let scope = self.scope(params, allow, cancel);
+        let scope = Scope {
+            watch: Watch(manner.clock),
+            ..self.scope(params, allow, cancel)
+        };
         if scope.k == 0 {
             return Ok(Stats::of_all());
         }
         let mut stats = Stats::default();
-        let way = (manner.plan)(&scope.task);
+        let way = match params.mode {
+            Mode::Exact => Plan::Scan,
+            Mode::Auto | Mode::FullPrecision => (manner.plan)(&scope.task),
+        };
+        stats.planned = way.into();
         let mode = match params.mode {
             Mode::Auto if S::QUANTIZED && way == Plan::Scan && codes_are_idle::<S>(&scope) => Mode::Exact,
             mode => mode,
@@ -91,6 +106,7 @@ impl<S: Points> Hnsw<S> {
         self.contexts.with(|context| {
             self.waiting
                 .allowed(scope.linked, scope.allowed(), &mut context.waiting);
+            (stats.allowed, stats.tail) = scope.counts(context.waiting.len());
             context.visited.hide(manner.hidden);
             // Taken out, so that the rest of the context can be written to meanwhile.
             let mut exact = std::mem::take(&mut context.exact);
@@ -114,6 +130,7 @@ impl<S: Points> Hnsw<S> {
             };
             if found == Ok(Nearest::OutOfReach) {
                 self.points.rows().prepare(query, &mut exact);
+                stats.repeated = true;
                 found = self
                     .far(&scope, &exact, context, &mut stats)
                     .map(|()| Nearest::Found);
@@ -142,7 +159,10 @@ impl<S: Points> Hnsw<S> {
         stats.exact = true;
         (stats.way, stats.ef) = (Way::Scan, 0);
         let (rows, range, allowed) = (self.points.rows(), 0..scope.len, scope.allowed());
-        scan(rows, exact, range, allowed, scope.cancel, &mut context.top, stats)
+        let began = scope.watch.now();
+        let scanned = scan(rows, exact, range, allowed, scope.cancel, &mut context.top, stats);
+        stats.times.graph += scope.watch.since(began);
+        scanned
     }
 
     /// As [`Hnsw::nearest`], where nothing around the query is allowed: what is lies far away and about equally far, so
@@ -235,8 +255,10 @@ impl<S: Points> Hnsw<S> {
             allow,
             removed: &self.removed,
             cancel,
+            watch: Watch(None),
             k,
             task,
+            tail,
             linked,
             len,
         }
@@ -266,10 +288,14 @@ impl<S: Points> Hnsw<S> {
         context: &mut Context<S>,
         stats: &mut Stats,
     ) -> Result<Nearest, Cancelled> {
-        if self.traverse(way, ask, context, stats)? == Nearest::OutOfReach {
+        let scope = ask.scope;
+        let began = scope.watch.now();
+        let traversed = self.traverse(way, ask, context, stats)?;
+        stats.times.graph += scope.watch.since(began);
+        if traversed == Nearest::OutOfReach {
             return Ok(Nearest::OutOfReach);
         }
-        let scope = ask.scope;
+        let began = scope.watch.now();
         let Context {
             top, found, waiting, ..
         } = context;
@@ -278,6 +304,7 @@ impl<S: Points> Hnsw<S> {
         let waiting = waiting.iter().copied();
         compare(ask.space, ask.query, waiting, scope.cancel, top, stats)?;
         ask.scan(scope.linked..scope.len, top, stats)?;
+        stats.times.tail += scope.watch.since(began);
         Ok(Nearest::Found)
     }
 

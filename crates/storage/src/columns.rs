@@ -260,9 +260,14 @@ impl<'a> Picks<'a> {
         match versions::source(self.layout, &self.chunks[chunk].batch, column) {
             Source::Same(array) => column_bytes(array.as_ref(), row, 1),
             Source::Absent(one) => column_bytes(one.as_ref(), 0, 1),
-            Source::Narrow(_) => {
+            Source::Narrow(array) => {
                 let data_type = self.layout.stored().field(column).data_type();
-                data_type.primitive_width().unwrap_or(1)
+                let width = match data_type {
+                    // Of children that were added some nulls.
+                    DataType::Struct(children) => 16 * children.len(),
+                    other => other.primitive_width().unwrap_or(1),
+                };
+                width.max(column_bytes(array.as_ref(), row, 1))
             }
         }
     }
@@ -279,6 +284,12 @@ fn column_bytes(column: &dyn Array, row: usize, rows: usize) -> usize {
             let first = usize::try_from(lists.value_offsets()[row]).unwrap_or(0);
             let items = span(lists.value_offsets());
             column_bytes(lists.values().as_ref(), first, items) + 4 * rows
+        }
+        DataType::Struct(_) => {
+            let children = column.as_struct().columns().iter();
+            children
+                .map(|child| column_bytes(child.as_ref(), row, rows))
+                .sum()
         }
         fixed => fixed.primitive_width().unwrap_or(1) * rows,
     }

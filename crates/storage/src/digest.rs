@@ -10,8 +10,9 @@
 //! vector = xxh3-128(elements as they were written)
 //! cells  = sum over columns, without the vector, of cell - untold
 //! cell   = xxh3-128(value, seed = xxh3-64(name of the column))
-//! value  = boolean:1 | integer, date, time or decimal:16 | float:8, a double | text | bytes
+//! value  = boolean:1 | integer, date, time or decimal:16, of more than 38 digits :32 | float:8, a double | text | bytes
 //! list   = xxh3-128(list so far:16 item:16, seed), begun with its length:16 as a value
+//! struct = xxh3-128("struct", seed) + sum over children of child - null child, a child's seed being xxh3-64(name, seed)
 //! null   = xxh3-128("null", seed = not xxh3-64(name of the column))
 //! ```
 //!
@@ -23,10 +24,10 @@
 use std::fmt;
 
 use arrow::array::{Array, AsArray, RecordBatch};
-use arrow::datatypes::{ArrowNativeType, Float16Type, Float32Type, Float64Type, UInt64Type};
+use arrow::datatypes::{ArrowNativeType, Decimal256Type, Float16Type, Float32Type, Float64Type, UInt64Type};
 use arrow_schema::DataType;
 use longbow_index::VectorIndex;
-use xxhash_rust::xxh3::{xxh3_64, xxh3_128, xxh3_128_with_seed};
+use xxhash_rust::xxh3::{xxh3_64, xxh3_64_with_seed, xxh3_128, xxh3_128_with_seed};
 
 use crate::columns::Chunk;
 use crate::versions::{self, Source};
@@ -169,6 +170,12 @@ fn hash(array: &dyn Array, rows: impl Iterator<Item = usize>, seed: u64, out: &m
         T::UInt32 => integers::<u32>(array, rows, seed, out),
         T::UInt64 => integers::<u64>(array, rows, seed, out),
         T::Decimal128(..) => integers::<i128>(array, rows, seed, out),
+        T::Decimal256(..) => {
+            let values = array.as_primitive::<Decimal256Type>();
+            each(array, rows, seed, out, |row| {
+                xxh3_128_with_seed(&values.value(row).to_le_bytes(), seed)
+            });
+        }
         T::Float16 => {
             let values = array.as_primitive::<Float16Type>();
             each(array, rows, seed, out, |row| {
@@ -198,6 +205,7 @@ fn hash(array: &dyn Array, rows: impl Iterator<Item = usize>, seed: u64, out: &m
             });
         }
         T::List(_) => lists(array, rows, seed, out),
+        T::Struct(_) => structs(array, rows, seed, out),
         // What a schema allows besides is kept in 64 bits: dates, times, timestamps, durations.
         _ => integers::<i64>(array, rows, seed, out),
     }
@@ -235,6 +243,32 @@ fn lists(array: &dyn Array, rows: impl Iterator<Item = usize>, seed: u64, out: &
     });
 }
 
+/// A child that is null counts for nothing, so that children may be added.
+fn structs(array: &dyn Array, rows: impl Iterator<Item = usize>, seed: u64, out: &mut Vec<u128>) {
+    let (structs, rows) = (array.as_struct(), rows.collect::<Vec<_>>());
+    let mut sums = vec![xxh3_128_with_seed(b"struct", seed); rows.len()];
+    let mut hashed = Vec::with_capacity(rows.len());
+    for (field, child) in structs.fields().iter().zip(structs.columns()) {
+        let seed = xxh3_64_with_seed(field.name().as_bytes(), seed);
+        hashed.clear();
+        hash(child.as_ref(), rows.iter().copied(), seed, &mut hashed);
+        let null = null_hash(seed);
+        for (sum, cell) in sums.iter_mut().zip(&hashed) {
+            *sum = sum.wrapping_add(cell.wrapping_sub(null));
+        }
+    }
+    // `each` asks for the rows that are not null, in order.
+    let valid = rows.iter().zip(sums).filter(|(row, _)| array.is_valid(**row));
+    let mut sums = valid.map(|(_, sum)| sum).collect::<Vec<_>>().into_iter();
+    each(array, rows.iter().copied(), seed, out, |_| {
+        sums.next().expect("one for each row that is not null")
+    });
+}
+
+fn null_hash(seed: u64) -> u128 {
+    xxh3_128_with_seed(b"null", !seed)
+}
+
 fn float(value: f64, seed: u64) -> u128 {
     let value = if value.is_nan() { f64::NAN } else { value };
     xxh3_128_with_seed(&value.to_bits().to_le_bytes(), seed)
@@ -252,7 +286,7 @@ fn each(
         out.extend(rows.map(value));
         return;
     };
-    let null = xxh3_128_with_seed(b"null", !seed);
+    let null = null_hash(seed);
     out.extend(rows.map(|row| if nulls.is_valid(row) { value(row) } else { null }));
 }
 
@@ -262,11 +296,12 @@ mod tests {
 
     use super::*;
     use arrow::array::{
-        ArrayRef, BooleanArray, Decimal128Array, Float32Array, Int16Array, Int32Array, Int64Array,
-        ListBuilder, StringArray, StringBuilder, TimestampSecondArray, UInt16Array, UInt64Array,
+        ArrayRef, BooleanArray, Decimal128Array, Decimal256Array, Float32Array, Int16Array, Int32Array,
+        Int64Array, ListBuilder, StringArray, StringBuilder, TimestampSecondArray, UInt16Array, UInt64Array,
         new_null_array,
     };
     use arrow::compute::cast;
+    use arrow::datatypes::i256;
     use arrow_schema::Field;
     use longbow_types::schema::vector_type;
     use longbow_types::{DefaultValue, Metric, Schema, VectorElement};
@@ -320,7 +355,14 @@ mod tests {
         }
         lists.append_value([None::<&str>]);
         lists.append_null();
-        let columns: [ArrayRef; 6] = [
+        let wide = [
+            Some(i256::ONE),
+            Some(i256::from_parts(1, 1)),
+            None,
+            Some(i256::MINUS_ONE),
+        ];
+        let columns: [ArrayRef; 7] = [
+            Arc::new(Decimal256Array::from(wide.to_vec())),
             Arc::new(lists.finish()),
             Arc::new(StringArray::from(vec![Some("null"), Some(""), None, Some("0")])),
             Arc::new(BooleanArray::from(vec![Some(true), Some(false), None])),

@@ -33,7 +33,7 @@ mod tenants;
 mod versions;
 mod view;
 
-pub use longbow_index::{Mark, QueryVector};
+pub use longbow_index::{Clock, Mark, QueryVector, Stats, Times, Way};
 
 pub use digest::Digest;
 pub use ipc::{batch_from_ipc, batch_to_ipc};
@@ -42,4 +42,4 @@ pub use memory::{Appetite, Memory};
 pub use outcomes::Outcome;
 pub use projection::Projection;
 pub use replica::{Applied, Options, Reader, Replica, WriteKind};
-pub use view::{Found, Query, Scan, View};
+pub use view::{Found, Profile, Query, Scan, View};

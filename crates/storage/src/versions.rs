@@ -6,14 +6,17 @@
 //! the rows that are wanted only. Where chunks are merged anyway, the merged one is of the newest version.
 
 use std::borrow::Cow;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, RecordBatch, RecordBatchOptions, UInt32Array};
+use arrow::array::{
+    Array, ArrayRef, AsArray, RecordBatch, RecordBatchOptions, StructArray, UInt32Array, new_null_array,
+};
 use arrow::compute::{cast, take};
-use arrow_schema::{ArrowError, Field, Schema as ArrowSchema};
+use arrow_schema::{ArrowError, DataType, Field, Schema as ArrowSchema};
 use longbow_query::fill::repeated;
 use longbow_types::evolution::widens;
+use longbow_types::schema::splits;
 use longbow_types::{Error, ErrorCode, Result};
 
 use crate::Layout;
@@ -49,14 +52,32 @@ pub(crate) fn source<'a>(layout: &'a Layout, batch: &'a RecordBatch, column: usi
 /// Some rows of a column that became wider.
 pub(crate) fn widened(array: &ArrayRef, rows: Vec<u32>, layout: &Layout, column: usize) -> Result<ArrayRef> {
     let picked = take(array.as_ref(), &UInt32Array::from(rows), None).map_err(internal)?;
-    cast(&picked, layout.stored().field(column).data_type()).map_err(internal)
+    wider(&picked, layout.stored().field(column).data_type()).map_err(internal)
+}
+
+/// A column, or a child of one, in a type that it widens to. Children that it has not got are null.
+fn wider(array: &ArrayRef, data_type: &DataType) -> std::result::Result<ArrayRef, ArrowError> {
+    let DataType::Struct(fields) = data_type else {
+        return cast(array, data_type);
+    };
+    let narrow = array.as_struct();
+    let children = fields
+        .iter()
+        .map(|field| match narrow.column_by_name(field.name()) {
+            Some(child) if child.data_type() == field.data_type() => Ok(Arc::clone(child)),
+            Some(child) => wider(child, field.data_type()),
+            None => Ok(new_null_array(field.data_type(), narrow.len())),
+        });
+    let children = children.collect::<std::result::Result<Vec<_>, _>>()?;
+    let structs = StructArray::try_new(fields.clone(), children, narrow.nulls().cloned())?;
+    Ok(Arc::new(structs))
 }
 
 /// A whole column.
 pub(crate) fn whole(layout: &Layout, batch: &RecordBatch, column: usize) -> Result<ArrayRef> {
     match source(layout, batch, column) {
         Source::Same(array) => Ok(Arc::clone(array)),
-        Source::Narrow(array) => cast(array, layout.stored().field(column).data_type()).map_err(internal),
+        Source::Narrow(array) => wider(array, layout.stored().field(column).data_type()).map_err(internal),
         Source::Absent(one) => repeated(one, batch.num_rows()),
     }
 }
@@ -84,17 +105,22 @@ pub(crate) fn for_predicate<'a>(
         return Ok(Cow::Borrowed(batch));
     }
     let (mut fields, mut columns) = (Vec::with_capacity(names.len()), Vec::with_capacity(names.len()));
-    for name in names {
-        let Some((column, field)) = layout.stored().column_with_name(name) else {
-            continue;
-        };
+    // Of children the columns that they are in, each once.
+    let columns_of = names.iter().filter_map(|name| {
+        let stored = layout.stored();
+        let child = || splits(name).find_map(|(parent, _)| stored.column_with_name(parent));
+        stored.column_with_name(name).or_else(child)
+    });
+    let wanted: BTreeMap<usize, &Field> = columns_of.collect();
+    for (column, field) in wanted {
+        let name = field.name();
         let array = match source(layout, batch, column) {
             Source::Same(array) => Arc::clone(array),
             Source::Narrow(array) if array.data_type().is_integer() => Arc::clone(array),
             Source::Absent(one) if one.is_null(0) => continue,
             Source::Narrow(_) | Source::Absent(_) => whole(layout, batch, column)?,
         };
-        fields.push(Field::new(*name, array.data_type().clone(), field.is_nullable()));
+        fields.push(Field::new(name, array.data_type().clone(), field.is_nullable()));
         columns.push(array);
     }
     let options = RecordBatchOptions::new().with_row_count(Some(batch.num_rows()));

@@ -20,7 +20,7 @@ use crate::located::Located;
 use crate::tenants::{Key, Tenants};
 
 pub use scan::Scan;
-pub use search::{Found, Query};
+pub use search::{Found, Profile, Query};
 
 /// The rows of one partition as of one index. Immutable; taking one waits for nobody.
 pub struct View {

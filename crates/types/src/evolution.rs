@@ -2,14 +2,15 @@
 //! being written again?
 //!
 //! Columns keep their names, places, nulls and defaults; new ones come at the end and are nullable or have a default.
-//! An integer may become a wider one that holds all its values, and a float a wider float. When rows go by themselves may be
-//! told anew at any time. Nothing else changes.
+//! An integer may become a wider one that holds all its values, and a float a wider float; of the children of a struct the
+//! same is true as of columns, but that new ones are nullable. When rows go by themselves may be told anew at any time. Nothing
+//! else changes.
 
 use std::time::Duration;
 
-use arrow_schema::{DataType, Field};
+use arrow_schema::{DataType, Field, Fields};
 
-use crate::{Error, ErrorCode, Schema};
+use crate::{Error, ErrorCode, Schema, schema::path};
 
 /// One difference between a schema and the one that follows it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -59,7 +60,60 @@ pub fn widens(from: &DataType, to: &DataType) -> bool {
         T::UInt32 => matches!(to, T::UInt64 | T::Int64),
         T::Float16 => matches!(to, T::Float32 | T::Float64),
         T::Float32 => matches!(to, T::Float64),
+        T::Struct(old) => matches!(to, T::Struct(new) if children_widen(old, new).is_ok()),
         _ => false,
+    }
+}
+
+/// Whether the children of a struct may become others: each stays where it is, with its nulls, and is of its type or a
+/// wider one; new ones come after them and are nullable. If not, the child at fault, from what, to what and why.
+fn children_widen(old: &Fields, new: &Fields) -> Result<(), Fault> {
+    for (position, old) in old.iter().enumerate() {
+        let fault = |from: String, to: String, why| {
+            let child = old.name().clone();
+            Err(Fault { child, from, to, why })
+        };
+        let Some(new) = new.get(position) else {
+            let why = "children are not dropped, rows hold values there";
+            return fault(old.data_type().to_string(), "nothing".to_owned(), why);
+        };
+        if old.name() != new.name() {
+            let why = "children keep their names and places, and new ones come after them";
+            return fault(old.name().clone(), new.name().clone(), why);
+        }
+        if old.is_nullable() != new.is_nullable() {
+            let why = "whether a child has nulls is fixed when it is added";
+            return fault(nulls(old).to_owned(), nulls(new).to_owned(), why);
+        }
+        if old.data_type() != new.data_type() && !widens(old.data_type(), new.data_type()) {
+            let why = "only an integer becomes a wider integer, and a float a wider float, of which each value stays what it is";
+            return fault(old.data_type().to_string(), new.data_type().to_string(), why);
+        }
+    }
+    match new.iter().skip(old.len()).find(|child| !child.is_nullable()) {
+        Some(child) => Err(Fault {
+            child: child.name().clone(),
+            from: "nothing".to_owned(),
+            to: format!("{} that is never null", child.data_type()),
+            why: "rows from before have no value there: a new child is nullable",
+        }),
+        None => Ok(()),
+    }
+}
+
+/// Why the children of a struct may not become others.
+struct Fault {
+    child: String,
+    from: String,
+    to: String,
+    why: &'static str,
+}
+
+fn nulls(field: &Field) -> &'static str {
+    if field.is_nullable() {
+        "nullable"
+    } else {
+        "not null"
     }
 }
 
@@ -172,6 +226,10 @@ fn check_vector(from: &Schema, to: &Schema) -> Result<(), Error> {
 }
 
 fn check_type(from: &Schema, position: usize, old: &Field, new: &Field) -> Result<(), Error> {
+    if let (DataType::Struct(had), DataType::Struct(has)) = (old.data_type(), new.data_type()) {
+        return children_widen(had, has)
+            .map_err(|fault| refusal(&path(old.name(), &fault.child), &fault.from, &fault.to, fault.why));
+    }
     let why = if position == from.id_position() {
         "the type of the ids is fixed, rows are placed by it"
     } else if widens(old.data_type(), new.data_type()) {
@@ -187,13 +245,6 @@ fn check_type(from: &Schema, position: usize, old: &Field, new: &Field) -> Resul
 
 /// What else of a column stays as it is.
 fn check_rules(from: &Schema, to: &Schema, position: usize, old: &Field, new: &Field) -> Result<(), Error> {
-    let nulls = |field: &Field| {
-        if field.is_nullable() {
-            "nullable"
-        } else {
-            "not null"
-        }
-    };
     if old.is_nullable() != new.is_nullable() {
         let why = "whether a column has nulls is fixed when it is added";
         return Err(refusal(old.name(), nulls(old), nulls(new), why));

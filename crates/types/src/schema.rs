@@ -3,6 +3,7 @@
 mod altered;
 mod default;
 mod expiry;
+mod nested;
 
 use std::{fmt, sync::Arc};
 
@@ -14,6 +15,7 @@ use crate::{
 };
 
 pub use default::DefaultValue;
+pub use nested::{path, splits};
 
 /// Distance between two vectors; smaller is nearer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -135,6 +137,14 @@ pub struct Schema {
 /// Whether a column that is neither id nor vector may have this type.
 pub fn is_scalar(data_type: &DataType) -> bool {
     match data_type {
+        DataType::Struct(children) => nested::is_struct(children),
+        other => is_childless(other),
+    }
+}
+
+/// Whether a type may be that of a struct's child.
+fn is_childless(data_type: &DataType) -> bool {
+    match data_type {
         // The one item field, so that equal types are equal.
         DataType::List(item) => is_flat(item.data_type()) && *item == list_item(item.data_type().clone()),
         flat => is_flat(flat),
@@ -158,7 +168,10 @@ fn is_flat(data_type: &DataType) -> bool {
         T::Date32 | T::Date64 | T::Duration(_) => true,
         T::Time32(unit) => matches!(unit, TimeUnit::Second | TimeUnit::Millisecond),
         T::Time64(unit) => matches!(unit, TimeUnit::Microsecond | TimeUnit::Nanosecond),
-        T::Decimal128(precision, scale) => decimal::is_valid(*precision, *scale),
+        T::Decimal128(precision, scale) | T::Decimal256(precision, scale) => {
+            // Each has one width.
+            decimal::data_type(*precision, *scale).as_ref() == Some(data_type)
+        }
         T::Timestamp(_, None) => true,
         T::Timestamp(_, Some(zone)) => is_zone(zone),
         _ => false,
@@ -278,6 +291,8 @@ impl Schema {
                 {
                     return wrong(name, "a dataset has exactly one vector column".to_owned());
                 }
+            } else if let DataType::Struct(children) = field.data_type() {
+                nested::check(name, children)?;
             } else if !is_scalar(field.data_type()) {
                 return wrong(
                     name,
@@ -285,6 +300,7 @@ impl Schema {
                 );
             }
         }
+        nested::check_paths(&columns)?;
         let Some((id, id_kind)) = id else {
             return wrong(id_column, format!("there is no id column {id_column:?}"));
         };

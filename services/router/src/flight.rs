@@ -7,6 +7,7 @@ mod actions;
 mod answer;
 mod do_get;
 mod do_put;
+mod explain;
 mod filters;
 mod info;
 mod list_flights;

@@ -10,6 +10,7 @@ mod dataset;
 mod delete;
 mod delete_where;
 mod drop_dataset;
+mod explain;
 mod fanout;
 mod fetch;
 mod freshness;

@@ -2,8 +2,12 @@
 
 use std::sync::Arc;
 
-use arrow::{array::*, datatypes::Float64Type, ipc::writer::StreamWriter};
-use arrow_schema::{DataType, Field, TimeUnit};
+use arrow::{
+    array::*,
+    datatypes::{Float64Type, i256},
+    ipc::writer::StreamWriter,
+};
+use arrow_schema::{DataType, Field, Fields, TimeUnit};
 use bytes::Bytes;
 use half::f16;
 use longbow_types::{
@@ -61,11 +65,25 @@ pub fn schema_of_all_kinds() -> Schema {
         ("nanos", T::Timestamp(TimeUnit::Nanosecond, Some("+01:00".into()))),
         ("duration", T::Duration(TimeUnit::Microsecond)),
         ("decimal", T::Decimal128(10, 2)),
+        ("wide", T::Decimal256(60, 3)),
         ("numbers", T::List(list_item(T::Int32))),
+        ("struct", T::Struct(children())),
         ("list", T::List(utf8_item())),
     ];
     fields.extend(kinds.into_iter().map(|(name, kind)| Field::new(name, kind, true)));
     Schema::new(fields, "id", Metric::L2).unwrap()
+}
+
+/// The children of the column of structs.
+fn children() -> Fields {
+    use DataType as T;
+    let kinds = [
+        ("number", T::Int16, false),
+        ("text", T::Utf8, true),
+        ("numbers", T::List(list_item(T::Int32)), true),
+    ];
+    let fields = kinds.map(|(name, kind, nullable)| Field::new(name, kind, nullable));
+    fields.to_vec().into()
 }
 
 /// Rows of [`schema_of_all_kinds`]; every third value is null.
@@ -89,6 +107,8 @@ pub fn batch_of_all_kinds(rows: usize) -> RecordBatch {
     }
     let decimals = Decimal128Array::from(gaps(rows, |row| 1_234 - 100 * row as i128));
     let decimals = decimals.with_precision_and_scale(10, 2).unwrap();
+    let wide = Decimal256Array::from(gaps(rows, |row| i256::from_parts(row as u128, 5 - row as i128)));
+    let wide = wide.with_precision_and_scale(60, 3).unwrap();
     let mut numbers = ListBuilder::new(Int32Builder::new()).with_field(list_item(DataType::Int32));
     for row in 0..rows {
         numbers.values().append_value(row as i32 - 2);
@@ -97,6 +117,18 @@ pub fn batch_of_all_kinds(rows: usize) -> RecordBatch {
     }
     let texts: Vec<Option<String>> = gaps(rows, |row| format!("text {row}"));
     let bytes: Vec<Option<Vec<u8>>> = gaps(rows, |row| vec![row as u8; row % 5]);
+    let numbers: ArrayRef = Arc::new(numbers.finish());
+    let structs: Vec<ArrayRef> = vec![
+        Arc::new(Int16Array::from_iter_values((0..rows).map(|row| 7 - row as i16))),
+        Arc::new(
+            (0..rows)
+                .map(|row| (row % 2 == 0).then(|| format!("t{row}")))
+                .collect::<StringArray>(),
+        ),
+        numbers.clone(),
+    ];
+    let there: Vec<bool> = (0..rows).map(|row| row % 3 != 1).collect();
+    let structs = StructArray::new(children(), structs, Some(there.into()));
     let columns: Vec<ArrayRef> = vec![
         Arc::new(ids),
         Arc::new(vectors),
@@ -126,7 +158,9 @@ pub fn batch_of_all_kinds(rows: usize) -> RecordBatch {
         Arc::new(TimestampNanosecondArray::from(gaps(rows, |row| row as i64 - 2)).with_timezone("+01:00")),
         Arc::new(DurationMicrosecondArray::from(gaps(rows, |row| -(row as i64)))),
         Arc::new(decimals),
-        Arc::new(numbers.finish()),
+        Arc::new(wide),
+        numbers,
+        Arc::new(structs),
         Arc::new(lists.finish()),
     ];
     RecordBatch::try_new(schema.arrow().clone(), columns).unwrap()

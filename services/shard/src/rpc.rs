@@ -1,5 +1,6 @@
 //! What does a shard answer to routers? One file for each call.
 
+mod explain;
 mod fetch;
 mod locate;
 mod scan;

@@ -38,8 +38,9 @@ fn wrong(why: String) -> Error {
 
 /// Reads `NAME:TYPE` or `NAME:TYPE!`.
 pub(super) fn field(text: &str) -> Result<Field, Error> {
-    // The zone of a type may have a colon too.
-    let types_start = text.rfind('[').unwrap_or(text.len());
+    // The zone of a type may have a colon too, and the children of a struct have some.
+    let brackets = text.find(":struct<").map(|at| at + 1).or_else(|| text.rfind('['));
+    let types_start = brackets.unwrap_or(text.len());
     let colon = text[..types_start].rfind(':');
     let colon = colon.ok_or_else(|| wrong(format!("{text:?} has no type")))?;
     let (name, kind) = (&text[..colon], &text[colon + 1..]);
@@ -60,7 +61,7 @@ fn default(text: &str, field: &Field) -> Result<DefaultValue, Error> {
         DataType::Binary => STANDARD.decode(text).ok().map(DefaultValue::Bytes),
         DataType::Boolean => text.parse().ok().map(DefaultValue::Bool),
         floats if floats.is_floating() => text.parse().ok().map(DefaultValue::Float),
-        DataType::List(_) => None,
+        DataType::List(_) | DataType::Struct(_) => None,
         _ => text.parse().ok().map(DefaultValue::Int),
     };
     let kind = column_text::name(data_type);
@@ -126,6 +127,12 @@ mod tests {
             "x:float16=1e9",
             "x:float64=NaN",
             "tags:list=a",
+            "s:struct<a:int8>=1",
+            "s:struct<>",
+            "s:struct<a>",
+            "s:struct<a:int8,a:int8",
+            "s:struct<a:struct<b:int8>>",
+            "s:list<struct<b:int8>>",
             "b:binary=?",
             "is:bool=yes",
         ] {

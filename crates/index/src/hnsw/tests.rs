@@ -27,7 +27,7 @@ fn live<S: Points>(element: Element, metric: Metric, bytes: impl Fn(f32) -> Vec<
         let query: Vec<f32> = (0..DIMENSION).map(|at| value(slot, at)).collect();
         let params = SearchParams { k: 3, ef: 8, mode };
         let mut out = Vec::new();
-        hnsw.search((&query).into(), &params, allow, &|| false, &mut out)
+        hnsw.search((&query).into(), &params, allow, &|| false, None, &mut out)
             .unwrap();
         assert_eq!(out.len(), 3);
         out[0].slot

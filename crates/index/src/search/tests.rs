@@ -30,7 +30,7 @@ fn search(hnsw: &Hnsw<Store>, query: [f32; 2], allow: &Bitset) -> (Vec<Neighbor>
     };
     let mut out = Vec::new();
     let stats = hnsw
-        .search((&query).into(), &params, allow, &|| false, &mut out)
+        .search((&query).into(), &params, allow, &|| false, None, &mut out)
         .unwrap();
     (out, stats)
 }

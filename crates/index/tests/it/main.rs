@@ -9,6 +9,7 @@ mod concurrent;
 mod drift;
 mod duplicates;
 mod exact;
+mod explained;
 mod filtered;
 mod graph;
 mod image;

@@ -34,7 +34,7 @@ struct Compiler<'a> {
     values: usize,
 }
 
-impl<'a> Compiler<'a> {
+impl Compiler<'_> {
     fn node(&mut self, filter: &v1::Filter, depth: usize) -> Result<Node> {
         use v1::filter::Node as N;
         self.nodes += 1;
@@ -58,12 +58,12 @@ impl<'a> Compiler<'a> {
             Some(N::And(list)) => self.parts(list, depth).map(Node::and),
             Some(N::Or(list)) => self.parts(list, depth).map(Node::or),
             Some(N::Not(part)) => self.node(part, depth + 1).map(Node::not),
-            Some(N::IsNull(column)) => self.column(column).map(is_null),
+            Some(N::IsNull(column)) => self.column(column).map(|field| is_null(&field)),
             Some(N::Compare(comparison)) => self.compare(comparison),
             Some(N::In(membership)) => self.membership(membership),
             Some(N::NotIn(membership)) => {
                 let inside = self.membership(membership)?;
-                let null = is_null(self.column(&membership.column)?);
+                let null = is_null(&self.column(&membership.column)?);
                 Ok(Node::and(vec![inside.not(), null.not()]))
             }
             Some(N::Between(between)) => self.between(between),
@@ -102,9 +102,9 @@ impl<'a> Compiler<'a> {
         Ok(())
     }
 
-    /// The column of a name that may be filtered on.
-    fn column(&self, name: &str) -> Result<&'a Field> {
-        let (position, field) = self.schema.column(name)?;
+    /// The column of a name, or child of a column, that may be filtered on.
+    fn column(&self, name: &str) -> Result<Field> {
+        let (position, field) = self.schema.at_path(name)?;
         if position == self.schema.vector().position {
             let message = format!("the vector column {name:?} cannot be filtered on");
             return Err(Error::new(ErrorCode::TypeMismatch, message).field(name.to_owned()));
@@ -121,7 +121,7 @@ impl<'a> Compiler<'a> {
 
     fn compare(&mut self, comparison: &v1::Comparison) -> Result<Node> {
         use v1::CompareOp as Op;
-        let field = self.column(&comparison.column)?;
+        let field = &self.column(&comparison.column)?;
         let op = comparison.op();
         if op == Op::Unspecified {
             let message = "the comparison's operator is not set, or is not known to this version";
@@ -182,7 +182,7 @@ impl<'a> Compiler<'a> {
     }
 
     fn membership(&mut self, membership: &v1::Membership) -> Result<Node> {
-        let field = self.column(&membership.column)?;
+        let field = &self.column(&membership.column)?;
         let mut members = self.members(&membership.values, field)?;
         if is_list(field.data_type()) {
             members.lists.sort_unstable();
@@ -197,7 +197,7 @@ impl<'a> Compiler<'a> {
     }
 
     fn between(&mut self, between: &v1::Between) -> Result<Node> {
-        let field = self.column(&between.column)?;
+        let field = &self.column(&between.column)?;
         if is_list(field.data_type()) {
             return Err(no_order(field, "=, <>, in, not in or contains"));
         }
@@ -211,7 +211,7 @@ impl<'a> Compiler<'a> {
     }
 
     fn like(&mut self, like: &v1::Pattern) -> Result<Node> {
-        let field = self.column(&like.column)?;
+        let field = &self.column(&like.column)?;
         if *field.data_type() != DataType::Utf8 {
             return Err(not_for(field, "patterns are for text", "a utf8 column"));
         }
@@ -247,7 +247,7 @@ impl<'a> Compiler<'a> {
     }
 
     fn prefix(&mut self, prefix: &v1::Prefix) -> Result<Node> {
-        let field = self.column(&prefix.column)?;
+        let field = &self.column(&prefix.column)?;
         if !matches!(field.data_type(), DataType::Utf8 | DataType::Binary) {
             return Err(not_for(
                 field,
@@ -262,7 +262,7 @@ impl<'a> Compiler<'a> {
     }
 
     fn contains(&mut self, membership: &v1::Membership, all: bool) -> Result<Node> {
-        let field = self.column(&membership.column)?;
+        let field = &self.column(&membership.column)?;
         let DataType::List(item) = field.data_type() else {
             return Err(not_for(field, "only lists contain items", "a list column"));
         };

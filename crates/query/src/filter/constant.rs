@@ -2,11 +2,12 @@
 
 use arrow_schema::{DataType, Field};
 use half::f16;
+use longbow_types::decimal::{parse, parse_wide};
 use longbow_types::{Error, ErrorCode, Result};
 use longbow_wire::v1::{self, value::Kind};
 
 use super::instant;
-use super::key::{Key, of_float, span};
+use super::key::{Key, of_float, of_wide, span};
 
 /// Largest integer up to which every integer is a double.
 const EXACT_F64_MAX: u64 = 1 << 53;
@@ -50,7 +51,13 @@ impl Constant {
                 ))
             }
             (T::List(item), Kind::List(list)) => return items(list, item, field),
-            (T::Decimal128(precision, scale), kind) => decimal(kind, *precision, *scale),
+            (T::Decimal128(precision, scale), kind) => {
+                decimal(kind, |text| parse(text, *precision, *scale).map(Key::Fixed))
+            }
+            (T::Decimal256(precision, scale), kind) => decimal(kind, |text| {
+                let units = parse_wide(text, *precision, *scale)?;
+                Some(Key::Bytes(of_wide(units).to_vec()))
+            }),
             (T::Float16 | T::Float32 | T::Float64, kind) => float(kind, data_type),
             (data_type, Kind::Utf8(text)) => instant::key(text, data_type)
                 .filter(|key| span(data_type).is_some_and(|(low, high)| (low..=high).contains(key)))
@@ -91,16 +98,16 @@ fn items(list: &v1::ValueList, item: &Field, field: &Field) -> Result<Constant> 
 }
 
 /// A decimal, every digit of which the column holds. A float is what its shortest spelling says.
-fn decimal(kind: &Kind, precision: u8, scale: i8) -> Option<Constant> {
-    let units = match kind {
-        Kind::Utf8(text) => longbow_types::decimal::parse(text, precision, scale),
-        Kind::I64(value) => longbow_types::decimal::parse(&value.to_string(), precision, scale),
-        Kind::U64(value) => longbow_types::decimal::parse(&value.to_string(), precision, scale),
+fn decimal(kind: &Kind, read: impl Fn(&str) -> Option<Key>) -> Option<Constant> {
+    let key = match kind {
+        Kind::Utf8(text) => read(text),
+        Kind::I64(value) => read(&value.to_string()),
+        Kind::U64(value) => read(&value.to_string()),
         Kind::F64(value) if value.is_nan() => return Some(Constant::Nan),
-        Kind::F64(value) => longbow_types::decimal::parse(&value.to_string(), precision, scale),
+        Kind::F64(value) => read(&value.to_string()),
         _ => None,
     };
-    units.map(|units| Constant::Key(Key::Fixed(units)))
+    key.map(Constant::Key)
 }
 
 fn float(kind: &Kind, data_type: &DataType) -> Option<Constant> {
@@ -143,5 +150,6 @@ fn spell(kind: &Kind) -> String {
         Kind::Binary(_) => "binary".to_owned(),
         Kind::Utf8List(_) => "a list of text".to_owned(),
         Kind::List(_) => "a list".to_owned(),
+        Kind::Structure(_) => "a struct".to_owned(),
     }
 }

@@ -3,13 +3,14 @@
 use std::collections::BTreeSet;
 
 use arrow::array::{Array, ArrayRef, AsArray, RecordBatch};
-use arrow::buffer::BooleanBuffer;
+use arrow::buffer::{BooleanBuffer, NullBuffer};
 use arrow::datatypes as t;
 use arrow_schema::{DataType, TimeUnit};
+use longbow_types::schema::splits;
 use longbow_types::{Error, ErrorCode, Result};
 
 use super::bits::probed;
-use super::key::{Key, Set};
+use super::key::{Key, Set, of_wide};
 use super::lists;
 use super::node::{Node, Property, Test, Values};
 use super::pattern::Matcher;
@@ -103,11 +104,11 @@ impl Step {
                 Ok(any)
             }
             Step::Values { column, probe, nulls } => {
-                let Some(array) = batch.column_by_name(column) else {
+                let Some(Cells { array, nulls: valid }) = Cells::of(batch, column) else {
                     return Ok(constant(*nulls, rows));
                 };
                 let bits = probe_values(array, probe)?;
-                Ok(match array.nulls() {
+                Ok(match valid {
                     None => bits,
                     Some(valid) if *nulls => &bits | &!valid.inner(),
                     Some(valid) => &bits & valid.inner(),
@@ -118,17 +119,38 @@ impl Step {
                 look,
                 negated,
             } => {
-                let Some(array) = batch.column_by_name(column) else {
+                let Some(Cells { array, nulls }) = Cells::of(batch, column) else {
                     return Ok(constant(*negated, rows));
                 };
                 let bits = look.rows(array)?;
-                let bits = match array.nulls() {
+                let bits = match nulls {
                     None => bits,
                     Some(valid) => &bits & valid.inner(),
                 };
                 Ok(if *negated { !&bits } else { bits })
             }
         }
+    }
+}
+
+/// A column of a batch, or a child of one, which is null where its parent is.
+struct Cells<'a> {
+    array: &'a ArrayRef,
+    nulls: Option<NullBuffer>,
+}
+
+impl<'a> Cells<'a> {
+    fn of(batch: &'a RecordBatch, name: &str) -> Option<Self> {
+        if let Some(array) = batch.column_by_name(name) {
+            let nulls = array.nulls().cloned();
+            return Some(Self { array, nulls });
+        }
+        splits(name).find_map(|(parent, child)| {
+            let parent = batch.column_by_name(parent)?.as_struct_opt()?;
+            let array = parent.column_by_name(child)?;
+            let nulls = NullBuffer::union(parent.nulls(), array.nulls());
+            Some(Self { array, nulls })
+        })
     }
 }
 
@@ -242,24 +264,32 @@ fn bytes(array: &ArrayRef, probe: &BytesProbe) -> Result<BooleanBuffer> {
             let values = array.as_binary::<i32>();
             probe_bytes(probe, values.len(), |row| values.value(row))
         }
+        DataType::Decimal256(..) => {
+            let values = array.as_primitive::<t::Decimal256Type>().values();
+            probe_bytes(probe, values.len(), |row| of_wide(values[row]))
+        }
         _ => return Err(other_type(array)),
     })
 }
 
 /// One loop for each kind of probe, so that none asks which it is at every row.
-fn probe_bytes<'a>(probe: &BytesProbe, rows: usize, value: impl Fn(usize) -> &'a [u8]) -> BooleanBuffer {
+fn probe_bytes<V: AsRef<[u8]>>(probe: &BytesProbe, rows: usize, value: impl Fn(usize) -> V) -> BooleanBuffer {
     match probe {
-        BytesProbe::One(one) => BooleanBuffer::collect_bool(rows, |row| value(row) == one.as_slice()),
+        BytesProbe::One(one) => {
+            BooleanBuffer::collect_bool(rows, |row| value(row).as_ref() == one.as_slice())
+        }
         BytesProbe::Range(start, None) => {
-            BooleanBuffer::collect_bool(rows, |row| value(row) >= start.as_slice())
+            BooleanBuffer::collect_bool(rows, |row| value(row).as_ref() >= start.as_slice())
         }
         BytesProbe::Range(start, Some(end)) => BooleanBuffer::collect_bool(rows, |row| {
             let value = value(row);
+            let value = value.as_ref();
             value >= start.as_slice() && value < end.as_slice()
         }),
-        BytesProbe::Keys(keys) => BooleanBuffer::collect_bool(rows, |row| keys.contains(value(row))),
+        BytesProbe::Keys(keys) => BooleanBuffer::collect_bool(rows, |row| keys.contains(value(row).as_ref())),
         BytesProbe::Turns(turns) => BooleanBuffer::collect_bool(rows, |row| {
-            turns.partition_point(|turn| turn.as_slice() <= value(row)) % 2 == 1
+            let value = value(row);
+            turns.partition_point(|turn| turn.as_slice() <= value.as_ref()) % 2 == 1
         }),
     }
 }

@@ -2,11 +2,13 @@
 //!
 //! Every type of a fixed width has keys that are integers without gaps: integers, instants and the like are their own
 //! keys, `false` is 0 and `true` is 1, and floats are numbered from the least to the greatest, with one key for both
-//! zeros, and above infinity one for all that is not a number. Text and bytes are their own keys.
+//! zeros, and above infinity one for all that is not a number. Text and bytes are their own keys, and decimals of more than
+//! 38 digits are bytes that order as they do: 32 of them, the highest first, the sign turned.
 
+use arrow::datatypes::i256;
 use arrow_schema::DataType;
 use half::f16;
-use longbow_types::decimal::max_units;
+use longbow_types::decimal::{max_units, max_wide_units};
 
 use super::ranges::Ranges;
 
@@ -100,9 +102,20 @@ pub(super) fn span(data_type: &DataType) -> Option<(i128, i128)> {
     })
 }
 
-/// Whether values of a type are text or bytes.
+/// Whether the keys of a type are bytes.
 pub(super) fn is_bytes(data_type: &DataType) -> bool {
-    matches!(data_type, DataType::Utf8 | DataType::Binary)
+    matches!(
+        data_type,
+        DataType::Utf8 | DataType::Binary | DataType::Decimal256(..)
+    )
+}
+
+/// The key of a decimal of more than 38 digits.
+#[inline]
+pub(super) fn of_wide(units: i256) -> [u8; 32] {
+    let mut key = units.to_be_bytes();
+    key[0] ^= 0x80;
+    key
 }
 
 /// The greatest key that is greater than others, where it is not the highest: nothing compares with what is no number.
@@ -125,7 +138,7 @@ pub(super) fn of_float(value: f64, data_type: &DataType) -> i128 {
 pub(super) enum Key {
     /// Of a type of fixed width.
     Fixed(i128),
-    /// Of text or bytes.
+    /// Of text or bytes, or of a wide decimal.
     Bytes(Vec<u8>),
 }
 
@@ -134,7 +147,7 @@ pub(super) enum Key {
 pub(super) enum Set {
     /// Of a type of fixed width. Invariant: no turn lies outside its span, and its lowest key stands as `i128::MIN`.
     Fixed(Ranges<i128>),
-    /// Of text or bytes.
+    /// Of text or bytes. Of wide decimals as `Fixed`, the lowest key standing as no bytes.
     Bytes(Ranges<Vec<u8>>),
 }
 
@@ -156,12 +169,13 @@ impl Set {
     /// The values from `low` to `high`, both included, an open end where there is none.
     pub(super) fn between(low: Option<Key>, high: Option<Key>, data_type: &DataType) -> Self {
         let fixed = |(start, end)| Set::Fixed(Ranges::between(start, end));
-        let bytes = |(start, end)| Set::Bytes(Ranges::between(start, end));
         match (low, high) {
             (None, None) => Self::all(data_type),
-            (Some(Key::Bytes(low)), None) => bytes((low, None)),
-            (None, Some(Key::Bytes(high))) => bytes((Vec::new(), Some(after(high)))),
-            (Some(Key::Bytes(low)), Some(Key::Bytes(high))) => bytes((low, Some(after(high)))),
+            (low, high) if is_bytes(data_type) => {
+                let start = low.map_or_else(Vec::new, |low| begin(bytes_of(low), data_type));
+                let end = high.and_then(|high| after(bytes_of(high), data_type));
+                Set::Bytes(Ranges::between(start, end))
+            }
             (low, high) => {
                 let span = span(data_type).unwrap_or((i128::MIN, i128::MAX));
                 let key = |bound, open| match bound {
@@ -182,7 +196,7 @@ impl Set {
         for key in keys {
             match key {
                 Key::Fixed(key) => fixed.push(turns(key, key, span)),
-                Key::Bytes(key) => bytes.push((key.clone(), Some(after(key)))),
+                Key::Bytes(key) => bytes.push((begin(key.clone(), data_type), after(key, data_type))),
             }
         }
         if is_bytes(data_type) {
@@ -265,10 +279,42 @@ fn turns(low: i128, high: i128, (lowest, highest): (i128, i128)) -> (i128, Optio
     (start, (high < highest).then(|| high + 1))
 }
 
-/// The bytes that come next: the same with a zero behind.
-fn after(mut bytes: Vec<u8>) -> Vec<u8> {
-    bytes.push(0);
-    bytes
+/// The bytes of a key of a type whose keys are bytes.
+fn bytes_of(key: Key) -> Vec<u8> {
+    match key {
+        Key::Bytes(bytes) => bytes,
+        Key::Fixed(_) => Vec::new(),
+    }
+}
+
+/// Where the values from some bytes on begin: with no bytes, where there are none below.
+fn begin(bytes: Vec<u8>, data_type: &DataType) -> Vec<u8> {
+    match data_type {
+        DataType::Decimal256(precision, _)
+            if bytes.as_slice() <= of_wide(max_wide_units(*precision).wrapping_neg()).as_slice() =>
+        {
+            Vec::new()
+        }
+        _ => bytes,
+    }
+}
+
+/// The bytes that come next: of a decimal the next one, if there is one, else the same with a zero behind.
+fn after(mut bytes: Vec<u8>, data_type: &DataType) -> Option<Vec<u8>> {
+    let DataType::Decimal256(precision, _) = data_type else {
+        bytes.push(0);
+        return Some(bytes);
+    };
+    if bytes.as_slice() >= of_wide(max_wide_units(*precision)).as_slice() {
+        return None;
+    }
+    for byte in bytes.iter_mut().rev() {
+        *byte = byte.wrapping_add(1);
+        if *byte != 0 {
+            break;
+        }
+    }
+    Some(bytes)
 }
 
 #[cfg(test)]
@@ -308,6 +354,35 @@ mod tests {
             }
             assert_eq!(half.is_nan(), half.key() == f16::NAN.key());
         }
+    }
+
+    #[test]
+    fn wide_decimals_order_by_their_keys_and_have_no_gaps() {
+        let data_type = DataType::Decimal256(40, 2);
+        let max = max_wide_units(40);
+        let one = i256::ONE;
+        let units = [
+            max.wrapping_neg(),
+            i256::from_i128(-256),
+            one.wrapping_neg(),
+            i256::ZERO,
+            one,
+            i256::from_i128(255),
+            i256::from_i128(i128::MAX),
+            max,
+        ];
+        for pair in units.windows(2) {
+            assert!(of_wide(pair[0]) < of_wide(pair[1]), "{pair:?}");
+        }
+        let key = |units: i256| Key::Bytes(of_wide(units).to_vec());
+        for (at, next) in units[..7].iter().map(|&at| (at, at.wrapping_add(one))) {
+            let up_to = Set::between(None, Some(key(at)), &data_type);
+            let from = Set::between(Some(key(next)), None, &data_type);
+            assert_eq!(up_to.complement(), from, "{at}");
+        }
+        let all = Set::between(Some(key(units[0])), Some(key(max)), &data_type);
+        assert!(all.is_all());
+        assert!(Set::between(None, Some(key(max)), &data_type).is_all());
     }
 
     #[test]

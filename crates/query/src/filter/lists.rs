@@ -1,5 +1,6 @@
 //! Which lists of a column hold some items? Items are looked at flat, as the one array that they are.
 
+use std::borrow::Cow;
 use std::cmp::Ordering;
 
 use arrow::array::{Array, ArrayRef, AsArray, ListArray};
@@ -9,7 +10,7 @@ use arrow_schema::{DataType, TimeUnit};
 use longbow_types::Result;
 
 use super::evaluate::{other_type, probe_values};
-use super::key::{Key, Keyed};
+use super::key::{Key, Keyed, of_wide};
 use super::probe::{Items, Probe};
 
 /// A list column, and the items that its rows hold.
@@ -69,10 +70,10 @@ pub(super) fn all(array: &ArrayRef, wanted: &Items) -> Result<BooleanBuffer> {
     }))
 }
 
-/// Items that are text or bytes.
+/// Items whose keys are bytes.
 struct Bytes<'a> {
-    offsets: &'a [i32],
-    values: &'a [u8],
+    offsets: Cow<'a, [i32]>,
+    values: Cow<'a, [u8]>,
 }
 
 impl<'a> Bytes<'a> {
@@ -80,20 +81,28 @@ impl<'a> Bytes<'a> {
         let (offsets, values) = match items.data_type() {
             DataType::Utf8 => {
                 let texts = items.as_string::<i32>();
-                (texts.value_offsets(), texts.value_data())
+                (texts.value_offsets().into(), texts.value_data().into())
             }
             DataType::Binary => {
                 let bytes = items.as_binary::<i32>();
-                (bytes.value_offsets(), bytes.value_data())
+                (bytes.value_offsets().into(), bytes.value_data().into())
             }
+            DataType::Decimal256(..) => wide(items.as_primitive::<t::Decimal256Type>().values()),
             _ => return None,
         };
         Some(Self { offsets, values })
     }
 
-    fn value(&self, at: usize) -> &'a [u8] {
+    fn value(&self, at: usize) -> &[u8] {
         &self.values[self.offsets[at] as usize..self.offsets[at + 1] as usize]
     }
+}
+
+/// Keys one after the other, and where each begins. A column's items are far fewer than 2^26.
+fn wide<'a>(values: &[t::i256]) -> (Cow<'a, [i32]>, Cow<'a, [u8]>) {
+    let keys: Vec<u8> = values.iter().flat_map(|&units| of_wide(units)).collect();
+    let offsets: Vec<i32> = (0..=values.len()).map(|at| at as i32 * 32).collect();
+    (offsets.into(), keys.into())
 }
 
 /// The keys of items of a fixed width, those of nulls too, which mean nothing; none of other items.

@@ -161,6 +161,41 @@ fn floats_compare_as_ieee_says() {
 }
 
 #[test]
+fn a_child_is_null_where_its_parent_is_whatever_stands_there() {
+    use arrow::array::{ArrayRef, Int32Array, RecordBatch, StructArray};
+    use arrow::datatypes::{DataType, Field};
+    let field = Field::new("number", DataType::Int32, true);
+    // 5 stands in each row; the parent of the second is null.
+    let numbers: ArrayRef = std::sync::Arc::new(Int32Array::from(vec![Some(5), Some(5), None]));
+    let structs = StructArray::new(
+        vec![field].into(),
+        vec![numbers],
+        Some(vec![true, false, true].into()),
+    );
+    let structs: ArrayRef = std::sync::Arc::new(structs);
+    let batch = RecordBatch::try_from_iter([("s", structs)]).unwrap();
+    let run = |filter: Filter| -> Vec<bool> {
+        let predicate = Predicate::compile(&filter, &schema()).unwrap();
+        predicate.evaluate(&batch).unwrap().iter().collect()
+    };
+    assert_eq!(
+        run(compare("s.number", CompareOp::Eq, Kind::I64(5))),
+        [true, false, false]
+    );
+    assert_eq!(run(node(Node::IsNull("s.number".into()))), [false, true, true]);
+    assert_eq!(run(node(Node::IsNull("s".into()))), [false, true, false]);
+    assert_eq!(run(is_in("s.texts", vec![])), [false; 3]);
+    // One that the batch does not have is null, as a column is.
+    assert_eq!(run(node(Node::IsNull("s.text".into()))), [true; 3]);
+    for bad in ["s.colour", "number", "s.number.more"] {
+        let error = Predicate::compile(&node(Node::IsNull(bad.into())), &schema()).unwrap_err();
+        assert_eq!(error.field.as_deref(), Some(bad));
+    }
+    let whole = Predicate::compile(&compare("s", CompareOp::Eq, Kind::I64(5)), &schema()).unwrap_err();
+    assert_eq!(whole.field.as_deref(), Some("s"));
+}
+
+#[test]
 fn a_column_that_is_not_in_the_batch_reads_as_null() {
     let batch = batch(&[null_row()]);
     let keep: Vec<usize> = (0..batch.num_columns())

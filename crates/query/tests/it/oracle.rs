@@ -2,7 +2,7 @@
 
 use std::cmp::Ordering;
 
-use arrow::datatypes::DataType;
+use arrow::datatypes::{DataType, i256};
 use half::f16;
 use longbow_wire::v1::{CompareOp, Filter, Membership, Value, filter::Node, value::Kind};
 
@@ -133,6 +133,9 @@ fn compare(have: Option<&Kind>, want: &Kind, data_type: &DataType) -> Option<(Op
         (a, b) if matches!(data_type, DataType::Decimal128(..)) => {
             ordered(Some(hundredths(a).cmp(&hundredths(b))))
         }
+        (a, b) if matches!(data_type, DataType::Decimal256(..)) => {
+            ordered(Some(wide_hundredths(a).cmp(&wide_hundredths(b))))
+        }
         (Kind::Bool(a), Kind::Bool(b)) => ordered(Some(a.cmp(b))),
         (Kind::F64(a), b) => ordered(width(*a, data_type).partial_cmp(&width(number(b), data_type))),
         (Kind::Utf8(a), Kind::Utf8(b)) => ordered(Some(a.as_bytes().cmp(b.as_bytes()))),
@@ -154,6 +157,17 @@ pub fn hundredths(kind: &Kind) -> i64 {
         other => number(other),
     };
     (value * 100.0_f64).round() as i64
+}
+
+/// A decimal of two digits behind the point, of however many before it.
+pub fn wide_hundredths(kind: &Kind) -> i256 {
+    let text = match kind {
+        Kind::Utf8(text) => text.clone(),
+        Kind::F64(value) => value.to_string(),
+        other => whole(other).to_string(),
+    };
+    let (whole, part) = text.split_once('.').unwrap_or((&text, ""));
+    i256::from_string(&format!("{}{part:0<2}", whole.trim_start_matches('+'))).unwrap()
 }
 
 fn width(value: f64, data_type: &DataType) -> f64 {

@@ -118,6 +118,15 @@ impl Random {
                     false => Kind::Utf8(self.pick(&texts).to_owned()),
                 }
             }
+            T::Decimal256(..) => {
+                let most = format!("{}.99", "9".repeat(48));
+                let (low, high) = (format!("-{most}"), format!("1{}", "0".repeat(40)));
+                let texts = [low.as_str(), "-0.01", "0", "0.50", "1", "+2.00", &high, &most];
+                match self.one_in(3) {
+                    true => self.pick(&[Kind::F64(0.5), Kind::I64(1), Kind::U64(2), Kind::F64(-0.01)]),
+                    false => Kind::Utf8(self.pick(&texts).to_owned()),
+                }
+            }
             T::List(item) if *item.data_type() == T::Utf8 => Kind::Utf8List(v1::Utf8List {
                 values: self.some(4, Self::text),
             }),

@@ -57,6 +57,12 @@ pub fn columns() -> Vec<Column> {
         ("bits", DataType::List(list_item(DataType::Boolean))),
         ("blobs", DataType::List(list_item(DataType::Binary))),
         ("prices", DataType::List(list_item(DataType::Decimal128(5, 2)))),
+        ("wide", DataType::Decimal256(50, 2)),
+        ("wides", DataType::List(list_item(DataType::Decimal256(50, 2)))),
+        // Children of a struct, which is null where all of them are.
+        ("s.number", DataType::Int32),
+        ("s.text", DataType::Utf8),
+        ("s.texts", DataType::List(utf8_item())),
     ]
     .into_iter()
     .map(|(name, data_type)| Column {
@@ -79,10 +85,34 @@ pub fn schema_of(columns: &[Column]) -> longbow_types::Schema {
 }
 
 fn fields(columns: &[Column]) -> Vec<Field> {
-    columns
-        .iter()
-        .map(|column| Field::new(column.name, column.data_type.clone(), column.nullable))
-        .collect()
+    let plain = |name: &str, column: &Column| Field::new(name, column.data_type.clone(), column.nullable);
+    let mut fields: Vec<Field> = Vec::new();
+    for column in columns {
+        let Some((parent, _)) = column.name.split_once('.') else {
+            fields.push(plain(column.name, column));
+            continue;
+        };
+        if fields.iter().any(|field| field.name() == parent) {
+            continue;
+        }
+        let children: Vec<Field> = children(columns, parent)
+            .map(|(_, name, column)| plain(name, column))
+            .collect();
+        let nullable = children.iter().all(Field::is_nullable);
+        fields.push(Field::new(parent, DataType::Struct(children.into()), nullable));
+    }
+    fields
+}
+
+/// The columns that are children of one, with their places and own names.
+fn children<'a>(
+    columns: &'a [Column],
+    parent: &'a str,
+) -> impl Iterator<Item = (usize, &'a str, &'a Column)> {
+    columns.iter().enumerate().filter_map(move |(at, column)| {
+        let (of, name) = column.name.split_once('.')?;
+        (of == parent).then_some((at, name, column))
+    })
 }
 
 /// Rows of every column as a batch.
@@ -92,11 +122,26 @@ pub fn batch(rows: &[Row]) -> RecordBatch {
 
 /// Rows as a batch, without the vector, as shards keep them.
 pub fn batch_of(columns: &[Column], rows: &[Row]) -> RecordBatch {
-    let arrays = columns.iter().enumerate().map(|(at, column)| {
+    let of = |at: usize| {
         let cells: Vec<Option<&Kind>> = rows.iter().map(|row| row[at].as_ref()).collect();
-        array(&column.data_type, &cells)
+        array(&columns[at].data_type, &cells)
+    };
+    let fields = fields(columns);
+    let arrays = fields.iter().map(|field| -> ArrayRef {
+        let DataType::Struct(own) = field.data_type() else {
+            return of(columns
+                .iter()
+                .position(|column| column.name == field.name())
+                .unwrap());
+        };
+        let places: Vec<usize> = children(columns, field.name()).map(|(at, ..)| at).collect();
+        let there = rows.iter().map(|row| places.iter().any(|&at| row[at].is_some()));
+        let nulls = field.is_nullable().then(|| there.collect());
+        let values = places.iter().map(|&at| of(at)).collect();
+        Arc::new(StructArray::new(own.clone(), values, nulls))
     });
-    RecordBatch::try_new(Arc::new(Schema::new(fields(columns))), arrays.collect()).unwrap()
+    let arrays = arrays.collect();
+    RecordBatch::try_new(Arc::new(Schema::new(fields)), arrays).unwrap()
 }
 
 fn array(data_type: &DataType, cells: &[Option<&Kind>]) -> ArrayRef {
@@ -150,6 +195,11 @@ fn array(data_type: &DataType, cells: &[Option<&Kind>]) -> ArrayRef {
                 .iter()
                 .map(|cell| cell.map(|cell| i128::from(crate::oracle::hundredths(cell))));
             let units = units.collect::<Decimal128Array>();
+            Arc::new(units.with_precision_and_scale(*precision, *scale).unwrap())
+        }
+        DataType::Decimal256(precision, scale) => {
+            let units = cells.iter().map(|cell| cell.map(crate::oracle::wide_hundredths));
+            let units = units.collect::<Decimal256Array>();
             Arc::new(units.with_precision_and_scale(*precision, *scale).unwrap())
         }
         DataType::List(item) if *item.data_type() != DataType::Utf8 => {

@@ -142,6 +142,15 @@ fn capacities(columns: &[&dyn Array], runs: &[Run]) -> Capacities {
         let items = items.collect::<Vec<_>>();
         return Capacities::List(rows, Some(Box::new(capacities(&children, &items))));
     }
+    if let DataType::Struct(fields) = columns[0].data_type() {
+        let children = (0..fields.len()).map(|at| {
+            let children = columns
+                .iter()
+                .map(|column| column.as_struct().column(at).as_ref());
+            capacities(&children.collect::<Vec<_>>(), runs)
+        });
+        return Capacities::Struct(rows, Some(children.collect()));
+    }
     let bytes: Option<usize> = runs.iter().map(|run| text_bytes(columns[run.source], run)).sum();
     match bytes {
         Some(bytes) => Capacities::Binary(rows, Some(bytes)),

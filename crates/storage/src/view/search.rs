@@ -1,10 +1,11 @@
 //! The rows nearest to a vector.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use arrow::array::{ArrayRef, Float32Array, RecordBatch};
 use arrow_schema::{DataType, Field};
-use longbow_index::{Bitset, Mode, QueryVector, RecallTarget, SearchError, SearchParams, Stats};
+use longbow_index::{Bitset, Clock, Mode, QueryVector, RecallTarget, SearchError, SearchParams, Stats};
 use longbow_query::filter::Predicate;
 use longbow_query::rank::{DISTANCE_COLUMN, sort_batch};
 use longbow_types::limits::{EF_MAX, SHARD_K_MAX};
@@ -44,6 +45,21 @@ pub struct Found {
     pub batch: RecordBatch,
     /// What the index did. `recall` is that of such searches on average, at least; `None` where it was not measured.
     pub stats: Stats,
+    /// What was done around the index.
+    pub profile: Profile,
+}
+
+/// What a search did beside asking the index.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Profile {
+    /// Live rows.
+    pub rows: usize,
+    /// Of those, rows for which the predicate is true: all without one.
+    pub matching: usize,
+    /// How long telling them apart took; nothing, as the next, where no clock was handed in.
+    pub filter: Duration,
+    /// How long fetching the columns of the answer took.
+    pub fetch: Duration,
 }
 
 impl View {
@@ -55,7 +71,22 @@ impl View {
     /// `DIMENSION_MISMATCH`, `INVALID_VECTOR` or `INVALID_VALUE` for a bad question, `CANCELLED`, `TOO_LARGE` for an
     /// answer that is.
     pub fn search(&self, query: &Query<'_>, cancel: &dyn Fn() -> bool) -> Result<Found> {
+        self.search_timed(query, cancel, None)
+    }
+
+    /// As [`View::search`]; by a clock, if there is one, it is told how long the parts of the search took.
+    ///
+    /// # Errors
+    /// As [`View::search`].
+    pub fn search_timed(
+        &self,
+        query: &Query<'_>,
+        cancel: &dyn Fn() -> bool,
+        clock: Option<Clock<'_>>,
+    ) -> Result<Found> {
         self.check(query)?;
+        let now = || clock.map_or(Duration::ZERO, Clock::now);
+        let began = now();
         let filtered: Bitset;
         let allow: &Bitset = match query.predicate {
             Some(predicate) => {
@@ -64,15 +95,23 @@ impl View {
             }
             None => &self.live,
         };
+        let mut profile = Profile {
+            rows: self.live_rows,
+            matching: allow.count(),
+            filter: now().saturating_sub(began),
+            fetch: Duration::ZERO,
+        };
         let params = self.params(query, allow);
-        let (neighbors, stats) =
-            self.index
-                .search(query.vector, &params, allow, cancel)
-                .map_err(|error| match error {
-                    SearchError::Cancelled => cancelled(),
-                    SearchError::Dimension { expected, found } => mismatch(found, expected),
-                })?;
+        let mut neighbors = Vec::with_capacity(query.k.min(profile.matching));
+        let stats = self
+            .index
+            .search_timed(query.vector, &params, allow, cancel, clock, &mut neighbors)
+            .map_err(|error| match error {
+                SearchError::Cancelled => cancelled(),
+                SearchError::Dimension { expected, found } => mismatch(found, expected),
+            })?;
 
+        let began = now();
         let slots: Vec<u32> = neighbors.iter().map(|neighbor| neighbor.slot).collect();
         let distances = Float32Array::from_iter_values(neighbors.iter().map(|neighbor| neighbor.distance));
         let located = self.located();
@@ -96,7 +135,12 @@ impl View {
         ];
         parts.extend(self.projected(&picks, &slots, query.projection)?);
         let batch = sort_batch(&answer::batch(parts)?, self.layout.schema().id_name())?;
-        Ok(Found { batch, stats })
+        profile.fetch = now().saturating_sub(began);
+        Ok(Found {
+            batch,
+            stats,
+            profile,
+        })
     }
 
     /// How the index is to be searched.

@@ -13,3 +13,4 @@ mod readers;
 mod rows;
 mod snapshots;
 mod steps;
+mod structs;

@@ -5,9 +5,9 @@ use std::{sync::Arc, time::Duration};
 use arrow_schema::{DataType, Field, TimeUnit};
 use longbow_types::{
     Error, ErrorCode, Metric, Quantization, Result, Schema, VectorElement,
-    decimal::{PRECISION_MAX, is_valid},
+    decimal::{self, PRECISION_MAX},
     limits::DIMENSION_MAX,
-    schema::{list_item, utf8_item, vector_type},
+    schema::{list_item, path, utf8_item, vector_type},
 };
 
 use super::{default_value, times};
@@ -26,37 +26,13 @@ pub fn from_proto(schema: &v1::Schema) -> Result<Schema> {
     let (mut metric, mut quantization) = (Metric::Cosine, Quantization::default());
     let mut fields = Vec::with_capacity(schema.columns.len());
     for column in &schema.columns {
-        let kind = column.kind();
-        if column.vector.is_some() != (kind == v1::ColumnKind::Vector) {
-            let message = "vector properties are given for COLUMN_KIND_VECTOR and only there";
-            return Err(Error::new(ErrorCode::InvalidSchema, message).field(column.name.clone()));
-        }
-        if column.time.is_some() && !times::is_time(kind) {
-            let message = "time properties are given for TIME, TIMESTAMP and DURATION and only there";
-            return Err(Error::new(ErrorCode::InvalidSchema, message).field(column.name.clone()));
-        }
-        if column.list.is_some() != (kind == v1::ColumnKind::List) {
-            let message = "list properties are given for COLUMN_KIND_LIST and only there";
-            return Err(Error::new(ErrorCode::InvalidSchema, message).field(column.name.clone()));
-        }
-        if column.decimal.is_some() != (kind == v1::ColumnKind::Decimal) {
-            let message = "decimal properties are given for COLUMN_KIND_DECIMAL and only there";
-            return Err(Error::new(ErrorCode::InvalidSchema, message).field(column.name.clone()));
-        }
         let data_type = match &column.vector {
-            Some(vector) => {
+            Some(vector) if column.kind() == v1::ColumnKind::Vector => {
                 metric = metric_of(vector.metric, &column.name)?;
                 quantization = quantization_of(vector.quantization, &column.name)?;
                 vector_from_proto(vector, &column.name)?
             }
-            None if times::is_time(kind) => times::from_proto(kind, column.time.as_ref(), &column.name)?,
-            None => match &column.list {
-                Some(list) => list_from_proto(list, &column.name)?,
-                None => match &column.decimal {
-                    Some(decimal) => decimal_from_proto(decimal, &column.name)?,
-                    None => scalar_from_proto(kind, &column.name)?,
-                },
-            },
+            _ => type_from_proto(column, &column.name)?,
         };
         fields.push(Field::new(&column.name, data_type, column.nullable));
     }
@@ -73,6 +49,81 @@ pub fn from_proto(schema: &v1::Schema) -> Result<Schema> {
     built.with_ttl(ttl)?.with_expires_column(expires)
 }
 
+/// The type of a column that is no vector, or of a child of one, which errors call `name`.
+fn type_from_proto(column: &v1::Column, name: &str) -> Result<DataType> {
+    let kind = column.kind();
+    let wrong =
+        |message: &'static str| Err(Error::new(ErrorCode::InvalidSchema, message).field(name.to_owned()));
+    if column.vector.is_some() != (kind == v1::ColumnKind::Vector) {
+        return wrong("vector properties are given for COLUMN_KIND_VECTOR and only there");
+    }
+    if column.time.is_some() && !times::is_time(kind) {
+        return wrong("time properties are given for TIME, TIMESTAMP and DURATION and only there");
+    }
+    if column.list.is_some() != (kind == v1::ColumnKind::List) {
+        return wrong("list properties are given for COLUMN_KIND_LIST and only there");
+    }
+    if column.decimal.is_some() != (kind == v1::ColumnKind::Decimal) {
+        return wrong("decimal properties are given for COLUMN_KIND_DECIMAL and only there");
+    }
+    if column.structure.is_some() != (kind == v1::ColumnKind::Struct) {
+        return wrong("struct properties are given for COLUMN_KIND_STRUCT and only there");
+    }
+    if times::is_time(kind) {
+        return times::from_proto(kind, column.time.as_ref(), name);
+    }
+    match (&column.list, &column.decimal, &column.structure) {
+        (Some(list), _, _) => list_from_proto(list, name),
+        (_, Some(decimal), _) => decimal_from_proto(decimal, name),
+        (_, _, Some(structure)) => struct_from_proto(structure, name),
+        _ => scalar_from_proto(kind, name),
+    }
+}
+
+/// The type of structs with these children. What more they may not be is for [`Schema::new`] to say.
+fn struct_from_proto(structure: &v1::StructType, name: &str) -> Result<DataType> {
+    let children = structure.children.iter().map(|child| {
+        let path = path(name, &child.name);
+        if matches!(child.kind(), v1::ColumnKind::Struct | v1::ColumnKind::Vector) {
+            let message = "a struct in a struct, or a vector";
+            return Err(Error::new(ErrorCode::InvalidSchema, message)
+                .field(path)
+                .limit("one level: children are neither structs nor vectors"));
+        }
+        if child.default.is_some() {
+            let message = "children of structs have no defaults";
+            return Err(Error::new(ErrorCode::InvalidSchema, message).field(path));
+        }
+        let data_type = type_from_proto(child, &path)?;
+        Ok(Field::new(&child.name, data_type, child.nullable))
+    });
+    Ok(DataType::Struct(children.collect::<Result<Vec<_>>>()?.into()))
+}
+
+fn struct_to_proto(data_type: &DataType) -> Option<v1::StructType> {
+    let DataType::Struct(children) = data_type else {
+        return None;
+    };
+    Some(v1::StructType {
+        children: children.iter().map(|child| column_to_proto(child)).collect(),
+    })
+}
+
+/// A column that is no vector and has no default, or the child of one.
+fn column_to_proto(field: &Field) -> v1::Column {
+    v1::Column {
+        name: field.name().clone(),
+        kind: kind_to_proto(field.data_type()) as i32,
+        nullable: field.is_nullable(),
+        time: times::to_proto(field.data_type()),
+        default: None,
+        list: list_to_proto(field.data_type()),
+        decimal: decimal_to_proto(field.data_type()),
+        structure: struct_to_proto(field.data_type()),
+        vector: None,
+    }
+}
+
 /// Spells a schema out as a message. Inverse of [`from_proto`].
 pub fn to_proto(schema: &Schema) -> v1::Schema {
     let vector = schema.vector();
@@ -82,19 +133,14 @@ pub fn to_proto(schema: &Schema) -> v1::Schema {
         .iter()
         .enumerate()
         .map(|(position, field)| v1::Column {
-            name: field.name().clone(),
-            kind: kind_to_proto(field.data_type()) as i32,
-            nullable: field.is_nullable(),
-            time: times::to_proto(field.data_type()),
             default: schema.default_of(position).map(default_value::to_proto),
-            list: list_to_proto(field.data_type()),
-            decimal: decimal_to_proto(field.data_type()),
             vector: (position == vector.position).then(|| v1::VectorType {
                 dimension: u32::try_from(vector.dimension).expect("dimensions are checked to be small"),
                 metric: metric_to_proto(vector.metric) as i32,
                 element: element_to_proto(vector.element) as i32,
                 quantization: quantization_to_proto(vector.quantization) as i32,
             }),
+            ..column_to_proto(field)
         });
     v1::Schema {
         columns: columns.collect(),
@@ -138,33 +184,32 @@ fn list_to_proto(data_type: &DataType) -> Option<v1::ListType> {
     }
 }
 
-fn decimal_from_proto(decimal: &v1::DecimalType, name: &str) -> Result<DataType> {
-    let (precision, scale) = (u8::try_from(decimal.precision), i8::try_from(decimal.scale));
-    match (precision, scale) {
-        (Ok(precision), Ok(scale)) if is_valid(precision, scale) => {
-            Ok(DataType::Decimal128(precision, scale))
-        }
-        _ => {
-            let message = format!(
-                "a decimal of {} digits, {} of them behind the point",
-                decimal.precision, decimal.scale
-            );
-            Err(Error::new(ErrorCode::InvalidSchema, message)
-                .field(name.to_owned())
-                .limit(format_args!(
-                    "1 to {PRECISION_MAX} digits, as many behind the point at most"
-                )))
-        }
-    }
+fn decimal_from_proto(wanted: &v1::DecimalType, name: &str) -> Result<DataType> {
+    let (precision, scale) = (u8::try_from(wanted.precision), i8::try_from(wanted.scale));
+    let data_type = precision.ok().zip(scale.ok());
+    let data_type = data_type.and_then(|(precision, scale)| decimal::data_type(precision, scale));
+    data_type.ok_or_else(|| {
+        let message = format!(
+            "a decimal of {} digits, {} of them behind the point",
+            wanted.precision, wanted.scale
+        );
+        Error::new(ErrorCode::InvalidSchema, message)
+            .field(name.to_owned())
+            .limit(format_args!(
+                "1 to {PRECISION_MAX} digits, as many behind the point at most"
+            ))
+    })
 }
 
 fn decimal_to_proto(data_type: &DataType) -> Option<v1::DecimalType> {
     match data_type {
-        DataType::Decimal128(precision, scale) => Some(v1::DecimalType {
-            precision: u32::from(*precision),
-            // A schema has no negative ones.
-            scale: u32::try_from(*scale).unwrap_or(0),
-        }),
+        DataType::Decimal128(precision, scale) | DataType::Decimal256(precision, scale) => {
+            Some(v1::DecimalType {
+                precision: u32::from(*precision),
+                // A schema has no negative ones.
+                scale: u32::try_from(*scale).unwrap_or(0),
+            })
+        }
         _ => None,
     }
 }
@@ -279,7 +324,14 @@ fn scalar_from_proto(kind: v1::ColumnKind, name: &str) -> Result<DataType> {
         K::Utf8List => DataType::List(utf8_item()),
         K::Date32 => DataType::Date32,
         K::Date64 => DataType::Date64,
-        K::Unspecified | K::Vector | K::Time | K::Timestamp | K::Duration | K::List | K::Decimal => {
+        K::Unspecified
+        | K::Vector
+        | K::Time
+        | K::Timestamp
+        | K::Duration
+        | K::List
+        | K::Decimal
+        | K::Struct => {
             let message = "the column's kind is not set, or is not known to this version";
             return Err(Error::new(ErrorCode::InvalidSchema, message).field(name.to_owned()));
         }
@@ -311,8 +363,9 @@ fn kind_to_proto(data_type: &DataType) -> v1::ColumnKind {
         DataType::Timestamp(..) => K::Timestamp,
         DataType::List(item) if *item.data_type() == DataType::Utf8 => K::Utf8List,
         DataType::List(_) => K::List,
+        DataType::Struct(_) => K::Struct,
         DataType::FixedSizeList(..) => K::Vector,
-        DataType::Decimal128(..) => K::Decimal,
+        DataType::Decimal128(..) | DataType::Decimal256(..) => K::Decimal,
         // `Schema` holds no other types.
         _ => K::Unspecified,
     }

@@ -33,7 +33,7 @@ pub fn stream_overhead(schema: &Schema) -> Result<usize, ArrowError> {
     let mut bytes = Vec::new();
     let options = IpcWriteOptions::try_new(ALIGNMENT, false, MetadataVersion::V5)?;
     StreamWriter::try_new_with_options(&mut bytes, schema, options)?.finish()?;
-    Ok(bytes.len() + STREAM_BYTES + COLUMN_BYTES * schema.fields().len())
+    Ok(bytes.len() + STREAM_BYTES + COLUMN_BYTES * schema.flattened_fields().len())
 }
 
 /// Bytes of each row: at least what the row adds to a stream.
@@ -58,6 +58,11 @@ fn add_column(column: &ArrayRef, bytes: &mut [usize]) {
                 let range = offsets[row] as usize..offsets[row + 1] as usize;
                 *bytes += 5 + items[range].iter().sum::<usize>();
             }
+        }
+        DataType::Struct(_) => {
+            bytes.iter_mut().for_each(|bytes| *bytes += 1);
+            let children = column.as_struct().columns().iter();
+            children.for_each(|child| add_column(child, bytes));
         }
         DataType::FixedSizeList(item, size) => {
             let width = item.data_type().primitive_width().unwrap_or(16);

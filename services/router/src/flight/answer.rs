@@ -13,6 +13,7 @@ use arrow_schema::{Field, Schema as ArrowSchema};
 use longbow_query::rank::DISTANCE_COLUMN;
 use longbow_types::{Error, ErrorCode, IdKind, Result, RowId};
 
+use super::explain;
 use crate::{ops::Found, rows::read};
 
 const ID: &str = "id";
@@ -20,6 +21,8 @@ const SCORE: &str = "score";
 const ID_TEXT: &str = "id_str";
 /// Key in the schema's metadata: there, and `true`, where the newest state could not be proved.
 const DEGRADED: &str = "longbow.degraded";
+/// Key in the schema's metadata: there, and JSON, where the client asked how the search was carried out.
+const EXPLANATION: &str = "longbow.explanation";
 
 /// What a search found, as a batch.
 ///
@@ -67,6 +70,10 @@ pub fn batch(found: &Found) -> Result<RecordBatch> {
     if found.freshness.degraded {
         // Beside the header of the call, which speaks of the first of its answers.
         schema.metadata.insert(DEGRADED.to_owned(), "true".to_owned());
+    }
+    if let Some(explanation) = &found.explanation {
+        let told = explain::json(explanation).to_string();
+        schema.metadata.insert(EXPLANATION.to_owned(), told);
     }
     RecordBatch::try_new(Arc::new(schema), columns)
         .map_err(|error| Error::new(ErrorCode::MalformedArrow, error.to_string()))

@@ -60,7 +60,7 @@ fn translate(filter: &Filter, schema: &Schema, depth: usize) -> Result<v1::Filte
 }
 
 fn condition(filter: &Filter, schema: &Schema) -> Result<v1::Filter> {
-    let (_, field) = schema.column(&filter.field)?;
+    let (_, field) = schema.at_path(&filter.field)?;
     let column = Column {
         name: &filter.field,
         data_type: field.data_type(),
@@ -188,8 +188,12 @@ impl Column<'_> {
                     values: values.collect::<Result<_>>()?,
                 }))
             }
-            (T::Decimal128(..), Value::String(text)) => Some(Kind::Utf8(text.trim().to_owned())),
-            (T::Decimal128(..), Value::Number(number)) => Some(Kind::Utf8(number.to_string())),
+            (T::Decimal128(..) | T::Decimal256(..), Value::String(text)) => {
+                Some(Kind::Utf8(text.trim().to_owned()))
+            }
+            (T::Decimal128(..) | T::Decimal256(..), Value::Number(number)) => {
+                Some(Kind::Utf8(number.to_string()))
+            }
             // What the text says depends on the column's unit, and is read with the filter.
             (times, Value::String(text)) if times.is_temporal() => {
                 integer(text).or_else(|| Some(Kind::Utf8(text.clone())))

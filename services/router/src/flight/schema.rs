@@ -9,10 +9,10 @@ use arrow::{
     array::{Array, ArrayRef, AsArray, FixedSizeListArray, RecordBatch},
     datatypes::SchemaRef,
 };
-use arrow_schema::{ArrowError, DataType, Field, Schema as ArrowSchema, TimeUnit};
+use arrow_schema::{ArrowError, DataType, Field, Schema as ArrowSchema};
 use longbow_types::{
     Error, ErrorCode, Metric, Result, Schema, VectorElement,
-    schema::{list_item, vector_type},
+    schema::{list_item, path, vector_type},
 };
 
 const ID: &str = "id";
@@ -297,11 +297,9 @@ fn scalar_type(data_type: &DataType, name: &str) -> Result<DataType> {
         T::Null => T::Utf8,
         T::Binary | T::LargeBinary | T::BinaryView | T::FixedSizeBinary(_) => T::Binary,
         T::Dictionary(_, value) => scalar_type(value, name)?,
-        T::Timestamp(..) => T::Timestamp(TimeUnit::Microsecond, Some("UTC".into())),
-        T::Decimal32(precision, scale) | T::Decimal64(precision, scale) | T::Decimal256(precision, scale)
-            if longbow_types::decimal::is_valid(*precision, *scale) =>
-        {
-            T::Decimal128(*precision, *scale)
+        T::Decimal32(precision, scale) | T::Decimal64(precision, scale) | T::Decimal256(precision, scale) => {
+            let kept = longbow_types::decimal::data_type(*precision, *scale);
+            kept.ok_or_else(|| unsupported(data_type, name))?
         }
         T::List(item) | T::LargeList(item) => {
             let list = T::List(list_item(scalar_type(item.data_type(), name)?));
@@ -309,6 +307,14 @@ fn scalar_type(data_type: &DataType, name: &str) -> Result<DataType> {
                 return Err(unsupported(data_type, name));
             }
             list
+        }
+        // How deep they go, and how children are named, is for `Schema::new` to judge.
+        T::Struct(children) => {
+            let children = children.iter().map(|child| {
+                let kept = scalar_type(child.data_type(), &path(name, child.name()))?;
+                Ok(Field::new(child.name(), kept, true))
+            });
+            T::Struct(children.collect::<Result<Vec<_>>>()?.into())
         }
         plain if plain.is_primitive() && longbow_types::schema::is_scalar(plain) => plain.clone(),
         T::Boolean => T::Boolean,

@@ -63,6 +63,7 @@ pub async fn plan(core: &Core, search: Search, at: Instant) -> Result<Plan> {
         filter,
         columns: vec!["*".to_owned()],
         include_vector: search.include_vectors,
+        explain: search.explain,
         ..v1::SearchRequest::default()
     };
     Ok(Plan {

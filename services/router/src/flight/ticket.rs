@@ -72,6 +72,9 @@ pub struct Search {
     /// Also return the vectors.
     #[serde(deserialize_with = "null_as_default")]
     pub include_vectors: bool,
+    /// Also tell how the search was carried out.
+    #[serde(deserialize_with = "null_as_default")]
+    pub explain: bool,
     /// How vectors are returned.
     pub vector_format: Option<String>,
     /// Meant for the former server, where each node held its own rows: accepted, without meaning.

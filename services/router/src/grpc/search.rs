@@ -13,13 +13,14 @@ impl SearchService for Api {
     ) -> Result<Response<v1::SearchResponse>, Status> {
         let at = deadline_of(request.metadata());
         answer(at, async {
-            let found = self.core.search(request.get_ref(), at).await?;
-            let expected_recall = found.expected_recall;
+            let mut found = self.core.search(request.get_ref(), at).await?;
+            let (expected_recall, explanation) = (found.expected_recall, found.explanation.take());
             let (hits, freshness) = found.spell().await?;
             Ok(v1::SearchResponse {
                 hits,
                 freshness: Some(freshness),
                 expected_recall,
+                explanation,
             })
         })
         .await

@@ -26,7 +26,7 @@ use arrow::{
         writer::StreamWriter,
     },
 };
-use arrow_schema::ArrowError;
+use arrow_schema::{ArrowError, DataType};
 use bytes::Bytes;
 use longbow_types::{
     Error, ErrorCode, Result,
@@ -107,8 +107,13 @@ impl Decoder {
             .ok_or_else(|| malformed("the schema is missing"))?;
         let schema = Arc::new(try_fb_to_schema(header).map_err(arrow)?);
         let columns_max = COLUMNS_MAX + self.columns_beside;
-        if schema.fields().len() > columns_max {
-            return Err(malformed(format!("{} columns", schema.fields().len())).limit(columns_max));
+        let children = schema.fields().iter().map(|field| match field.data_type() {
+            DataType::Struct(children) => children.len(),
+            _ => 0,
+        });
+        let columns = schema.fields().len().saturating_add(children.sum());
+        if columns > columns_max {
+            return Err(malformed(format!("{columns} columns")).limit(columns_max));
         }
         for field in schema.fields() {
             if !readable::is_readable(field.data_type(), 0) {

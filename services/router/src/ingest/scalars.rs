@@ -8,14 +8,15 @@ use std::sync::Arc;
 
 use arrow::{
     array::{
-        Array, ArrayRef, AsArray, GenericListArray, ListArray, OffsetSizeTrait, make_array, new_null_array,
+        Array, ArrayRef, AsArray, BooleanArray, GenericListArray, ListArray, OffsetSizeTrait, StructArray,
+        make_array, new_null_array,
     },
-    buffer::{OffsetBuffer, ScalarBuffer},
-    compute::cast,
+    buffer::{NullBuffer, OffsetBuffer, ScalarBuffer},
+    compute::{cast, kernels::nullif::nullif},
     datatypes::{Float16Type, Float32Type, Float64Type},
 };
-use arrow_schema::{DataType, Field, FieldRef};
-use longbow_types::{Error, ErrorCode, Result, limits::WRITE_BYTES_MAX};
+use arrow_schema::{DataType, Field, FieldRef, Fields};
+use longbow_types::{Error, ErrorCode, Result, limits::WRITE_BYTES_MAX, schema::path};
 
 use super::size;
 
@@ -46,6 +47,7 @@ pub fn adapt(source: &ArrayRef, field: &Field, at: &dyn Fn(usize) -> String) -> 
         }
         (T::List(_), T::List(item)) => lists(source.as_list::<i32>(), item, field, at),
         (T::LargeList(_), T::List(item)) => lists(source.as_list::<i64>(), item, field, at),
+        (T::Struct(_), T::Struct(children)) => structs(source.as_struct(), children, field, at),
         (T::Timestamp(..) | T::Date32 | T::Date64, T::Timestamp(..)) => timestamps(source, field, at),
         (T::Date32 | T::Date64, T::Date32 | T::Date64)
         | (T::Time32(_) | T::Time64(_), T::Time32(_) | T::Time64(_))
@@ -184,6 +186,63 @@ fn lists<O: OffsetSizeTrait>(
         .map_err(|error| mismatch(field, error.to_string()))
 }
 
+/// Children by their names; those that are left out are null.
+fn structs(
+    source: &StructArray,
+    children: &Fields,
+    field: &Field,
+    at: &dyn Fn(usize) -> String,
+) -> Result<ArrayRef> {
+    for (position, child) in source.fields().iter().enumerate() {
+        let path = path(field.name(), child.name());
+        if children.find(child.name()).is_none() {
+            let known: Vec<&str> = children.iter().map(|child| child.name().as_str()).collect();
+            let message = format!("there is no child {path:?}");
+            return Err(Error::new(ErrorCode::UnknownColumn, message)
+                .field(path)
+                .limit(format_args!("one of {}", known.join(", "))));
+        }
+        let mut before = source.fields()[..position].iter();
+        if before.any(|other| other.name() == child.name()) {
+            let message = format!("the child {path:?} is there twice");
+            return Err(Error::new(ErrorCode::SchemaMismatch, message).field(path));
+        }
+    }
+    let mut columns = Vec::with_capacity(children.len());
+    for child in children {
+        let at = |row: usize| path(&at(row), child.name());
+        let column = match source.column_by_name(child.name()) {
+            None => new_null_array(child.data_type(), source.len()),
+            Some(column) => {
+                let named = child.as_ref().clone().with_name(path(field.name(), child.name()));
+                adapt(&of_rows(column, source.nulls(), field)?, &named, &at)?
+            }
+        };
+        let lacks = |row: &usize| source.is_valid(*row) && column.is_null(*row);
+        if !child.is_nullable()
+            && column.null_count() > 0
+            && let Some(row) = (0..source.len()).find(lacks)
+        {
+            let message = format!("the child {:?} cannot be null", path(field.name(), child.name()));
+            return Err(Error::new(ErrorCode::NullNotAllowed, message).field(at(row)));
+        }
+        columns.push(column);
+    }
+    let structs = StructArray::try_new(children.clone(), columns, source.nulls().cloned());
+    structs
+        .map(|structs| Arc::new(structs) as ArrayRef)
+        .map_err(|error| mismatch(field, error.to_string()))
+}
+
+/// A child without what stands where its parent is null, which is nobody's.
+fn of_rows(child: &ArrayRef, parent: Option<&NullBuffer>, field: &Field) -> Result<ArrayRef> {
+    let Some(parent) = parent.filter(|parent| parent.null_count() > 0) else {
+        return Ok(child.clone());
+    };
+    let absent = BooleanArray::new(!parent.inner(), None);
+    nullif(child, &absent).map_err(|error| mismatch(field, error.to_string()))
+}
+
 /// Refuses shared text that would become far more once every row holds its own: a few bytes could ask for terabytes.
 fn check_expansion(source: &ArrayRef, column: &str) -> Result<()> {
     let bytes = match source.data_type() {
@@ -207,194 +266,4 @@ fn mismatch(field: &Field, found: String) -> Error {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use arrow::array::*;
-    use arrow::datatypes::Int8Type;
-    use arrow_schema::TimeUnit;
-    use longbow_types::schema::utf8_item;
-
-    fn to(source: ArrayRef, target: DataType) -> Result<ArrayRef> {
-        adapt(&source, &Field::new("c", target, true), &|row| {
-            format!("rows[{row}].c")
-        })
-    }
-
-    #[test]
-    fn encodings_of_text_are_free() {
-        let want: ArrayRef = Arc::new(StringArray::from(vec![Some("a"), None, Some("a")]));
-        let dictionary: DictionaryArray<Int8Type> = vec![Some("a"), None, Some("a")].into_iter().collect();
-        let same: [ArrayRef; 3] = [
-            Arc::new(LargeStringArray::from(vec![Some("a"), None, Some("a")])),
-            Arc::new(StringViewArray::from(vec![Some("a"), None, Some("a")])),
-            Arc::new(dictionary),
-        ];
-        for source in same {
-            assert_eq!(&to(source, DataType::Utf8).unwrap(), &want);
-        }
-        let list = |strings: [Option<&str>; 2]| {
-            let mut builder = LargeListBuilder::new(StringViewBuilder::new());
-            strings.iter().for_each(|s| builder.values().append_option(*s));
-            builder.append(true);
-            builder.append_null();
-            Arc::new(builder.finish()) as ArrayRef
-        };
-        let lists = to(list([Some("x"), None]), DataType::List(utf8_item())).unwrap();
-        assert_eq!(*lists.data_type(), DataType::List(utf8_item()));
-        assert!(lists.is_null(1) && lists.as_list::<i32>().value(0).len() == 2);
-    }
-
-    #[test]
-    fn items_of_lists_are_adapted_as_columns_are() {
-        use longbow_types::schema::list_item;
-        let mut builder = LargeListBuilder::new(Int64Builder::new());
-        builder.values().append_value(-3);
-        builder.values().append_null();
-        builder.append(true);
-        builder.append_null();
-        builder.values().append_value(300);
-        builder.append(true);
-        let source: ArrayRef = Arc::new(builder.finish());
-        let narrow = to(source.clone(), DataType::List(list_item(DataType::Int16))).unwrap();
-        let first = narrow.as_list::<i32>().value(0);
-        let items: &Int16Array = first.as_primitive();
-        assert_eq!(items.iter().collect::<Vec<_>>(), [Some(-3), None]);
-        assert!(narrow.is_null(1));
-        let error = to(source.clone(), DataType::List(list_item(DataType::Int8))).unwrap_err();
-        assert_eq!(error.field.as_deref(), Some("rows[2].c"));
-        assert!(to(source, DataType::List(list_item(DataType::Utf8))).is_err());
-    }
-
-    #[test]
-    fn numbers_stay_what_they_are_or_are_refused() {
-        use DataType as T;
-        let ints: ArrayRef = Arc::new(Int64Array::from(vec![Some(1), None, Some(300)]));
-        assert_eq!(to(ints.clone(), T::Int16).unwrap().data_type(), &T::Int16);
-        let cases: [(ArrayRef, T, &str); 6] = [
-            (ints.clone(), T::UInt8, "rows[2].c"),
-            (Arc::new(Int32Array::from(vec![0, -1])), T::UInt64, "rows[1].c"),
-            (
-                Arc::new(Float64Array::from(vec![1.0, 1.5])),
-                T::Int32,
-                "rows[1].c",
-            ),
-            (
-                Arc::new(Float64Array::from(vec![f64::NAN])),
-                T::Int32,
-                "rows[0].c",
-            ),
-            (
-                Arc::new(Int64Array::from(vec![(1 << 53) + 1])),
-                T::Float64,
-                "rows[0].c",
-            ),
-            (
-                Arc::new(Float64Array::from(vec![0.1, 1e300])),
-                T::Float32,
-                "rows[1].c",
-            ),
-        ];
-        for (source, target, field) in cases {
-            let error = to(source, target).unwrap_err();
-            assert_eq!(
-                (error.code, error.field.as_deref()),
-                (ErrorCode::TypeMismatch, Some(field))
-            );
-        }
-        // What pandas makes of integers with a gap.
-        let gap: ArrayRef = Arc::new(Float64Array::from(vec![Some(1.0), None]));
-        assert_eq!(
-            to(gap, T::Int32).unwrap().as_ref(),
-            &Int32Array::from(vec![Some(1), None])
-        );
-        let rounded = to(Arc::new(Float64Array::from(vec![0.1, f64::INFINITY])), T::Float32).unwrap();
-        assert_eq!(rounded.as_ref(), &Float32Array::from(vec![0.1, f32::INFINITY]));
-        assert_eq!(to(ints, T::Utf8).unwrap_err().field.as_deref(), Some("c"));
-    }
-
-    #[test]
-    fn instants_keep_their_moment() {
-        let target = DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into()));
-        let want = TimestampMicrosecondArray::from(vec![Some(2_000_000), None]).with_timezone("UTC");
-        let same: [ArrayRef; 3] = [
-            Arc::new(TimestampSecondArray::from(vec![Some(2), None])),
-            Arc::new(
-                TimestampNanosecondArray::from(vec![Some(2_000_000_000), None]).with_timezone("Asia/Tokyo"),
-            ),
-            Arc::new(TimestampMicrosecondArray::from(vec![Some(2_000_000), None]).with_timezone("+00:00")),
-        ];
-        for source in same {
-            assert_eq!(to(source, target.clone()).unwrap().as_ref(), &want);
-        }
-        for odd in [
-            Arc::new(TimestampNanosecondArray::from(vec![1])) as ArrayRef,
-            Arc::new(TimestampSecondArray::from(vec![i64::MAX])),
-        ] {
-            assert_eq!(
-                to(odd, target.clone()).unwrap_err().field.as_deref(),
-                Some("rows[0].c")
-            );
-        }
-    }
-
-    #[test]
-    fn times_change_their_unit_only_exactly() {
-        use DataType as T;
-        use TimeUnit as U;
-        let days: ArrayRef = Arc::new(Date32Array::from(vec![Some(2), None]));
-        assert_eq!(
-            to(days.clone(), T::Date64).unwrap().as_ref(),
-            &Date64Array::from(vec![Some(172_800_000), None])
-        );
-        let zoned = T::Timestamp(U::Second, Some("+01:00".into()));
-        let instants = TimestampSecondArray::from(vec![Some(172_800), None]).with_timezone("+01:00");
-        assert_eq!(to(days.clone(), zoned).unwrap().as_ref(), &instants);
-        let unzoned = to(Arc::new(instants), T::Timestamp(U::Millisecond, None)).unwrap();
-        assert_eq!(
-            unzoned.as_ref(),
-            &TimestampMillisecondArray::from(vec![Some(172_800_000), None])
-        );
-        let times: ArrayRef = Arc::new(Time32SecondArray::from(vec![62]));
-        assert_eq!(
-            to(times, T::Time64(U::Microsecond)).unwrap().as_ref(),
-            &Time64MicrosecondArray::from(vec![62_000_000])
-        );
-        let durations: ArrayRef = Arc::new(DurationMillisecondArray::from(vec![5_000]));
-        assert_eq!(
-            to(durations, T::Duration(U::Second)).unwrap().as_ref(),
-            &DurationSecondArray::from(vec![5])
-        );
-        let inexact: [(ArrayRef, T); 4] = [
-            (Arc::new(Date64Array::from(vec![1])), T::Date32),
-            (
-                Arc::new(Time64NanosecondArray::from(vec![1])),
-                T::Time32(U::Second),
-            ),
-            (
-                Arc::new(DurationMillisecondArray::from(vec![1])),
-                T::Duration(U::Second),
-            ),
-            (
-                Arc::new(Date32Array::from(vec![i32::MAX])),
-                T::Timestamp(U::Nanosecond, None),
-            ),
-        ];
-        for (source, target) in inexact {
-            assert_eq!(
-                to(source, target).unwrap_err().field.as_deref(),
-                Some("rows[0].c")
-            );
-        }
-        assert_eq!(to(days, T::Int32).unwrap_err().field.as_deref(), Some("c"));
-    }
-
-    #[test]
-    fn a_few_bytes_cannot_ask_for_gigabytes() {
-        let keys = Int32Array::from(vec![0; 2_000]);
-        let values = StringArray::from(vec!["x".repeat(1 << 20)]);
-        let bomb: ArrayRef = Arc::new(DictionaryArray::new(keys, Arc::new(values)));
-        assert_eq!(to(bomb, DataType::Utf8).unwrap_err().code, ErrorCode::TooLarge);
-        let nulls = to(Arc::new(NullArray::new(3)), DataType::Utf8).unwrap();
-        assert_eq!(nulls.null_count(), 3);
-    }
-}
+mod tests;

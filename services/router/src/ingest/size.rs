@@ -46,27 +46,35 @@ pub fn in_dataset(batch: &RecordBatch, schema: &Schema) -> u64 {
 
 /// Bytes of the numbers in columns of lists, in the dataset's width.
 fn items(batch: &RecordBatch, schema: &Schema) -> u64 {
-    let bytes = |field: &arrow_schema::FieldRef| {
-        let DataType::List(item) = field.data_type() else {
-            return 0;
-        };
-        // Whatever is of no fixed width is counted with the text.
-        let width = item.data_type().primitive_width().unwrap_or(0) as u64;
-        let items = batch
-            .column_by_name(field.name())
-            .map_or(0, |column| match column.data_type() {
+    let fields = schema.arrow().fields().iter();
+    fields
+        .filter_map(|field| Some(items_of(batch.column_by_name(field.name())?, field.data_type())))
+        .fold(0, u64::saturating_add)
+}
+
+/// The same of a column, or a child of one, that is kept as another type.
+fn items_of(column: &ArrayRef, kept: &DataType) -> u64 {
+    match kept {
+        DataType::List(item) => {
+            // Whatever is of no fixed width is counted with the text.
+            let width = item.data_type().primitive_width().unwrap_or(0) as u64;
+            let items = match column.data_type() {
                 DataType::List(_) => spanned(column.as_list::<i32>().value_offsets()),
                 DataType::LargeList(_) => spanned(column.as_list::<i64>().value_offsets()),
                 _ => 0,
+            };
+            items.saturating_mul(width)
+        }
+        DataType::Struct(children) => {
+            let structs = column.as_struct_opt();
+            let items = children.iter().filter_map(|child| {
+                let column = structs?.column_by_name(child.name())?;
+                Some(items_of(column, child.data_type()))
             });
-        items.saturating_mul(width)
-    };
-    schema
-        .arrow()
-        .fields()
-        .iter()
-        .map(bytes)
-        .fold(0, u64::saturating_add)
+            items.fold(0, u64::saturating_add)
+        }
+        _ => 0,
+    }
 }
 
 fn spanned<O: OffsetSizeTrait>(offsets: &[O]) -> u64 {
@@ -100,6 +108,7 @@ fn width(data_type: &DataType) -> usize {
         DataType::FixedSizeList(item, size) => {
             item.data_type().primitive_width().unwrap_or(16) * usize::try_from(*size).unwrap_or(0)
         }
+        DataType::Struct(children) => children.iter().map(|child| width(child.data_type())).sum(),
         // Text, bytes and lists have an offset for each row; a truth value is counted as a whole byte.
         other => other
             .primitive_width()
@@ -146,6 +155,10 @@ pub fn text_of(column: &ArrayRef) -> u64 {
         DataType::LargeList(item) if !item.data_type().is_numeric() => {
             let list = column.as_list::<i64>();
             items(list.value_offsets(), list.values())
+        }
+        DataType::Struct(_) => {
+            let children = column.as_struct().columns().iter();
+            children.map(text_of).fold(0, u64::saturating_add)
         }
         DataType::Dictionary(..) => downcast_dictionary_array!(
             array => keyed(array),
@@ -210,8 +223,8 @@ mod tests {
         assert!(whole <= built && built <= whole * 2, "{whole} for {built}");
         let few = batch.project(&[0, 1, 2]).unwrap();
         assert_eq!(in_dataset(&few, &schema), text(&few) + fixed(50, &schema));
-        // 50 lists of two numbers of 32 bits.
-        assert_eq!(items(&batch, &schema), 50 * 2 * 4);
+        // 50 lists of two numbers of 32 bits, and as many in structs.
+        assert_eq!(items(&batch, &schema), 2 * 50 * 2 * 4);
         assert_eq!(whole - text(&batch) - items(&batch, &schema), fixed(50, &schema));
     }
 

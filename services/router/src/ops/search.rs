@@ -20,6 +20,7 @@ use longbow_wire::{
 
 use super::{
     Core, Near, Open, Vector, bytes_of, check_filter,
+    explain::Explaining,
     fanout::{self, Answer},
     freshness::Level,
     off_thread,
@@ -45,6 +46,8 @@ pub struct Found {
     pub freshness: v1::Freshness,
     /// The recall of such searches, if every replica asked has measured it.
     pub expected_recall: Option<f32>,
+    /// How the search was carried out, if that was asked for.
+    pub explanation: Option<v1::Explanation>,
 }
 
 impl Found {
@@ -94,13 +97,17 @@ impl Core {
         let projection = Projection::new(&open.schema, &search.columns, search.include_vector)?;
         check_filter(search.filter.as_ref(), &open.schema).await?;
         let level = Level::of(search.consistency.as_ref(), open.view.incarnation)?;
+        let mut explaining = search.explain.then(Explaining::begin);
         let near = self
             .near(open, search.query.as_ref(), search.consistency.as_ref(), at)
             .await?;
+        if let Some(explaining) = &mut explaining {
+            explaining.near();
+        }
         let request = shard_request(search, &projection, &near);
 
         let partitions = open.all_partitions();
-        let (answers, mut freshness) = self
+        let (mut answers, mut freshness) = self
             .read(
                 open,
                 &partitions,
@@ -116,6 +123,9 @@ impl Core {
                 |answer: &SearchPartitionsResponse| &answer.states,
             )
             .await?;
+        if let Some(explaining) = &mut explaining {
+            explaining.scattered(&mut answers);
+        }
         // Where the vector was read from what may be old, the answer may be too.
         freshness.degraded |= near.freshness.degraded;
         let (schema, k) = (open.schema.clone(), search.k as usize);
@@ -127,6 +137,7 @@ impl Core {
             projection,
             freshness,
             expected_recall,
+            explanation: explaining.map(Explaining::merged),
         })
     }
 }
@@ -173,6 +184,7 @@ fn shard_request(search: &Search, projection: &Projection, near: &Near) -> Searc
         exact: search.exact,
         recall_target: search.recall_target,
         force_full_precision: search.force_full_precision,
+        explain: search.explain,
     }
 }
 

@@ -221,7 +221,7 @@ mod tests {
         assert!(of(&["vector"], false).unwrap().vector.is_some());
         assert_eq!(of(&["color"], false).unwrap_err().code, ErrorCode::UnknownColumn);
         let kinds = Projection::new(&schema_of_all_kinds(), &["*".to_owned()], false).unwrap();
-        assert_eq!(kinds.columns.len(), 26);
+        assert_eq!(kinds.columns.len(), 28);
         let many = vec![EVERYTHING; COLUMNS_MAX];
         assert_eq!(of(&many, false).unwrap().columns, ["text"]);
         let error = of(&[many.as_slice(), &["text"]].concat(), false).unwrap_err();

@@ -5,20 +5,20 @@ use std::{borrow::Cow, sync::Arc};
 use arrow::{
     array::{
         Array, ArrayRef, AsArray, BinaryBuilder, BooleanBuilder, ListArray, NullBufferBuilder,
-        PrimitiveBuilder, StringBuilder,
+        PrimitiveBuilder, StringBuilder, StructArray,
     },
-    buffer::{OffsetBuffer, ScalarBuffer},
+    buffer::{NullBuffer, OffsetBuffer, ScalarBuffer},
     datatypes::{
-        ArrowPrimitiveType, Date32Type, Date64Type, Decimal128Type, DurationMicrosecondType,
+        ArrowPrimitiveType, Date32Type, Date64Type, Decimal128Type, Decimal256Type, DurationMicrosecondType,
         DurationMillisecondType, DurationNanosecondType, DurationSecondType, Float16Type, Float32Type,
         Float64Type, Int8Type, Int16Type, Int32Type, Int64Type, Time32MillisecondType, Time32SecondType,
         Time64MicrosecondType, Time64NanosecondType, TimestampMicrosecondType, TimestampMillisecondType,
         TimestampNanosecondType, TimestampSecondType, UInt8Type, UInt16Type, UInt32Type, UInt64Type,
     },
 };
-use arrow_schema::{DataType, Field, FieldRef, TimeUnit};
+use arrow_schema::{DataType, Field, FieldRef, Fields, TimeUnit};
 use half::f16;
-use longbow_types::{Error, ErrorCode, Result, decimal};
+use longbow_types::{Error, ErrorCode, Result, decimal, schema::path};
 use longbow_wire::v1::{self, value::Kind};
 
 /// Largest integer up to which every integer is a double.
@@ -59,7 +59,12 @@ pub fn column(
         T::Duration(U::Millisecond) => cells.integers::<DurationMillisecondType>()?,
         T::Duration(U::Microsecond) => cells.integers::<DurationMicrosecondType>()?,
         T::Duration(U::Nanosecond) => cells.integers::<DurationNanosecondType>()?,
-        T::Decimal128(precision, scale) => cells.decimals(*precision, *scale)?,
+        T::Decimal128(precision, scale) => {
+            cells.decimals::<Decimal128Type>(|text| decimal::parse(text, *precision, *scale))?
+        }
+        T::Decimal256(precision, scale) => {
+            cells.decimals::<Decimal256Type>(|text| decimal::parse_wide(text, *precision, *scale))?
+        }
         T::Float16 => cells.floats::<Float16Type>(f16::from_f64, f16::to_f64)?,
         T::Float32 => cells.floats::<Float32Type>(|x| x as f32, f64::from)?,
         T::Float64 => cells.floats::<Float64Type>(|x| x, |x| x)?,
@@ -100,6 +105,7 @@ pub fn column(
             Arc::new(builder.finish())
         }
         T::List(item) => cells.lists(item)?,
+        T::Struct(children) => cells.structs(children)?,
         other => {
             let message = format!("values of {other} cannot be spelt out");
             return Err(Error::new(ErrorCode::Internal, message).field(field.name().clone()));
@@ -187,9 +193,8 @@ impl<'a> Cells<'a> {
         Ok(Arc::new(builder.finish()))
     }
 
-    fn decimals(&self, precision: u8, scale: i8) -> Result<ArrayRef> {
-        let mut builder = self.builder::<Decimal128Type>();
-        let read = |text: &str| decimal::parse(text, precision, scale);
+    fn decimals<T: ArrowPrimitiveType>(&self, read: impl Fn(&str) -> Option<T::Native>) -> Result<ArrayRef> {
+        let mut builder = self.builder::<T>();
         self.each(|kind| {
             match kind {
                 None => builder.append_null(),
@@ -240,6 +245,64 @@ impl<'a> Cells<'a> {
         lists.map(|lists| Arc::new(lists) as ArrayRef).map_err(|error| {
             Error::new(ErrorCode::Internal, error.to_string()).field(self.field.name().clone())
         })
+    }
+
+    /// Structs, whose children are values of columns themselves.
+    fn structs(&self, children: &Fields) -> Result<ArrayRef> {
+        let mut rows: Vec<Option<&v1::StructValue>> = Vec::with_capacity(self.values.len());
+        self.each(|kind| {
+            rows.push(match kind {
+                None => None,
+                Some(Kind::Structure(value)) => Some(value),
+                Some(_) => return None,
+            });
+            Some(())
+        })?;
+        let told = rows
+            .iter()
+            .enumerate()
+            .filter_map(|(row, value)| Some((row, (*value)?)));
+        for (row, value) in told {
+            if let Some(name) = value.children.keys().find(|name| children.find(name).is_none()) {
+                let known: Vec<&str> = children.iter().map(|child| child.name().as_str()).collect();
+                let message = format!("there is no child {:?}", path(self.field.name(), name));
+                return Err(Error::new(ErrorCode::UnknownColumn, message)
+                    .field(path(&(self.at)(row), name))
+                    .limit(format_args!("one of {}", known.join(", "))));
+            }
+        }
+        let columns = children.iter().map(|child| {
+            let at = |row: usize| path(&(self.at)(row), child.name());
+            let cells: Vec<Option<&v1::Value>> = rows
+                .iter()
+                .map(|value| value.and_then(|value| value.children.get(child.name())))
+                .collect();
+            // Where there is no parent there is no child.
+            let named = child
+                .as_ref()
+                .clone()
+                .with_name(path(self.field.name(), child.name()));
+            let values = column(&cells, &named.with_nullable(true), &at)?;
+            let lacks = |row: &usize| rows[*row].is_some() && values.is_null(*row);
+            match (0..rows.len()).find(lacks).filter(|_| !child.is_nullable()) {
+                Some(row) => {
+                    let message = format!(
+                        "the child {:?} cannot be null",
+                        path(self.field.name(), child.name())
+                    );
+                    Err(Error::new(ErrorCode::NullNotAllowed, message).field(at(row)))
+                }
+                None => Ok(values),
+            }
+        });
+        let columns = columns.collect::<Result<Vec<_>>>()?;
+        let valid: NullBuffer = rows.iter().map(Option::is_some).collect();
+        let structs = StructArray::try_new(children.clone(), columns, Some(valid));
+        structs
+            .map(|structs| Arc::new(structs) as ArrayRef)
+            .map_err(|error| {
+                Error::new(ErrorCode::Internal, error.to_string()).field(self.field.name().clone())
+            })
     }
 
     fn builder<T: ArrowPrimitiveType>(&self) -> PrimitiveBuilder<T> {
@@ -295,6 +358,10 @@ pub fn value(array: &dyn Array, row: usize) -> Result<v1::Value> {
             let units = array.as_primitive::<Decimal128Type>().value(row);
             Kind::Utf8(decimal::spell(units, *scale))
         }
+        T::Decimal256(_, scale) => {
+            let units = array.as_primitive::<Decimal256Type>().value(row);
+            Kind::Utf8(decimal::spell_wide(units, *scale))
+        }
         T::Utf8 => Kind::Utf8(array.as_string::<i32>().value(row).to_owned()),
         T::Binary => Kind::Binary(array.as_binary::<i32>().value(row).to_vec().into()),
         T::List(item) if *item.data_type() == T::Utf8 => {
@@ -313,6 +380,16 @@ pub fn value(array: &dyn Array, row: usize) -> Result<v1::Value> {
             let values = (0..list.len()).map(|at| value(list.as_ref(), at));
             Kind::List(v1::ValueList {
                 values: values.collect::<Result<_>>()?,
+            })
+        }
+        T::Struct(children) => {
+            let structs = array.as_struct();
+            let children = children
+                .iter()
+                .zip(structs.columns())
+                .map(|(child, column)| Ok((child.name().clone(), value(column.as_ref(), row)?)));
+            Kind::Structure(v1::StructValue {
+                children: children.collect::<Result<_>>()?,
             })
         }
         other => {
@@ -335,5 +412,6 @@ fn spell(kind: &Kind) -> String {
         Kind::Binary(_) => "binary".to_owned(),
         Kind::Utf8List(_) => "a list of text".to_owned(),
         Kind::List(_) => "a list".to_owned(),
+        Kind::Structure(_) => "a struct".to_owned(),
     }
 }

@@ -321,6 +321,54 @@ mod tests {
     }
 
     #[test]
+    fn children_are_checked_by_their_paths() {
+        let schema = schema_of_all_kinds();
+        let with = |children: &[(&str, Kind)]| {
+            let mut row = spelt(&batch_of_all_kinds(1), &schema).remove(0);
+            let children = children
+                .iter()
+                .map(|(name, kind)| ((*name).to_owned(), text(Some(kind.clone()))));
+            let structure = Kind::Structure(v1::StructValue {
+                children: children.collect(),
+            });
+            row.columns.insert("struct".into(), text(Some(structure)));
+            batch_from_rows(&[row], &schema)
+        };
+        let number = || ("number", Kind::I64(1));
+        let made = with(&[number()]).unwrap();
+        let again = spelt(&made, &schema).remove(0);
+        let Some(Kind::Structure(told)) = &again.columns["struct"].kind else {
+            panic!("{again:?}")
+        };
+        assert_eq!(told.children["text"], text(Some(Kind::Null(0))));
+        for (children, code, field) in [
+            (
+                &[("text", Kind::Utf8("a".into()))][..],
+                ErrorCode::NullNotAllowed,
+                "number",
+            ),
+            (
+                &[number(), ("colour", Kind::I64(1))][..],
+                ErrorCode::UnknownColumn,
+                "colour",
+            ),
+            (
+                &[("number", Kind::I64(1 << 20))][..],
+                ErrorCode::TypeMismatch,
+                "number",
+            ),
+        ] {
+            let error = with(children).unwrap_err();
+            let path = format!("rows[0].struct.{field}");
+            assert_eq!(
+                (error.code, error.field.as_deref()),
+                (code, Some(path.as_str())),
+                "{error}"
+            );
+        }
+    }
+
+    #[test]
     fn numbers_must_fit_their_column() {
         let schema = schema_of_all_kinds();
         let base = || {
@@ -336,6 +384,8 @@ mod tests {
             ("decimal", Kind::Utf8("-12.34".into())),
             ("decimal", Kind::F64(0.1)),
             ("decimal", Kind::I64(12_345_678)),
+            ("wide", Kind::Utf8(format!("-{}.125", "9".repeat(57)))),
+            ("wide", Kind::U64(u64::MAX)),
         ];
         for (name, kind) in fits {
             let mut row = base();
@@ -353,7 +403,10 @@ mod tests {
             ("decimal", Kind::Utf8("1.234".into())),
             ("decimal", Kind::F64(0.123)),
             ("decimal", Kind::I64(123_456_789)),
+            ("wide", Kind::Utf8("0.0001".into())),
+            ("wide", Kind::Utf8("9".repeat(58))),
             ("list", Kind::Utf8("a".into())),
+            ("struct", Kind::I64(1)),
         ];
         for (name, kind) in bad {
             let mut row = base();

@@ -287,6 +287,7 @@ pub fn schema() -> v1::Schema {
         default: None,
         list: None,
         decimal: None,
+        structure: None,
     };
     let vector = v1::VectorType {
         dimension: DIMENSION as u32,

@@ -7,6 +7,7 @@ mod bad_input;
 mod cluster;
 mod conditional;
 mod doors;
+mod explain;
 mod failures;
 mod flight;
 mod flight_control;

@@ -2,7 +2,7 @@
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use arrow::array::RecordBatch;
 use bytes::Bytes;
@@ -10,10 +10,11 @@ use futures::future::try_join_all;
 use longbow_node::rpc::MESSAGE_BYTES_MAX;
 use longbow_query::filter::Predicate;
 use longbow_query::rank::{least_recall, merge_batches};
-use longbow_storage::{Found, Projection, Query, QueryVector, View};
+use longbow_storage::{Clock, Found, Projection, Query, QueryVector, View};
 use longbow_types::{DatasetId, Error, ErrorCode, Result};
 use longbow_wire::internal::{SearchPartitionsRequest, SearchPartitionsResponse};
 
+use super::explain::Observed;
 use super::locate::Until;
 use super::{Service, answer_to_ipc};
 use crate::partition::{Key, Read};
@@ -33,6 +34,8 @@ struct Search {
     recall_target: Option<f32>,
     full_precision: bool,
     exact: bool,
+    /// Whether its parts are timed.
+    explain: bool,
     predicate: Option<Predicate>,
     projection: Projection,
 }
@@ -51,6 +54,7 @@ impl Search {
             recall_target: request.recall_target,
             full_precision: request.force_full_precision,
             exact: request.exact,
+            explain: request.explain,
             predicate: predicate.transpose()?,
             projection: Projection::new(view.layout(), &request.columns, request.include_vector)?,
         })
@@ -67,7 +71,10 @@ impl Search {
             predicate: self.predicate.as_ref(),
             projection: &self.projection,
         };
-        view.search(&query, &|| cancel.is_due())
+        let began = self.explain.then(Instant::now);
+        let elapsed = || since(began);
+        let clock = self.explain.then(|| Clock::new(&elapsed));
+        view.search_timed(&query, &|| cancel.is_due(), clock)
     }
 }
 
@@ -82,15 +89,20 @@ impl Service {
         let target = request.target.take();
         let dataset = target.as_ref().map(|target| DatasetId(target.dataset_id));
         let located = self.locate(target, Until::Applied, deadline).await?;
+        let (waited, explain) = (began.elapsed(), request.explain);
         let views: Vec<Arc<View>> = located.reads.iter().map(|read| Arc::clone(&read.view)).collect();
-        let (arrow_ipc, expected_recall) = self.search_views(request, views, deadline).await?;
+        let (arrow_ipc, observed) = self.search_views(request, views, deadline).await?;
         if recall_wanted && let Some(dataset) = dataset {
             self.want_recall(dataset, &located.reads);
         }
         metrics::histogram!(LATENCY, "dataset" => located.dataset).record(began.elapsed().as_secs_f64());
+        let explained = located.reads.iter().zip(&observed).filter(|_| explain);
+        let explanations =
+            explained.map(|(read, observed)| observed.spell(&self.state.me, &read.state, waited));
         Ok(SearchPartitionsResponse {
             arrow_ipc,
-            expected_recall,
+            expected_recall: least_recall(observed.iter().map(|observed| observed.stats.recall)),
+            explanations: explanations.collect(),
             states: located.reads.into_iter().map(|read| read.state).collect(),
         })
     }
@@ -109,18 +121,20 @@ impl Service {
         }
     }
 
-    /// The best rows of all views as Arrow IPC, and the recall expected of it if each view has measured its own.
+    /// The best rows of all views as Arrow IPC, and how each view was searched, in their order.
     async fn search_views(
         &self,
         request: SearchPartitionsRequest,
         views: Vec<Arc<View>>,
         deadline: Option<Instant>,
-    ) -> Result<(Bytes, Option<f32>)> {
+    ) -> Result<(Bytes, Vec<Observed>)> {
+        let sent = request.explain.then(Instant::now);
         if let [view] = views.as_slice() {
             let view = Arc::clone(view);
             let work = move |cancel: &Cancel| {
+                let queued = since(sent);
                 let found = Search::new(&request, &view)?.run(&view, cancel)?;
-                Ok((answer_to_ipc(&found.batch)?, found.stats.recall))
+                Ok((answer_to_ipc(&found.batch)?, vec![Observed::new(&found, queued)]))
             };
             return self.pool.run(Lane::New, deadline, work).await;
         }
@@ -131,25 +145,30 @@ impl Service {
         let found = try_join_all(views.into_iter().map(|view| {
             let shared = Arc::clone(&shared);
             let work = move |cancel: &Cancel| {
+                let queued = since(sent);
                 let (request, search, held) = &*shared;
                 // Whichever comes first checks the request for all.
                 let search = search.get_or_init(|| Search::new(request, &view));
                 let found = search.as_ref().map_err(Error::clone)?.run(&view, cancel)?;
                 hold(held, &found.batch)?;
-                Ok(found)
+                Ok((Observed::new(&found, queued), found.batch))
             };
             self.pool.run(Lane::New, deadline, work)
         }))
         .await?;
         let merge = move |_: &Cancel| {
-            let recall = least_recall(found.iter().map(|found| found.stats.recall));
-            let batches: Vec<RecordBatch> = found.into_iter().map(|found| found.batch).collect();
+            let (observed, batches): (Vec<Observed>, Vec<RecordBatch>) = found.into_iter().unzip();
             let merged = merge_batches(&batches, &id, k)?;
             let ipc = merged.map_or_else(|| Ok(Bytes::new()), |merged| answer_to_ipc(&merged))?;
-            Ok((ipc, recall))
+            Ok((ipc, observed))
         };
         self.pool.run(Lane::Continued, deadline, merge).await
     }
+}
+
+/// Time since a moment, if it was noted.
+fn since(began: Option<Instant>) -> Duration {
+    began.map_or(Duration::ZERO, |began| began.elapsed())
 }
 
 /// Counts what the partitions of one search have found, before the best of it is picked.

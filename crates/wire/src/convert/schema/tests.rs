@@ -13,6 +13,7 @@ fn column(name: &str, kind: v1::ColumnKind) -> v1::Column {
         default: None,
         list: None,
         decimal: None,
+        structure: None,
     }
 }
 
@@ -113,7 +114,13 @@ fn decimals_round_trip() {
         }),
         ..column("d", K::List)
     };
-    for sent in [decimal(1, 0), decimal(38, 38), list] {
+    for sent in [
+        decimal(1, 0),
+        decimal(38, 38),
+        decimal(39, 0),
+        decimal(76, 76),
+        list,
+    ] {
         let sent = with_one_more(sent);
         assert_eq!(to_proto(&from_proto(&sent).unwrap()), sent);
     }
@@ -123,7 +130,7 @@ fn decimals_round_trip() {
     };
     for sent in [
         decimal(0, 0),
-        decimal(39, 0),
+        decimal(77, 0),
         decimal(3, 4),
         decimal(300, 200),
         column("d", K::Decimal),
@@ -133,6 +140,51 @@ fn decimals_round_trip() {
         assert_eq!(
             (error.code, error.field.as_deref()),
             (ErrorCode::InvalidSchema, Some("d"))
+        );
+    }
+}
+
+#[test]
+fn structs_round_trip_one_level_deep() {
+    use v1::ColumnKind as K;
+    let of = |children: Vec<v1::Column>| v1::Column {
+        structure: Some(v1::StructType { children }),
+        ..column("s", K::Struct)
+    };
+    let plain = |name: &str| column(name, K::Int32);
+    let decimal = v1::Column {
+        decimal: Some(v1::DecimalType {
+            precision: 60,
+            scale: 2,
+        }),
+        ..column("d", K::Decimal)
+    };
+    let required = v1::Column {
+        nullable: false,
+        ..column("r", K::Utf8List)
+    };
+    let sent = with_one_more(of(vec![plain("a"), decimal, required]));
+    assert_eq!(to_proto(&from_proto(&sent).unwrap()), sent);
+    let with_default = v1::Column {
+        default: Some(v1::Value {
+            kind: Some(v1::value::Kind::I64(1)),
+        }),
+        ..plain("a")
+    };
+    for (sent, field) in [
+        (of(vec![]), "s"),
+        (of(vec![of(vec![plain("a")])]), "s.s"),
+        (of(vec![plain("a"), plain("a")]), "s.a"),
+        (of(vec![column("v", K::Vector)]), "s.v"),
+        (of(vec![with_default]), "s.a"),
+        (of(vec![column("l", K::List)]), "s.l"),
+        (column("s", K::Struct), "s"),
+    ] {
+        let error = from_proto(&with_one_more(sent)).unwrap_err();
+        assert_eq!(
+            (error.code, error.field.as_deref()),
+            (ErrorCode::InvalidSchema, Some(field)),
+            "{error}"
         );
     }
 }

@@ -10,7 +10,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use crate::{
-    flight::{answer, filters, reply::Reply, row_id, search::rows_wanted, ticket::Filter},
+    flight::{answer, explain, filters, reply::Reply, row_id, search::rows_wanted, ticket::Filter},
     ops::Core,
     rows::id_to_proto,
 };
@@ -22,6 +22,7 @@ struct Wanted {
     id: Value,
     k: Option<Value>,
     filters: Option<Vec<Filter>>,
+    explain: Option<bool>,
     /// Without meaning here; the answer holds ids and scores alone.
     #[serde(rename = "include_vectors")]
     _include_vectors: Option<bool>,
@@ -38,11 +39,15 @@ pub(super) async fn run(core: &Core, body: Bytes, at: Instant) -> Result<Reply<A
         query: Some(Query::Id(id_to_proto(&id))),
         k,
         filter: filters::all_of(wanted.filters.as_deref().unwrap_or_default(), &open.schema)?,
+        explain: wanted.explain.unwrap_or_default(),
         dataset: wanted.dataset,
         ..v1::SearchRequest::default()
     };
     let found = core.search(&request, at).await?;
     let ids: Vec<Value> = answer::ids(&found)?.iter().map(row_id::to_json).collect();
-    let told = json!({ "ids": ids, "scores": answer::scores(&found)? }).to_string();
-    Ok(Reply::of(super::text(told)).fresh(found.freshness))
+    let mut told = json!({ "ids": ids, "scores": answer::scores(&found)? });
+    if let Some(explanation) = &found.explanation {
+        told["explanation"] = explain::json(explanation);
+    }
+    Ok(Reply::of(super::text(told.to_string())).fresh(found.freshness))
 }

@@ -1,10 +1,16 @@
 //! What do existing clients send, and what becomes of it?
 
+use arrow_schema::TimeUnit;
+
 use super::*;
 use crate::testing::vectors_of;
 
 fn list(item: DataType) -> DataType {
     DataType::List(Arc::new(Field::new("item", item, true)))
+}
+
+fn structs(child: DataType) -> DataType {
+    DataType::Struct(vec![Field::new("a", child, true)].into())
 }
 
 fn stream(id: DataType, vector: DataType, others: Vec<Field>) -> ArrowSchema {
@@ -115,6 +121,7 @@ fn every_width_of_a_type_is_kept_in_one_form() {
     for (sent, kept) in [
         (DataType::Decimal32(5, 1), DataType::Decimal128(5, 1)),
         (DataType::Decimal256(38, 2), DataType::Decimal128(38, 2)),
+        (DataType::Decimal256(76, 2), DataType::Decimal256(76, 2)),
         (large, DataType::List(list_item(DataType::Int8))),
         (
             list(DataType::Utf8View),
@@ -122,11 +129,37 @@ fn every_width_of_a_type_is_kept_in_one_form() {
         ),
         (dictionary, DataType::Utf8),
         (DataType::BinaryView, DataType::Binary),
+        (structs(DataType::LargeUtf8), structs(DataType::Utf8)),
     ] {
         let column = vec![Field::new("c", sent.clone(), true)];
         let schema = of_stream(&stream(DataType::Int64, fixed.clone(), column), None).unwrap();
         assert_eq!(schema.unwrap().arrow().field(2).data_type(), &kept, "{sent}");
     }
+}
+
+#[test]
+fn times_keep_their_unit_and_zone() {
+    use TimeUnit::{Microsecond, Millisecond, Nanosecond, Second};
+    let fixed = vector_type(VectorElement::F32, 3);
+    let units = [Second, Millisecond, Microsecond, Nanosecond];
+    let zones = [None, Some("UTC"), Some("Europe/Berlin"), Some("+05:30")];
+    for (unit, zone) in units.into_iter().flat_map(|unit| zones.map(|zone| (unit, zone))) {
+        let time = DataType::Timestamp(unit, zone.map(Into::into));
+        let lists = DataType::List(list_item(time.clone()));
+        let columns = [("t", &time), ("l", &lists)];
+        let columns = columns.map(|(name, sent)| Field::new(name, sent.clone(), true));
+        let made = of_stream(&stream(DataType::Int64, fixed.clone(), columns.into()), None);
+        let made = made.unwrap().unwrap();
+        assert_eq!(made.arrow().field(2).data_type(), &time);
+        assert_eq!(made.arrow().field(3).data_type(), &lists);
+    }
+    let nowhere = DataType::Timestamp(Second, Some("".into()));
+    let column = vec![Field::new("t", nowhere, true)];
+    let error = of_stream(&stream(DataType::Int64, fixed, column), None).unwrap_err();
+    assert_eq!(
+        (error.code, error.field.as_deref()),
+        (ErrorCode::InvalidSchema, Some("t"))
+    );
 }
 
 #[test]
@@ -146,7 +179,7 @@ fn what_cannot_be_a_dataset_is_refused_by_name() {
             stream(
                 DataType::Int64,
                 fixed(),
-                vec![Field::new("d", DataType::Decimal256(76, 2), true)],
+                vec![Field::new("d", DataType::Decimal256(76, -2), true)],
             ),
             "d",
         ),
@@ -165,6 +198,22 @@ fn what_cannot_be_a_dataset_is_refused_by_name() {
                 vec![Field::new("__index_level__", DataType::Int64, true)],
             ),
             "__index_level__",
+        ),
+        (
+            stream(
+                DataType::Int64,
+                fixed(),
+                vec![Field::new("s", structs(structs(DataType::Int8)), true)],
+            ),
+            "s.a",
+        ),
+        (
+            stream(
+                DataType::Int64,
+                fixed(),
+                vec![Field::new("l", list(structs(DataType::Int8)), true)],
+            ),
+            "l",
         ),
         (complex, COMPLEX),
     ];

@@ -42,6 +42,10 @@ fn dictionary_values<'a>(data_type: &'a DataType, kinds: &mut Vec<&'a DataType>)
         DataType::List(item) | DataType::LargeList(item) | DataType::FixedSizeList(item, _) => {
             dictionary_values(item.data_type(), kinds);
         }
+        DataType::Struct(children) => {
+            let types = children.iter().map(|child| child.data_type());
+            types.for_each(|child| dictionary_values(child, kinds));
+        }
         _ => {}
     }
 }
@@ -76,6 +80,12 @@ impl Layout<'_> {
             T::FixedSizeList(item, _) => {
                 self.widths.push(1);
                 self.column(item.data_type())?;
+            }
+            T::Struct(children) => {
+                self.widths.push(1);
+                children
+                    .iter()
+                    .try_for_each(|child| self.column(child.data_type()))?;
             }
             _ => self.widths.extend([1, 1]),
         }

@@ -1,7 +1,7 @@
 //! Which types may a stream from outside have at all?
 
 use arrow_schema::{DataType, TimeUnit};
-use longbow_types::decimal::is_valid;
+use longbow_types::decimal::{NARROW_PRECISION_MAX, is_valid};
 
 use super::TYPE_DEPTH_MAX;
 
@@ -14,11 +14,8 @@ pub(super) fn is_readable(data_type: &DataType, depth: usize) -> bool {
         T::Float16 | T::Float32 | T::Float64 => true,
         T::Decimal32(precision, scale) => *precision <= 9 && is_valid(*precision, *scale),
         T::Decimal64(precision, scale) => *precision <= 18 && is_valid(*precision, *scale),
-        T::Decimal128(precision, scale) => is_valid(*precision, *scale),
-        // Wider than any column, though its values may not be.
-        T::Decimal256(precision, scale) => {
-            (1..=76).contains(precision) && (0..=76).contains(scale) && scale.unsigned_abs() <= *precision
-        }
+        T::Decimal128(precision, scale) => *precision <= NARROW_PRECISION_MAX && is_valid(*precision, *scale),
+        T::Decimal256(precision, scale) => is_valid(*precision, *scale),
         T::Binary | T::LargeBinary | T::BinaryView => true,
         T::FixedSizeBinary(width) => *width > 0,
         T::Timestamp(
@@ -30,6 +27,15 @@ pub(super) fn is_readable(data_type: &DataType, depth: usize) -> bool {
         T::Time64(TimeUnit::Microsecond | TimeUnit::Nanosecond) => true,
         T::List(item) | T::LargeList(item) => {
             depth < TYPE_DEPTH_MAX && is_readable(item.data_type(), depth + 1)
+        }
+        // Of columns alone, and each with children of its own.
+        T::Struct(children) => {
+            let are_readable = || {
+                children
+                    .iter()
+                    .all(|child| is_readable(child.data_type(), depth + 1))
+            };
+            depth == 0 && !children.is_empty() && are_readable()
         }
         T::FixedSizeList(item, size) => {
             *size > 0 && depth < TYPE_DEPTH_MAX && is_readable(item.data_type(), depth + 1)
