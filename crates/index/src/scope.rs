@@ -105,15 +105,18 @@ pub(crate) fn codes_are_idle<P: Space>(scope: &Scope<'_>) -> bool {
 
 /// How many of the nearest are kept for an answer of `k`: of estimates, those among which the `k` nearest are looked for.
 pub(crate) fn kept<P: Space>(k: usize, way: Plan, scope: &Scope<'_>, estimates: bool) -> usize {
-    match way {
-        _ if !estimates => k,
-        // Scanning all of them costs so much that keeping some more does not show. Where all lie far from the query,
-        // estimates mix many of them up; which ones are refined in the end is for their deviations to say.
-        Plan::Scan => {
-            let more = scope.task.allowed.checked_div(P::MIXED_SHARE);
-            let more = more.unwrap_or(0).min(MIXED_MAX);
-            k.saturating_mul(P::CANDIDATES + 1).saturating_add(20 + more)
-        }
-        _ => k.saturating_mul(P::CANDIDATES).saturating_add(10),
+    if !estimates {
+        return k;
     }
+    // Scanning rows costs so much that keeping some more does not show. Where all lie far from the query, estimates mix many
+    // of them up; which ones are refined in the end is for their deviations to say.
+    let (walked, scanned) = match way {
+        Plan::Scan => (
+            k.saturating_mul(P::CANDIDATES + 1).saturating_add(20),
+            scope.task.allowed + scope.tail,
+        ),
+        _ => (k.saturating_mul(P::CANDIDATES).saturating_add(10), scope.tail),
+    };
+    let more = scanned.checked_div(P::MIXED_SHARE).unwrap_or(0).min(MIXED_MAX);
+    walked.saturating_add(more)
 }

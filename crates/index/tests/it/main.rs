@@ -17,6 +17,7 @@ mod image_beside;
 mod image_damage;
 mod image_golden;
 mod kinds;
+mod lengths;
 mod quantized;
 mod range;
 mod stress;

@@ -1,8 +1,10 @@
 //! Traversal on codes loses next to nothing, because answers are refined on the vectors.
 
-use longbow_index::{Bitset, Element, Metric, Mode, Params, Quantization, SearchParams};
+use std::sync::Mutex;
 
-use crate::support::{Linked, assert_exact, clustered, plain, search};
+use longbow_index::{Bitset, Element, Metric, Mode, Params, Quantization, SearchParams, VectorIndex};
+
+use crate::support::{Linked, assert_exact, clustered, gaussian, plain, search};
 
 const ROWS: usize = 6_000;
 
@@ -109,5 +111,21 @@ fn full_precision_is_what_no_quantization_finds() {
             let of_truth = truth.iter().find(|truth| truth.slot == found.slot);
             assert!(of_truth.is_none_or(|truth| truth.distance == found.distance));
         }
+    }
+}
+
+#[test]
+fn rows_that_nobody_has_linked_yet_are_found_by_their_codes() {
+    let (rows, dimension) = (12_000, 64);
+    let queries = gaussian(40, dimension, 92);
+    for metric in [Metric::L2, Metric::Cosine] {
+        let params = Params::new(Element::F32, metric, dimension);
+        let unlinked = Linked {
+            index: VectorIndex::with_quantization(params, Quantization::Bit1),
+            rows: Mutex::default(),
+        };
+        unlinked.append(&gaussian(rows, dimension, 91));
+        let recall = unlinked.recall(&queries, 10, 0, &Bitset::full(rows));
+        assert!(recall > 0.98, "{metric:?}: {recall}");
     }
 }
