@@ -1,20 +1,22 @@
-//! A shard knows what it takes, and a long log is replayed without taking much more than it may.
+//! A shard knows what it takes, refuses rows before it takes more than it may, and never what it needs to get out of that;
+//! a long log is replayed without taking much more.
 
 use std::{collections::BTreeMap, ops::Range, time::Duration};
 
 use anyhow::{Context, Result, ensure};
 use longbow_client::{
-    Ack, Client, DatasetHandle, IdKind, Metric, NodeMemory, Options, Row, SchemaBuilder, VectorElement,
+    Ack, Client, DatasetHandle, IdKind, IntoRowId, Metric, NodeMemory, Options, RetryPolicy, Row,
+    SchemaBuilder, VectorElement,
 };
 use longbow_harness::{
     cluster::{Cluster, PATIENCE, Shape, http_get},
     process::anonymous_bytes,
     wait,
 };
-use longbow_types::Error;
+use longbow_types::{Error, ErrorCode};
 use rand::{Rng, SeedableRng, rngs::SmallRng};
 
-use crate::shared::binary;
+use crate::shared::{binary, longbow};
 
 const SHARD: &str = "shard-0";
 const DIMENSION: usize = 1_024;
@@ -36,7 +38,9 @@ fn start(settings: &[(&str, &str)]) -> Cluster {
 }
 
 async fn connect(cluster: &Cluster) -> Client {
-    let options = Options::default().timeout(Duration::from_secs(60));
+    let mut options = Options::default().timeout(PATIENCE);
+    // The router waits for memory; what it says then is what is looked at.
+    options.retry = RetryPolicy::none();
     Client::connect(cluster.endpoints(), options).await.unwrap()
 }
 
@@ -56,13 +60,17 @@ fn id(row: u64) -> String {
     format!("row number {row}")
 }
 
-fn row(row: u64, version: u64) -> Row {
+/// The vector and the text of a version of a row.
+fn contents(row: u64, version: u64) -> (Vec<f32>, String) {
     let mut rng = SmallRng::seed_from_u64(row << 8 | version);
-    let vector: Vec<f32> = (0..DIMENSION).map(|_| rng.random_range(-1.0..1.0)).collect();
+    let vector = (0..DIMENSION).map(|_| rng.random_range(-1.0..1.0)).collect();
     let words = rng.random_range(5..40);
-    Row::new(id(row))
-        .vector(vector)
-        .column("text", format!("version {version} ").repeat(words))
+    (vector, format!("version {version} ").repeat(words))
+}
+
+fn row(row: u64, version: u64) -> Row {
+    let (vector, text) = contents(row, version);
+    Row::new(id(row)).vector(vector).column("text", text)
 }
 
 async fn upsert(dataset: &DatasetHandle, rows: Range<u64>, version: u64) -> Result<(), Error> {
@@ -183,6 +191,97 @@ async fn what_is_accounted_is_what_is_taken() {
         upsert(dataset, ROWS..ROWS + ROWS / 5, 0).await.unwrap();
     }
     is_true(&cluster, &client, "from snapshots").await;
+}
+
+/// Writes new rows, batch by batch from one on, until the shard has no memory for one; gives how many there are then.
+async fn fill(dataset: &DatasetHandle, mut rows: u64, budget: u64) -> u64 {
+    loop {
+        let error = match upsert(dataset, rows..rows + BATCH, 0).await {
+            Ok(()) => {
+                rows += BATCH;
+                assert!(rows < 100_000, "everything is let in");
+                continue;
+            }
+            Err(error) => error,
+        };
+        assert_eq!(error.code, ErrorCode::MemoryFull, "{error}");
+        assert!(error.retry_after.is_some_and(|after| !after.is_zero()));
+        // On a busy machine it may not have been heard for a while.
+        if error.field.as_deref() == Some("keeper.silent_credit_bytes") {
+            continue;
+        }
+        assert_eq!(error.field.as_deref(), Some("shard.memory_budget"));
+        assert_eq!(error.limit.as_deref(), Some(&*budget.to_string()));
+        return rows;
+    }
+}
+
+/// That these rows are there, and no others.
+async fn holds(dataset: &DatasetHandle, rows: Range<u64>) {
+    let info = dataset.describe().await.unwrap();
+    assert_eq!(info.rows, Some(rows.end - rows.start));
+    let (near, _) = contents(rows.start, 0);
+    let some: Vec<u64> = rows.step_by(37).collect();
+    let found = dataset.get(some.iter().copied().map(id)).await.unwrap();
+    assert_eq!(found.rows.len(), some.len());
+    for (row, found) in some.into_iter().zip(found.rows) {
+        assert_eq!(found.id, id(row).into_row_id());
+        assert_eq!(found.columns["text"], contents(row, 0).1.into(), "row {row}");
+    }
+    let found = dataset.search().near(near).k(10).await.unwrap();
+    assert_eq!(found.hits.len(), 10);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_full_shard_refuses_rows_and_nothing_else_until_it_has_room() {
+    let budget = 72_u64 << 20;
+    let mut cluster = start(&[
+        ("LONGBOW_SHARD_MEMORY_BUDGET", &budget.to_string()),
+        // Nothing is let in that the shard has not told to have room for.
+        ("LONGBOW_KEEPER_SILENT_CREDIT_BYTES", "0"),
+    ]);
+    let client = connect(&cluster).await;
+    let dataset = create(&client, "full", VectorElement::F32).await;
+    let rows = fill(&dataset, 0, budget).await;
+    // The budget holds some 50 MiB of rows. Huge pages are taken whole, so the last one may be too much.
+    let most = budget + budget / 8;
+    assert!((5_000..12_000).contains(&rows), "{rows} rows were let in");
+    let told = settled(&cluster, &client).await.unwrap();
+    assert!(
+        told.budget_bytes == budget && told.taken_bytes() <= most,
+        "{told:?}"
+    );
+    // Of so little, what is not accounted for is a larger part.
+    let taken = anonymous_bytes(cluster.pid(SHARD).unwrap()).unwrap();
+    assert!(taken < budget + budget / 4, "{taken} bytes are taken");
+    let status = longbow(&cluster, &["status"]);
+    let warning = status["warnings"].as_array().unwrap().iter().any(|text| {
+        let text = text.as_str().unwrap();
+        text.contains(SHARD) && text.contains("rows are refused")
+    });
+    assert!(warning, "{}", status["warnings"]);
+
+    // It goes on to answer, and after a start it has all that was acknowledged, and no more room.
+    holds(&dataset, 0..rows).await;
+    cluster.kill(SHARD).unwrap();
+    cluster.restart(SHARD).unwrap();
+    cluster.ready(SHARD).await.unwrap();
+    holds(&dataset, 0..rows).await;
+    let full = fill(&dataset, rows, budget).await;
+    assert!(full <= rows + rows / 10, "{full} rows where there were {rows}");
+
+    // Deletes are let in, and a larger budget has room.
+    let gone = full / 2;
+    delete(&dataset, 0..gone).await.unwrap();
+    holds(&dataset, gone..full).await;
+    cluster.kill(SHARD).unwrap();
+    cluster.set_env("LONGBOW_SHARD_MEMORY_BUDGET", &(2 * budget).to_string());
+    cluster.restart(SHARD).unwrap();
+    cluster.ready(SHARD).await.unwrap();
+    holds(&dataset, gone..full).await;
+    let more = fill(&dataset, full, 2 * budget).await;
+    assert!(more >= full + rows / 2, "{more} rows where there were {full}");
+    holds(&dataset, gone..more).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -53,7 +53,8 @@ impl Default for Options {
 /// When calls that may be sent twice are sent again.
 ///
 /// The pause before retry n is random between half and all of `pause_min · 2ⁿ`, at most `pause_max`; a server that
-/// says when to come back is waited for. No retry starts that could not be answered before the call's deadline.
+/// says when to come back is waited for. No retry starts that could not be answered before the call's deadline; after a
+/// refusal it must leave as much time as its pause takes, so that the refusal is told rather than that time ran out.
 ///
 /// Asking the next router because no connection to this one could be opened is no retry: nothing was sent.
 #[derive(Debug, Clone, PartialEq, Eq)]

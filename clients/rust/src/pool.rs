@@ -18,7 +18,7 @@ use tonic::{
 
 use crate::{
     options::Options,
-    retry::{Failure, Repeat, is_unknown, pause_after, told},
+    retry::{Failure, Repeat, is_unknown, late, pause_after, told},
 };
 
 /// Time beyond the deadline after which an answer that says "deadline exceeded" is no longer waited for.
@@ -68,8 +68,8 @@ impl Pool {
     {
         let deadline = Instant::now() + self.options.timeout;
         let (mut attempts, mut retries) = (0, 0);
-        // What an attempt ended with that may have changed something.
-        let mut unknown = None;
+        // What an attempt ended with that may have changed something, and what the last one was refused for.
+        let (mut unknown, mut refused) = (None, None);
         loop {
             let failure = match self.attempt(deadline, message, &send).await {
                 Ok(answer) => return Ok(answer),
@@ -83,10 +83,19 @@ impl Pool {
             }
             match pause_after(&failure, repeat, retries, left, &self.options.retry, random()) {
                 Some(pause) => tokio::time::sleep(pause).await,
-                None => return Err(told(failure.error, unknown)),
+                None => return Err(told(late(failure.error, refused), unknown)),
             }
-            if repeat != Repeat::Read && !failure.not_sent && is_unknown(&failure.error) {
-                unknown = Some(failure.error);
+            // Woken too late for another attempt: what was heard last is all there is to tell.
+            if Instant::now() >= deadline {
+                return Err(told(late(failure.error, refused), unknown));
+            }
+            refused = None;
+            if is_unknown(&failure.error) {
+                if repeat != Repeat::Read && !failure.not_sent {
+                    unknown = Some(failure.error);
+                }
+            } else {
+                refused = Some(failure.error);
             }
             retries += 1;
         }

@@ -59,7 +59,13 @@ pub(crate) fn pause_after(
         .min(left.saturating_mul(2))
         .mul_f64(0.5 + 0.5 * random.clamp(0.0, 1.0));
     let pause = error.retry_after.map_or(own, |asked| asked.max(own));
-    (pause < left).then_some(pause)
+    // An attempt that comes too late would hide a refusal that can be acted on, so one is left as much time as the pause.
+    let needed = if is_unknown(error) {
+        pause
+    } else {
+        pause.saturating_mul(2)
+    };
+    (needed < left).then_some(pause)
 }
 
 /// What to tell of a change that failed: a refusal says that nothing was written, which an earlier attempt whose answer
@@ -73,6 +79,22 @@ pub(crate) fn told(refusal: Error, unknown: Option<Error>) -> Error {
         unknown.message, refusal.code, refusal.message
     );
     Error::new(unknown.code, message)
+}
+
+/// What to tell of a change whose last attempt was not answered in time: nobody knows what became of that one, but what
+/// an earlier one was refused for says why there were so many.
+pub(crate) fn late(error: Error, refused: Option<Error>) -> Error {
+    let Some(refused) = refused.filter(|_| error.code == ErrorCode::DeadlineExceeded) else {
+        return error;
+    };
+    let message = format!(
+        "{}; the attempt before was refused: {}: {}",
+        error.message, refused.code, refused.message
+    );
+    Error {
+        message: message.into(),
+        ..error
+    }
 }
 
 /// Whether a change may have happened although this came back.
@@ -213,6 +235,29 @@ mod tests {
         for repeat in [Repeat::Harmless, Repeat::OnlyIfNotSent] {
             assert_eq!(pause(&failure, repeat, 0, LONG), Some(Duration::from_secs(1)));
         }
+    }
+
+    #[test]
+    fn a_refusal_is_told_rather_than_hidden_by_an_attempt_that_comes_too_late() {
+        let mut failure = failed(ErrorCode::MemoryFull);
+        failure.error = failure.error.retry_after(Duration::from_secs(1));
+        for (left, again) in [(1_500, false), (2_000, false), (2_001, true)] {
+            let pause = pause(&failure, Repeat::Harmless, 0, Duration::from_millis(left));
+            assert_eq!(pause.is_some(), again, "{left} ms left");
+        }
+    }
+
+    #[test]
+    fn an_attempt_that_came_too_late_names_the_refusal_before_it() {
+        let error = |code| Error::new(code, "x");
+        let (too_late, full) = (error(ErrorCode::DeadlineExceeded), error(ErrorCode::MemoryFull));
+        let told = late(too_late.clone().field("timeout"), Some(full.clone()));
+        assert_eq!(told.code, ErrorCode::DeadlineExceeded);
+        assert_eq!(told.field.as_deref(), Some("timeout"));
+        assert!(told.message.contains("MEMORY_FULL"), "{told}");
+        assert_eq!(late(too_late.clone(), None), too_late);
+        let other = error(ErrorCode::DatasetNotFound);
+        assert_eq!(late(other.clone(), Some(full)), other);
     }
 
     #[test]

@@ -56,10 +56,7 @@ impl VectorIndex {
     /// # Panics
     /// If the parameters are not ones that [`VectorIndex::try_new`] takes.
     pub fn with_quantization(params: Params, quantization: Quantization) -> Self {
-        match Self::try_new(params, quantization) {
-            Ok(index) => index,
-            Err(error) => panic!("{error}"),
-        }
+        Self::try_new(params, quantization).unwrap_or_else(|error| panic!("{error}"))
     }
 
     /// An empty index.

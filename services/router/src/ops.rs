@@ -22,6 +22,7 @@ mod replicas;
 mod reset_latch;
 mod scan;
 mod search;
+mod starve;
 mod status;
 mod upsert;
 mod wait;

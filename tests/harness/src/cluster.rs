@@ -216,6 +216,12 @@ impl Cluster {
         std::fs::remove_dir_all(&path).with_context(|| format!("removing {}", path.display()))
     }
 
+    /// Sets a variable of the environment in which processes are started from now on.
+    pub fn set_env(&mut self, key: &str, value: &str) {
+        self.env.retain(|(present, _)| present != key);
+        self.env.push((key.to_owned(), value.to_owned()));
+    }
+
     /// Starts a killed process again with the command line it had.
     pub fn restart(&mut self, id: &str) -> Result<()> {
         let log = self.dir.path().join(format!("{id}.restarted.log"));

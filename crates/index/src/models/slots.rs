@@ -20,7 +20,7 @@ fn search(index: &Index, allow: &Bitset) -> Vec<(u32, f32)> {
     };
     let mut out = Vec::new();
     index
-        .search((&[0.0f32]).into(), &params, allow, &|| false, &mut out)
+        .search((&[0.0f32]).into(), &params, allow, &|| false, None, &mut out)
         .unwrap();
     out.iter().map(|found| (found.slot, found.distance)).collect()
 }

@@ -7,8 +7,8 @@
 //! The log remembers a window of answers, from the highest sequences down. However slow one append is, the others do
 //! not run so far ahead of it that its sequence falls out of the window.
 //!
-//! Rows that a shard has no memory for are refused before they are logged, and tried again here for a while: a shard that is
-//! behind has room once it has caught up. Meanwhile they hold no place among those under way, so that deletes pass them.
+//! Rows that a shard has no memory for are refused before they are logged, and tried again for a while. Meanwhile they hold no
+//! place among those under way, so that deletes pass them.
 
 use std::{
     collections::BTreeSet,
@@ -27,7 +27,10 @@ use longbow_wire::internal::{EntryHeader, OpenProducerCommand, entry_header::Com
 use prost::Message;
 use tokio::sync::{Mutex, Notify, Semaphore};
 
-use super::Core;
+use super::{
+    Core,
+    starve::{Failed, patiently},
+};
 
 /// Appends under way at once.
 const IN_FLIGHT_MAX: usize = 64;
@@ -38,8 +41,6 @@ const WAITING_MAX: usize = 256;
 
 /// Of those, how many may wait for a shard to have memory; more are refused at once.
 const STARVING_MAX: usize = WAITING_MAX / 2;
-/// How long an append waits for a shard to have memory. What it then is told, it can act on.
-const STARVE_MAX: Duration = Duration::from_secs(10);
 
 /// What appends share.
 #[derive(Debug)]
@@ -167,51 +168,58 @@ impl Core {
     /// `LATCH_TRIPPED` before anything is sent; `OVERLOADED`; `MEMORY_FULL` when a shard has had no memory for a while;
     /// what the keepers or the state machine answer.
     pub(super) async fn append(&self, command: Command, body: Bytes, at: Instant) -> Result<Lsn> {
-        let give_up = at.min(Instant::now() + STARVE_MAX);
-        loop {
-            let error = match self.append_now(&command, &body, at).await {
-                Err(error) if error.code == ErrorCode::MemoryFull => error,
-                other => return other,
-            };
-            let pause = error.retry_after.unwrap_or(STARVE_MAX);
-            let starving = self.0.appender.starving.try_acquire();
-            // A refusal that comes after the deadline is heard by nobody, and what is tried again needs time as well.
-            if starving.is_err() || Instant::now() + 2 * pause >= give_up {
-                return Err(error);
-            }
-            tokio::time::sleep(pause).await;
-        }
+        let attempt = |turn_by| self.append_now(&command, &body, turn_by, at);
+        patiently(at, &self.0.appender.starving, attempt).await
     }
 
-    async fn append_now(&self, command: &Command, body: &Bytes, at: Instant) -> Result<Lsn> {
-        self.check_latch()?;
+    /// Waits for a turn until `turn_by`, and for the answer until `at`.
+    async fn append_now(
+        &self,
+        command: &Command,
+        body: &Bytes,
+        turn_by: Instant,
+        at: Instant,
+    ) -> Result<Lsn, Failed> {
         let appender = &self.0.appender;
-        let waiting = appender.waiting.try_acquire().map_err(|_| {
-            Error::new(ErrorCode::Overloaded, "too many writes wait for the log")
-                .limit(WAITING_MAX)
-                .retry_after(Duration::from_millis(200))
-        })?;
-        let acquired = deadline::within(Some(at), appender.in_flight.acquire()).await?;
-        let _permit = acquired.map_err(|_| Error::new(ErrorCode::Stopping, "the router is stopping"))?;
-        drop(waiting);
-        match self.append_once(command, body, at).await {
+        let turn = async {
+            self.check_latch()?;
+            let waiting = appender.waiting.try_acquire().map_err(|_| {
+                Error::new(ErrorCode::Overloaded, "too many writes wait for the log")
+                    .limit(WAITING_MAX)
+                    .retry_after(Duration::from_millis(200))
+            })?;
+            let acquired = deadline::within(Some(turn_by), appender.in_flight.acquire()).await?;
+            drop(waiting);
+            acquired.map_err(|_| Error::new(ErrorCode::Stopping, "the router is stopping"))
+        };
+        let _permit = turn.await.map_err(Failed::Unsent)?;
+        match self.append_once(command, body, turn_by, at).await {
             // The log forgets producers that were silent for long. The refusal says that nothing was written.
-            Err((producer, error)) if error.code == ErrorCode::UnknownProducer => {
+            Err((producer, Failed::Sent(error))) if error.code == ErrorCode::UnknownProducer => {
                 appender.forget(producer).await;
-                self.append_once(command, body, at)
+                self.append_once(command, body, turn_by, at)
                     .await
-                    .map_err(|(_, error)| error)
+                    .map_err(|(_, failed)| failed)
             }
-            other => other.map_err(|(_, error)| error),
+            other => other.map_err(|(_, failed)| failed),
         }
     }
 
-    async fn append_once(&self, command: &Command, body: &Bytes, at: Instant) -> Result<Lsn, (u64, Error)> {
-        let ticket = deadline::within(Some(at), self.0.appender.next(&self.0.keeper, at)).await;
-        let ticket = ticket.and_then(|ticket| ticket).map_err(|error| (0, error))?;
-        let producer = ticket.producer;
+    async fn append_once(
+        &self,
+        command: &Command,
+        body: &Bytes,
+        turn_by: Instant,
+        at: Instant,
+    ) -> Result<Lsn, (u64, Failed)> {
+        let next = self.0.appender.next(&self.0.keeper, turn_by);
+        let ticket = deadline::within(Some(turn_by), next).await;
+        let ticket = ticket
+            .and_then(|ticket| ticket)
+            .map_err(|error| (0, Failed::Unsent(error)))?;
+        let failed = |error| (ticket.producer, Failed::Sent(error));
         let header = EntryHeader {
-            producer,
+            producer: ticket.producer,
             sequence: ticket.sequence,
             command: Some(command.clone()),
         };
@@ -220,9 +228,9 @@ impl Core {
             .keeper
             .append(header.encode_to_vec().into(), body.clone(), Some(at))
             .await;
-        let answer = answer.map_err(|error| (producer, error))?;
+        let answer = answer.map_err(failed)?;
         match error_of(&answer.verdict.unwrap_or_default()) {
-            Some(error) => Err((producer, error)),
+            Some(error) => Err(failed(error)),
             None => Ok(Lsn {
                 group: answer.group,
                 incarnation: answer.incarnation,
