@@ -27,9 +27,14 @@ const BATCH: u64 = 500;
 const PROCESS: &str = "process";
 
 fn start(settings: &[(&str, &str)]) -> Cluster {
-    // Graphs are not what this is about.
-    let cheap = [("LONGBOW_HNSW_EF_CONSTRUCTION", "8")];
-    let env = [&cheap[..], settings].concat();
+    // Graphs are not what this is about; nor is what glibc keeps for threads that have freed it.
+    let always = [
+        ("LONGBOW_HNSW_EF_CONSTRUCTION", "8"),
+        ("MALLOC_ARENA_MAX", "2"),
+        ("MALLOC_MMAP_THRESHOLD_", "131072"),
+        ("MALLOC_TRIM_THRESHOLD_", "131072"),
+    ];
+    let env = [&always[..], settings].concat();
     let env: Vec<_> = env
         .iter()
         .map(|&(key, value)| (key.to_owned(), value.to_owned()))
