@@ -85,7 +85,7 @@ async fn logged_to_applied() -> Result<f64> {
 /// Seconds from the start of a shard that was killed until a search has its answer from it.
 async fn restart() -> Result<f64> {
     // A snapshot as soon as there is anything.
-    let mut cluster = start(&[("LONGBOW_SHARD__SNAPSHOT_EVERY", "1048576")])?;
+    let mut cluster = start(&[("LONGBOW_SHARD_SNAPSHOT_EVERY", "1048576")])?;
     let endpoint = endpoint(&cluster)?;
     let file = cluster.data_dir().join("rows.npy");
     write_rows(&file)?;
