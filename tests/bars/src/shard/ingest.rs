@@ -120,7 +120,6 @@ fn measure(rows: usize) -> Result<Measured> {
         thread::scope(|scope| {
             (0..cores()).for_each(|_| {
                 drop(scope.spawn(|| {
-                    lower_priority();
                     while !ended.load(Ordering::Relaxed) {
                         if reader.link(LINK_BATCH) == 0 {
                             thread::sleep(Duration::from_millis(1));
@@ -158,7 +157,6 @@ fn measure(rows: usize) -> Result<Measured> {
 /// Writes snapshots, each whole, for as long as is measured.
 fn snapshots(reader: &Reader, folder: &std::path::Path) -> Result<()> {
     let began = Instant::now();
-    lower_priority();
     for at in 0.. {
         if began.elapsed() > MEASURED {
             break;
@@ -182,16 +180,15 @@ fn snapshots(reader: &Reader, folder: &std::path::Path) -> Result<()> {
 fn beside(
     reader: &Reader,
     queries: &[Vec<f32>],
-    work: impl FnOnce(&AtomicBool) -> Result<()> + Send,
+    work: impl FnOnce(&AtomicBool) -> Result<()>,
 ) -> Result<Searches> {
     let ended = AtomicBool::new(false);
     thread::scope(|scope| {
         let searching = scope.spawn(|| searches(reader, queries, &ended));
-        // On a thread of its own: its priority may be lowered.
-        let done = scope.spawn(|| work(&ended)).join();
+        let done = work(&ended);
         ended.store(true, Ordering::Relaxed);
         let searches = searching.join().map_err(|_| anyhow!("a search panicked"))?;
-        done.map_err(|_| anyhow!("what went on beside searches panicked"))??;
+        done?;
         searches
     })
 }
@@ -226,11 +223,6 @@ fn waits() -> Result<u64> {
         .lines()
         .find_map(|line| line.strip_prefix("voluntary_ctxt_switches:"));
     Ok(line.context("no count of switches")?.trim().parse()?)
-}
-
-/// As the shard's threads behind searches do.
-fn lower_priority() {
-    let _ = rustix::process::setpriority_process(Some(rustix::thread::gettid()), 10);
 }
 
 fn cores() -> usize {

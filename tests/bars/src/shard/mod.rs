@@ -14,7 +14,7 @@ use crate::{
     ShardArgs,
     report::{
         NotRun, Report,
-        Required::{self, AtMost},
+        Required::{self, AtLeast, AtMost},
     },
     run::run_tests,
 };
@@ -52,12 +52,20 @@ fn tested(report: &mut Report, args: &ShardArgs) {
     }
 }
 
+const TESTED: &str =
+    "tests decide it and do not count: `cargo test -p longbow-storage`, `cargo test -p longbow-query`";
+
 /// Bars of the issue that nothing measures yet.
-const NOT_RUN: &[(&str, Required, &str)] = &[(
-    "shard-rss-over-accounted",
-    AtMost(1.15),
-    "memory is not accounted by component yet",
-)];
+const NOT_RUN: &[(&str, Required, &str)] = &[
+    ("shard-model-sequences", AtLeast(10_000.0), TESTED),
+    ("shard-digests-equal-whatever-the-timing", AtLeast(1.0), TESTED),
+    ("shard-filter-cases", AtLeast(100_000.0), TESTED),
+    (
+        "shard-rss-over-accounted",
+        AtMost(1.15),
+        "a test holds it for little data, and with an allocator that gives back what was freed; not measured at size",
+    ),
+];
 
 /// The middle one.
 fn median(mut values: Vec<f64>) -> f64 {
