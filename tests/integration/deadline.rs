@@ -3,9 +3,10 @@
 use std::time::{Duration, Instant};
 
 use anyhow::Context;
+use hyper_util::{client::legacy::Client, rt::TokioExecutor};
 use longbow_harness::{
     cluster::{Cluster, PATIENCE, Shape},
-    load::{Load, channel, create_dataset, vector_of},
+    load::{Load, create_dataset, vector_of},
     process::signal,
     wait,
 };
@@ -31,9 +32,13 @@ async fn search(endpoint: &str, limit: Duration) -> Result<v1::SearchResponse, S
         ..Default::default()
     });
     request.set_timeout(limit);
-    // A channel without a limit of its own: what ends the call is the server's respect for grpc-timeout.
-    let channel = channel(endpoint).expect("a valid endpoint");
-    Ok(SearchServiceClient::new(channel)
+    // tonic's channel would stop the call itself: this one has no limit, so what ends it is the server's respect for
+    // grpc-timeout.
+    let patient = Client::builder(TokioExecutor::new())
+        .http2_only(true)
+        .build_http::<tonic::body::Body>();
+    let origin = endpoint.parse().expect("a valid endpoint");
+    Ok(SearchServiceClient::with_origin(patient, origin)
         .search(request)
         .await?
         .into_inner())

@@ -1,8 +1,8 @@
 //! What does a caller hear whose deadline passes here? `DEADLINE_EXCEEDED`, as an error of ours.
 //!
-//! tonic's server stops a call at its `grpc-timeout`, too, but answers `CANCELLED` without details. Whichever answer
-//! reaches the caller before it hangs up is the one that it sees, so ours must come first: this layer's timer is made
-//! before tonic's, is shorter, and is asked earlier.
+//! tonic's server stops a call at its `grpc-timeout`, too, but answers `CANCELLED` without details, and so does tonic's
+//! client. Whichever answer the caller sees first is the one that it hears, so ours must come first: this layer's timer
+//! is made before the server's, is asked earlier, and leaves the answer some time to travel.
 
 use std::{
     future::Future,
@@ -18,8 +18,16 @@ use tower::{Layer, Service};
 
 use super::deadline;
 
-/// Timers fire on whole milliseconds; one of them is what it takes to be first.
-const HEAD_START: Duration = Duration::from_millis(1);
+/// Timers fire on whole milliseconds; one of them is what it takes to be first here.
+const HEAD_START_MIN: Duration = Duration::from_millis(1);
+/// What an answer takes to reach a caller on a busy machine; more would only shorten the work.
+const HEAD_START_MAX: Duration = Duration::from_millis(20);
+/// The part of a timeout that is left for the way back.
+const HEAD_START_SHARE: u32 = 32;
+
+fn head_start(timeout: Duration) -> Duration {
+    (timeout / HEAD_START_SHARE).clamp(HEAD_START_MIN, HEAD_START_MAX)
+}
 
 /// Answers calls whose deadline passes before the handler does.
 #[derive(Debug, Clone, Copy, Default)]
@@ -57,7 +65,7 @@ where
         let Some(timeout) = timeout else {
             return Box::pin(answer);
         };
-        let late = tokio::time::sleep(timeout.saturating_sub(HEAD_START));
+        let late = tokio::time::sleep(timeout.saturating_sub(head_start(timeout)));
         Box::pin(async move {
             tokio::select! {
                 biased;
