@@ -12,7 +12,7 @@ use crate::{
     params::{Answer, Mode, SearchParams, Stats},
     plan::{Plan, plan},
     query::{Queries, QueryVector},
-    scan::{CANCEL_DISTANCES, take, tiles},
+    scan::{take, tiles, unasked_max},
     scope::{Scope, codes_are_idle, kept},
     space::{GROUP, Points, Space},
     sync::epoch,
@@ -116,7 +116,7 @@ impl<S: Points> Hnsw<S> {
             (at < count).then(|| self.begin(queries.query(first + at), estimates, kept))
         });
         let mut distances = [0.0; GROUP];
-        let mut unasked = 0;
+        let (unasked_max, mut unasked) = (unasked_max(space.bytes()), 0);
         let slots = scope.allowed().within(0..scope.len);
         let mut found = tiles(space.tile(), slots, |slots, mut ahead| {
             for lane in lanes.iter_mut().flatten() {
@@ -125,12 +125,12 @@ impl<S: Points> Hnsw<S> {
                 take(slots, distances, &mut lane.context.top);
                 lane.stats.distances += slots.len() as u64;
                 ahead = &[];
-            }
-            unasked += slots.len() * count;
-            if unasked >= CANCEL_DISTANCES {
-                unasked = 0;
-                if (scope.cancel)() {
-                    return Err(Cancelled);
+                unasked += slots.len();
+                if unasked >= unasked_max {
+                    unasked = 0;
+                    if (scope.cancel)() {
+                        return Err(Cancelled);
+                    }
                 }
             }
             Ok(())

@@ -52,7 +52,15 @@ pub enum SearchError {
     Dimension {
         /// Real numbers of a row.
         expected: usize,
-        /// Real numbers of the query; of a row's bytes the last one may be cut short.
+        /// Real numbers of the query.
+        found: usize,
+    },
+    /// A query given as a row's bytes ends within a number.
+    #[error("a query of {found} bytes, where rows have {expected}")]
+    Ragged {
+        /// Bytes of a row.
+        expected: usize,
+        /// Bytes of the query.
         found: usize,
     },
 }

@@ -96,7 +96,7 @@ impl<S: Points> Hnsw<S> {
 
     pub(crate) fn insert(&self, vectors: &[u8], out: &mut Vec<u32>) -> Result<(), Error> {
         let row_bytes = self.points.rows().row_bytes();
-        let slots = self.vacuum.take(vectors.len() / row_bytes.max(1));
+        let slots = self.vacuum.take(self.points.rows().count(vectors)?);
         let (reused, new) = vectors.split_at(slots.len() * row_bytes);
         match self.append(new) {
             Ok(appended) => {

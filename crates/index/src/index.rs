@@ -281,7 +281,8 @@ impl VectorIndex {
         Ok((out, stats))
     }
 
-    /// As [`VectorIndex::search`], into a vector of the caller's: allocates nothing once everything has grown.
+    /// As [`VectorIndex::search`], into a vector of the caller's, which is empty after an error: allocates nothing once
+    /// everything has grown.
     pub fn search_into<'q>(
         &self,
         query: impl Into<QueryVector<'q>>,
@@ -303,6 +304,7 @@ impl VectorIndex {
         clock: Option<Clock<'_>>,
         out: &mut Vec<Neighbor>,
     ) -> Result<Stats, SearchError> {
+        out.clear();
         let query = self.checked(query.into())?;
         let stats = self.inner.search(query, params, allow, cancel, clock, out)?;
         self.tell(out);
@@ -319,6 +321,7 @@ impl VectorIndex {
         cancel: &dyn Fn() -> bool,
         out: &mut Vec<Answer>,
     ) -> Result<(), SearchError> {
+        out.iter_mut().for_each(Answer::clear);
         for &query in queries {
             self.checked(query.into())?;
         }
@@ -342,6 +345,7 @@ impl VectorIndex {
         cancel: &dyn Fn() -> bool,
         out: &mut Vec<Neighbor>,
     ) -> Result<(Stats, bool), SearchError> {
+        out.clear();
         let query = self.checked(query.into())?;
         let mut params = *params;
         if self.is_wide() {
@@ -363,6 +367,7 @@ impl VectorIndex {
         cancel: &dyn Fn() -> bool,
         out: &mut Vec<Neighbor>,
     ) -> Result<Stats, SearchError> {
+        out.clear();
         let query = self.checked(query.into())?;
         let stats = self.inner.scan(query, k, range, allow, cancel, out)?;
         self.tell(out);
@@ -373,12 +378,7 @@ impl VectorIndex {
     fn checked<'q>(&self, query: QueryVector<'q>) -> Result<QueryVector<'q>, SearchError> {
         let reals = self.params.element.reals();
         let (expected, size) = (self.params.dimension * reals, self.params.element.bytes() / reals);
-        let found = query.reals(size);
-        if found == expected && query.is_whole(size) {
-            Ok(query)
-        } else {
-            Err(SearchError::Dimension { expected, found })
-        }
+        query.checked(expected, size)
     }
 
     /// Whether distances are kept as `extremes` says.

@@ -125,7 +125,8 @@ impl<S: Points> Linker<'_, S> {
             cancel: &|| false,
         };
         let twins = Twins::own(self_distance(self.space, &context.query, slot));
-        let mut start = walk.descend(entry, level);
+        // Nothing cancels it.
+        let mut start = walk.descend(entry, level).unwrap_or(pack(0.0, entry.slot));
         for level in (0..=level.min(entry.level)).rev() {
             let (beam, found) = (&mut context.sorted, &mut context.found);
             let stop = if level > 0 || Slack::is_due(slot, slots) {

@@ -183,7 +183,7 @@ fn walk(index: &Index, query: f32) -> Vec<u32> {
         cancel: &|| false,
     };
     walk.visited.reset(index.len());
-    let start = walk.descend(entry, 0);
+    let start = walk.descend(entry, 0).unwrap();
     walk.visited.insert(slot_of(start));
     context.sorted.reset(SLOTS);
     context.sorted.push(&mut [start]);

@@ -2,6 +2,8 @@
 
 use std::marker::PhantomData;
 
+use crate::error::SearchError;
+
 /// A query vector: as many real numbers as a row has, two for each complex one.
 ///
 /// 64-bit floats hold every element type exactly but the 64-bit integers, of which a stored row's own bytes do. Floats are
@@ -57,17 +59,23 @@ impl<'q, Q: Copy + Into<QueryVector<'q>>> Queries for Asked<'_, 'q, Q> {
 }
 
 impl QueryVector<'_> {
-    /// Real numbers in the query, of `size` bytes each in a row; those begun count.
-    pub(crate) fn reals(&self, size: usize) -> usize {
-        match self {
+    /// The query, if it has as many real numbers as a row, of `size` bytes each in it.
+    pub(crate) fn checked(self, expected: usize, size: usize) -> Result<Self, SearchError> {
+        let found = match self {
             Self::F32(query) => query.len(),
             Self::F64(query) => query.len(),
-            Self::Row(row) => row.len().div_ceil(size),
+            Self::Row(row) if row.len().is_multiple_of(size) => row.len() / size,
+            Self::Row(row) => {
+                return Err(SearchError::Ragged {
+                    expected: expected * size,
+                    found: row.len(),
+                });
+            }
+        };
+        if found == expected {
+            Ok(self)
+        } else {
+            Err(SearchError::Dimension { expected, found })
         }
-    }
-
-    /// Whether it is a whole number of real numbers.
-    pub(crate) fn is_whole(&self, size: usize) -> bool {
-        !matches!(self, Self::Row(row) if !row.len().is_multiple_of(size))
     }
 }

@@ -139,7 +139,7 @@ impl<S: Points> Hnsw<S> {
             cancel: scope.cancel,
         };
         walk.visited.reset(scope.len);
-        let start = walk.descend(entry, 0);
+        let start = walk.descend(entry, 0)?;
         walk.visited.insert(slot_of(start));
         walk.stats.ef = scope.task.ef;
         walk.stats.way = Plan::Beam { width: 0 }.into();

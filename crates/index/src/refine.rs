@@ -13,6 +13,7 @@ use crate::{
     kind::Query,
     params::Stats,
     plan::Plan,
+    scan::unasked_max,
     scope::Scope,
     search::Nearest,
     space::{GROUP, Points, Space},
@@ -22,8 +23,8 @@ use crate::{
 const REFINE_DEVIATIONS: f32 = 3.5;
 /// Vectors compared at a time when estimates are refined.
 const REFINE_STEP: usize = 4;
-/// Vectors compared between two questions whether to go on with refining.
-const CANCEL_REFINED: u64 = 1024;
+/// Vectors compared between two questions whether to go on with refining, at most: they are not read in their order.
+const CANCEL_REFINED: usize = 1024;
 
 impl<S: Points> Hnsw<S> {
     /// Replaces estimated distances in `context.top`, which `way` led to, by those to the vectors and keeps the nearest
@@ -78,7 +79,8 @@ impl<S: Points> Hnsw<S> {
         found.extend_from_slice(top.sorted());
         top.reset(k);
         let mut rest = found.iter().copied().peekable();
-        let mut refined = 0;
+        let unasked_max = unasked_max(Space::bytes(self.points.rows())).min(CANCEL_REFINED);
+        let (mut refined, mut unasked) = (0, 0);
         while rest.peek().is_some() {
             let bound = distance_of(top.bound());
             let near = |&key: &Key| {
@@ -99,10 +101,13 @@ impl<S: Points> Hnsw<S> {
             self.points.rows().distances(exact, slots, distances);
             told.extend_from_slice(distances);
             batch.keys().iter().for_each(|&key| top.push(key));
-            let before = refined / CANCEL_REFINED;
             refined += batch.len as u64;
-            if refined / CANCEL_REFINED > before && (scope.cancel)() {
-                return Err(Cancelled);
+            unasked += batch.len;
+            if unasked >= unasked_max {
+                unasked = 0;
+                if (scope.cancel)() {
+                    return Err(Cancelled);
+                }
             }
         }
         stats.refined += refined;

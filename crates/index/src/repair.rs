@@ -1,7 +1,8 @@
 //! Mending the graph where nodes were removed.
 //!
 //! A node that linked to a removed one chooses among that one's links instead (after FreshDiskANN, Singh et al. 2021,
-//! algorithm 4): paths that led through the removed node stay short.
+//! algorithm 4): paths that led through the removed node stay short. Those it chooses are linked back to it, as for a new
+//! node: what the removed one led to lost a way in, too.
 
 use crate::{
     context::Context,
@@ -15,14 +16,24 @@ use crate::{
 impl<S: Points> Linker<'_, S> {
     /// Replaces the links of a node to removed ones. Whether it still has a link, or had none to lose.
     pub(crate) fn repair(&self, level: u32, node: u32, context: &mut Context<S>) -> bool {
-        let _guard = self.graph.lock(node);
+        let guard = self.graph.lock(node);
         let stays = |slot| !self.removed.get(slot);
         if !self.replace(level, node, stays, stays, context) {
             return true;
         }
-        let links = &context.selector.links;
-        self.graph.write(level, node, links);
-        !links.is_empty()
+        let Context { selector, chosen, .. } = context;
+        chosen.clear();
+        chosen.extend(selector.links.iter().map(|&link| (level, link)));
+        self.graph
+            .neighbors(level, node, |before| chosen.retain(|&(_, link)| link != before));
+        self.graph.write(level, node, &selector.links);
+        let is_linked = !selector.links.is_empty();
+        drop(guard);
+        for at in 0..context.chosen.len() {
+            let (level, neighbor) = context.chosen[at];
+            self.link_back(level, neighbor, node, context);
+        }
+        is_linked
     }
 
     /// Leaves in `context.selector.links` what the links of a node, which is locked while an epoch is pinned, should become: those that stay, and

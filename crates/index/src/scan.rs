@@ -13,8 +13,15 @@ use crate::{
     topk::TopK,
 };
 
-/// Distances computed between two questions whether to go on.
-pub(crate) const CANCEL_DISTANCES: usize = 4096;
+/// Distances computed between two questions whether to go on,
+const CANCEL_DISTANCES: usize = 4096;
+/// and bytes read for them.
+const CANCEL_BYTES: usize = 8 << 20;
+
+/// Distances between two questions whether to go on, each of which reads so many bytes.
+pub(crate) fn unasked_max(bytes: usize) -> usize {
+    (CANCEL_BYTES / bytes.max(1)).clamp(1, CANCEL_DISTANCES)
+}
 
 /// Compares every allowed slot of a range.
 pub(crate) fn scan<S: Space>(
@@ -102,14 +109,18 @@ pub(crate) fn compare<S: Space>(
     stats: &mut Stats,
 ) -> Result<(), Cancelled> {
     let mut distances = [0.0; GROUP];
+    let (unasked_max, mut unasked) = (unasked_max(space.bytes()), 0);
     tiles(space.tile(), all, |slots, ahead| {
         let distances = &mut distances[..slots.len()];
         space.stream(query, slots, ahead, distances);
         take(slots, distances, top);
-        let before = stats.distances as usize / CANCEL_DISTANCES;
         stats.distances += slots.len() as u64;
-        if stats.distances as usize / CANCEL_DISTANCES > before && cancel() {
-            return Err(Cancelled);
+        unasked += slots.len();
+        if unasked >= unasked_max {
+            unasked = 0;
+            if cancel() {
+                return Err(Cancelled);
+            }
         }
         Ok(())
     })

@@ -347,6 +347,8 @@ impl<S: Points> Hnsw<S> {
         ask.scan(0..linked, &mut context.top, stats)?;
         context.found.clear();
         context.found.extend_from_slice(context.top.sorted());
+        // They were compared with all others.
+        context.waiting.clear();
         ask.keep_allowed(context);
         stats.exact = true;
         (stats.way, stats.ef) = (Way::Scan, 0);
@@ -384,7 +386,7 @@ impl<S: Points> Hnsw<S> {
         };
         found.clear();
         walk.visited.reset(self.len());
-        let start = walk.descend(entry, 0);
+        let start = walk.descend(entry, 0)?;
         walk.visited.insert(slot_of(start));
         let width = match way {
             Plan::Filtered { width } | Plan::Beam { width } => width,

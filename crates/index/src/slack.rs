@@ -6,9 +6,9 @@
 //! than the `ef`-th nearest usually is, and the beam itself may be wider where that takes long. On average it costs what
 //! a beam of `ef` does, and finds more.
 //!
-//! What is usual is learnt from the candidates of points as they are linked: the median distance of the nearest, and
-//! how much farther every second rank lies than the one half as far. Where neighbours are farther away than usual, so
-//! is everything else.
+//! What is usual is learnt from the candidates of points as they are linked: the mean distance of the nearest, and how much
+//! farther every second rank lies than the one half as far, without the extreme halves of either. Where neighbours are
+//! farther away than usual, so is everything else.
 
 use longbow_kernels::Metric;
 
@@ -16,10 +16,11 @@ use crate::sync::{AtomicU32, Mutex, Ordering};
 
 /// Doublings of the rank that are known.
 const OCTAVES: usize = 10;
-/// Points that medians are taken of, the latest.
-const SAMPLES: usize = 64;
+/// Points that means are taken of, the latest. With 64 of them what one and the same beam costs differs by a tenth from one
+/// build to the next.
+const SAMPLES: usize = 256;
 /// One in so many points is learnt from, at most.
-const EVERY: u32 = 64;
+const EVERY: u32 = 16;
 /// As many points of all are learnt from, if they are more than that: samples are of the latest half, since rows that come
 /// together are often of one kind.
 const OF_ALL: u32 = 2 * SAMPLES as u32;
@@ -225,17 +226,18 @@ fn wider(ef: usize) -> usize {
     ef.saturating_add(ef / 4 * 3)
 }
 
-/// Puts a number into its place in a ring, and publishes the median anew.
-fn put(ring: &mut Vec<f32>, at: usize, number: f32, median: &AtomicU32) {
+/// Puts a number into its place in a ring, and publishes what is usual anew.
+fn put(ring: &mut Vec<f32>, at: usize, number: f32, usual: &AtomicU32) {
     match ring.get_mut(at) {
         Some(place) => *place = number,
         None => ring.push(number),
     }
-    publish(ring, median);
+    publish(ring, usual);
 }
 
-/// Publishes the bits of a ring's median, once there is one to go by: 0 for one that says nothing.
-fn publish(ring: &[f32], median: &AtomicU32) {
+/// Publishes the bits of the mean of a ring's middle half, once there is one to go by: 0 for one that says nothing. It
+/// does not jump as a median does where there are two kinds of points, nor follow the few that lie far off.
+fn publish(ring: &[f32], usual: &AtomicU32) {
     if ring.len() < SAMPLES_MIN {
         return;
     }
@@ -243,9 +245,10 @@ fn publish(ring: &[f32], median: &AtomicU32) {
     let sorted = &mut sorted[..ring.len()];
     sorted.copy_from_slice(ring);
     sorted.sort_unstable_by(f32::total_cmp);
-    let middle = sorted[ring.len() / 2];
-    let says = middle.is_finite() && middle > 0.0;
-    median.store(if says { middle.to_bits() } else { 0 }, Ordering::Relaxed);
+    let half = &sorted[ring.len() / 4..ring.len() - ring.len() / 4];
+    let mean = half.iter().sum::<f32>() / half.len() as f32;
+    let says = mean.is_finite() && mean > 0.0;
+    usual.store(if says { mean.to_bits() } else { 0 }, Ordering::Relaxed);
 }
 
 #[cfg(test)]
@@ -308,9 +311,9 @@ mod tests {
 
     #[test]
     fn the_latest_points_count_and_a_few_strange_ones_do_not() {
-        let slack = learnt(100, 200, 0.1);
+        let slack = learnt(SAMPLES, 200, 0.1);
         let usual = slack.searching(Metric::L2, 8, 64, 1024);
-        for _ in 0..SAMPLES / 4 {
+        for _ in 0..SAMPLES / 4 - 1 {
             slack.learn(200, |rank| rank as f32 * 1e9);
         }
         assert_eq!(slack.searching(Metric::L2, 8, 64, 1024), usual);
@@ -335,7 +338,7 @@ mod tests {
 
     #[test]
     fn an_image_holds_it() {
-        let slack = learnt(100, 200, 0.1);
+        let slack = learnt(SAMPLES + 100, 200, 0.1);
         let bytes = slack.to_bytes();
         let read = Slack::from_bytes(&bytes).unwrap();
         assert_eq!(

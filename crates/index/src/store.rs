@@ -97,6 +97,18 @@ impl Store {
         self.kind.values(row, out);
     }
 
+    /// How many rows some bytes are.
+    pub(crate) fn count(&self, bytes: &[u8]) -> Result<usize, Error> {
+        let row_bytes = self.row_bytes();
+        if row_bytes == 0 || !bytes.len().is_multiple_of(row_bytes) {
+            return Err(Error::Ragged {
+                bytes: bytes.len(),
+                row_bytes,
+            });
+        }
+        Ok(bytes.len() / row_bytes)
+    }
+
     /// Bytes a slot is appended with.
     pub(crate) fn row_bytes(&self) -> usize {
         self.dimension * self.kind.size()
@@ -273,16 +285,10 @@ impl Points for Store {
         prepare: impl FnOnce(usize) -> Result<(), Error>,
         mut written: impl FnMut(u32),
     ) -> Result<Range<u32>, Error> {
-        let row_bytes = self.row_bytes();
-        if row_bytes == 0 || !bytes.len().is_multiple_of(row_bytes) {
-            return Err(Error::Ragged {
-                bytes: bytes.len(),
-                row_bytes,
-            });
-        }
+        let (rows, row_bytes) = (self.count(bytes)?, self.row_bytes());
         let mut wide = self.writer.lock();
         let first = self.len.load(Ordering::Relaxed);
-        let end = first as usize + bytes.len() / row_bytes;
+        let end = first as usize + rows;
         if end > SLOTS_MAX as usize {
             return Err(Error::Full { limit: SLOTS_MAX });
         }

@@ -24,8 +24,10 @@ const WIDE_EXPANSIONS: usize = 2;
 const WIDE_BYTES: usize = 1024;
 /// Links of a list that are looked at together.
 const PART: usize = 32;
-/// Hops between two questions whether to go on.
+/// Hops between two questions whether to go on,
 const CANCEL_HOPS: u64 = 32;
+/// where a row is not longer than this: else every hop is followed by one.
+const CANCEL_BYTES: usize = 8 << 10;
 
 /// One traversal in progress.
 pub(crate) struct Walk<'a, S: Space> {
@@ -40,7 +42,7 @@ pub(crate) struct Walk<'a, S: Space> {
 
 impl<S: Space> Walk<'_, S> {
     /// Goes greedily from the entry down to the nearest node on the level above `level`, as a start for `level`.
-    pub(crate) fn descend(&mut self, entry: Entry, level: u32) -> Key {
+    pub(crate) fn descend(&mut self, entry: Entry, level: u32) -> Result<Key, Cancelled> {
         self.batch.slots[0] = entry.slot;
         self.batch.len = 1;
         self.measure();
@@ -61,9 +63,10 @@ impl<S: Space> Walk<'_, S> {
                 if best == from {
                     break;
                 }
+                self.ask(self.space.bytes() > CANCEL_BYTES)?;
             }
         }
-        best
+        Ok(best)
     }
 
     /// Makes a beam ready that starts from some keys, in a graph of so many slots.
@@ -295,7 +298,13 @@ impl<S: Space> Walk<'_, S> {
     #[inline(always)]
     fn hop(&mut self) -> Result<(), Cancelled> {
         self.stats.hops += 1;
-        if self.stats.hops.is_multiple_of(CANCEL_HOPS) && (self.cancel)() {
+        self.ask(self.stats.hops.is_multiple_of(CANCEL_HOPS) || self.space.bytes() > CANCEL_BYTES)
+    }
+
+    /// Asks whether to go on, if it is time to.
+    #[inline(always)]
+    fn ask(&self, is_time: bool) -> Result<(), Cancelled> {
+        if is_time && (self.cancel)() {
             return Err(Cancelled);
         }
         Ok(())

@@ -61,8 +61,14 @@ fn cut_off(hnsw: &Hnsw<Store>, slot: u32) {
 fn a_pass_goes_on_whoever_calls() {
     let hnsw = circle(ROWS);
     (0..200).for_each(|slot| hnsw.remove(slot));
-    // Linking it again is the last that a call does before the pass waits.
-    cut_off(&hnsw, ROWS - 1);
+    // Linking one again, which nothing leads to and which loses no link itself, is the last that a call does before the
+    // pass waits.
+    let keeps_all = |&slot: &u32| {
+        let mut keeps = true;
+        hnsw.graph.neighbors(0, slot, |link| keeps &= link >= 200);
+        keeps
+    };
+    cut_off(&hnsw, (200..ROWS).rfind(keeps_all).unwrap());
     let (reached, wait) = mpsc::channel();
     let (end, ended) = mpsc::channel::<()>();
     std::thread::scope(|scope| {

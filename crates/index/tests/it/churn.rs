@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use longbow_index::{Bitset, Element, Metric, Mode, Params, Quantization, SearchParams, VectorIndex, Way};
 use rand::{Rng, SeedableRng, rngs::SmallRng, seq::SliceRandom};
 
-use crate::support::{Linked, Stop, bytes, check, clustered};
+use crate::support::{Linked, Stop, bytes, check, clustered, gaussian};
 
 const ROWS: usize = 6_000;
 const DIMENSION: usize = 24;
@@ -206,6 +206,57 @@ fn waiting_rows_are_found_once() {
     table.remove(slots[0]);
     assert!(!table.live().get(slots[0] as usize));
     assert_eq!(table.lost(), 0);
+}
+
+#[test]
+fn a_scan_compares_waiting_rows_once() {
+    let rows = clustered(300, DIMENSION, 49);
+    let mut table = Table::new(Quantization::None, &rows);
+    (0..60).for_each(|slot| table.remove(slot));
+    table.vacuum();
+    table.insert(&rows[..60]);
+    assert_eq!(table.index.waiting(), 60);
+    for mode in [Mode::Auto, Mode::Exact] {
+        let params = SearchParams { k: 10, ef: 0, mode };
+        let answer = table.index.search(&rows[7], &params, &table.live(), &|| false);
+        let (found, stats) = answer.unwrap();
+        assert_eq!((stats.way, stats.distances, stats.exact), (Way::Scan, 300, true));
+        assert_eq!(table.rows[found[0].slot as usize].as_ref(), Some(&rows[7]));
+    }
+}
+
+#[test]
+fn where_rows_have_no_clusters_replacing_them_costs_little() {
+    // Each coordinate says less than the one before, as those of embeddings do along their principal axes.
+    let fading = |rows: usize, seed| -> Vec<Vec<f32>> {
+        let mut rows = gaussian(rows, DIMENSION, seed);
+        for row in &mut rows {
+            for (axis, value) in row.iter_mut().enumerate() {
+                *value *= (axis as f32 + 1.0).powf(-0.4);
+            }
+        }
+        rows
+    };
+    let queries = fading(400, 51);
+    let mut rng = SmallRng::seed_from_u64(52);
+    let mut pool = fading(3 * ROWS, 50);
+    let spare = pool.split_off(ROWS);
+    let mut table = Table::new(Quantization::None, &pool);
+    for part in spare.chunks(ROWS / 5) {
+        let mut slots: Vec<u32> = table.live().iter().map(|slot| slot as u32).collect();
+        slots.shuffle(&mut rng);
+        slots[..ROWS / 5].iter().for_each(|&slot| table.remove(slot));
+        table.vacuum();
+        table.insert(part);
+        table.link();
+    }
+    let rows: Vec<Vec<f32>> = table.rows.iter().flatten().cloned().collect();
+    let ((recall, _), (fresh, _)) = (
+        table.measure(&queries),
+        Table::new(Quantization::None, &rows).measure(&queries),
+    );
+    assert!(fresh < 0.97, "{fresh}: too easy to tell");
+    assert!(recall >= fresh - 0.012, "{recall}, fresh {fresh}");
 }
 
 #[test]

@@ -1,5 +1,7 @@
 //! Exact search returns the true neighbours, for every element type and metric.
 
+use std::cell::Cell;
+
 use longbow_index::{
     Bitset, Element, Error, Metric, Mode, Params, Quantization, QueryVector, REALS_MAX, RangeParams,
     SearchError, SearchParams, VectorIndex,
@@ -64,6 +66,54 @@ fn refuses_ragged_rows_and_stops_when_told() {
 }
 
 #[test]
+fn rows_inserted_are_refused_as_they_were_given() {
+    let index = VectorIndex::new(Params::new(Element::F32, Metric::L2, 3));
+    index.append(&[0; 120]).unwrap();
+    (0..10).for_each(|slot| index.remove(slot));
+    while index.free() < 10 {
+        index.link(10);
+        index.vacuum(10);
+    }
+    let (error, mut slots) = (index.insert(&[0; 13], &mut vec![]), vec![]);
+    let (bytes, row_bytes) = (13, 12);
+    assert_eq!(error, Err(Error::Ragged { bytes, row_bytes }));
+    assert_eq!(index.free(), 10);
+    index.insert(&[0; 24], &mut slots).unwrap();
+    assert_eq!((slots.len(), index.free(), index.len()), (2, 8, 10));
+}
+
+#[test]
+fn the_longer_rows_are_the_more_often_is_asked_whether_to_go_on() {
+    const ALL: usize = 32 << 20;
+    for dimension in [32, 2_048, 32_768, 262_144] {
+        let index = VectorIndex::new(Params::new(Element::F32, Metric::L2, dimension));
+        index.append(&vec![0; ALL]).unwrap();
+        let rows = index.len() as usize;
+        let asked = Cell::new(0);
+        let cancel = || {
+            asked.set(asked.get() + 1);
+            false
+        };
+        let params = SearchParams {
+            k: 1,
+            ef: 0,
+            mode: Mode::Exact,
+        };
+        let query = vec![1.0f32; dimension];
+        let answer = index.search(&query, &params, &Bitset::full(rows), &cancel);
+        assert_eq!(answer.unwrap().1.distances, rows as u64);
+        // Once for every 8 MiB that are read.
+        assert!(asked.get() > ALL / (8 << 20), "{dimension}: {asked:?}");
+        asked.set(0);
+        let (all, mut answers) = (Bitset::full(rows), vec![]);
+        index
+            .search_batch(&[&query[..]; 3], &params, &all, &cancel, &mut answers)
+            .unwrap();
+        assert!(asked.get() > 3 * ALL / (8 << 20), "{dimension}: {asked:?}");
+    }
+}
+
+#[test]
 fn zero_vectors_and_empty_sets_have_answers() {
     let index = VectorIndex::new(Params::new(Element::F32, Metric::Cosine, 2));
     assert!(search(&index, &[1.0, 0.0], 5, Mode::Auto, &Bitset::full(9)).is_empty());
@@ -113,6 +163,11 @@ fn a_query_is_as_long_as_a_row() {
         let (right, mut answers) = (&[0.0f32; 4][..], vec![]);
         let asked = index.search_batch(&[right, wrong], &params, &all, &go_on, &mut answers);
         assert_eq!(asked, Err(error));
+        // What was found before is not the answer.
+        out = index.search(right, &params, &all, &go_on).unwrap().0;
+        assert_eq!(out.len(), 1);
+        let asked = index.search_into(wrong, &params, &all, &go_on, &mut out);
+        assert_eq!((asked.unwrap_err(), out.len()), (error, 0));
     }
     assert_eq!(
         index.search(&[0.0f32; 4], &params, &all, &go_on).unwrap().0.len(),
@@ -122,9 +177,17 @@ fn a_query_is_as_long_as_a_row() {
         index.search(&[0.0f64; 4], &params, &all, &go_on).unwrap().0.len(),
         1
     );
-    for (bytes, found) in [(0, 0), (12, 3), (15, 4), (17, 5)] {
-        let asked = index.search(QueryVector::Row(&vec![0; bytes]), &params, &all, &go_on);
-        assert_eq!(asked.unwrap_err(), SearchError::Dimension { expected: 4, found });
+    let of_bytes = |bytes| {
+        let row = vec![0; bytes];
+        index
+            .search(QueryVector::Row(&row), &params, &all, &go_on)
+            .unwrap_err()
+    };
+    for (bytes, found) in [(0, 0), (12, 3), (20, 5)] {
+        assert_eq!(of_bytes(bytes), SearchError::Dimension { expected: 4, found });
+    }
+    for found in [15, 17] {
+        assert_eq!(of_bytes(found), SearchError::Ragged { expected: 16, found });
     }
 }
 

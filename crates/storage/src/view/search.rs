@@ -109,6 +109,9 @@ impl View {
             .map_err(|error| match error {
                 SearchError::Cancelled => cancelled(),
                 SearchError::Dimension { expected, found } => mismatch(found, expected),
+                SearchError::Ragged { .. } => {
+                    Error::new(ErrorCode::InvalidValue, error.to_string()).field("vector")
+                }
             })?;
 
         let began = now();

@@ -8,7 +8,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use longbow_index::{
     Bitset, Element, ImageMemory, Metric, Mode, Neighbor, Params, SearchParams, VectorIndex,
 };
@@ -23,42 +23,45 @@ const DIMENSION: usize = 384;
 const K: usize = 10;
 /// Rows appended at once.
 const APPEND_ROWS: usize = 1024;
-/// What the probe reads: far more than the scan, whose rows it drives out of the caches in between.
-const PROBE_BYTES: usize = 1 << 30;
+/// What is read before every measurement, to drive the rows out of the caches.
+const FILLER_BYTES: usize = 1 << 30;
 const ROUNDS: usize = 9;
 
 /// Bytes a second of the index's exact search over f32 rows by the bytes a second that the same number of threads can
-/// read, at best, in alternating rounds.
+/// read, at best, in alternating rounds: of the very same rows, because what memory gives depends on where it lies.
 pub fn flat_scan(threads: usize, samples: &mut dyn Write) -> Result<f64> {
-    // The kind of memory that rows lie in, huge pages included; written, so that every page is there.
-    let mut memory = ImageMemory::zeroed(PROBE_BYTES)?;
-    for number in memory.as_mut().as_chunks_mut::<4>().0 {
+    let mut filler = ImageMemory::zeroed(FILLER_BYTES)?;
+    // Written, so that every page is there.
+    for number in filler.as_mut().as_chunks_mut::<4>().0 {
         *number = 1.0f32.to_ne_bytes();
     }
-    // SAFETY: any bytes are numbers.
-    let (_, probe, _) = unsafe { memory.as_ref().align_to::<f32>() };
     let mut rng = SmallRng::seed_from_u64(1);
-    let index = index(&mut rng)?;
+    let memory = image(&mut rng)?;
+    let rows = rows(&memory)?;
+    let index = VectorIndex::from_image(memory)?;
     let query: Vec<f32> = random(&mut rng, DIMENSION).collect();
     let everything = Bitset::full(ROWS);
     let mut scans = Vec::new();
     let mut reads: [Vec<f64>; 2] = Default::default();
+    let bytes = (ROWS * DIMENSION * 4) as f64;
     for _ in 0..ROUNDS {
         for (kind, reads) in reads.iter_mut().enumerate() {
-            let seconds = spread(threads, probe.len(), |part| {
-                let part = &probe[part];
+            black_box(sum(numbers(filler.as_ref())));
+            let seconds = spread(threads, rows.len(), |part| {
+                let part = &rows[part];
                 black_box(if kind == 0 {
                     sum(part)
                 } else {
                     sum_of_streams(part)
                 });
             });
-            reads.push(PROBE_BYTES as f64 / seconds.as_secs_f64());
+            reads.push(bytes / seconds.as_secs_f64());
         }
+        black_box(sum(numbers(filler.as_ref())));
         let seconds = spread(threads, ROWS, |part| {
             black_box(exact(&index, &query, part, &everything));
         });
-        scans.push((ROWS * DIMENSION * 4) as f64 / seconds.as_secs_f64());
+        scans.push(bytes / seconds.as_secs_f64());
     }
     let line = json!({"bandwidth": threads, "read": reads[0], "read_in_streams": reads[1], "scan": scans});
     writeln!(samples, "{line}")?;
@@ -70,6 +73,37 @@ pub fn flat_scan(threads: usize, samples: &mut dyn Write) -> Result<f64> {
         best / 1e9
     );
     Ok(scan / best)
+}
+
+/// Any bytes are numbers.
+fn numbers(bytes: &[u8]) -> &[f32] {
+    // SAFETY: they are.
+    unsafe { bytes.align_to().1 }
+}
+
+/// Where the rows lie in an image of [`image`], as long as an index of it lives.
+fn rows<'a>(memory: &ImageMemory) -> Result<&'a [f32]> {
+    let first: Vec<u8> = random(&mut SmallRng::seed_from_u64(1), DIMENSION)
+        .flat_map(f32::to_ne_bytes)
+        .collect();
+    let bytes = memory.as_ref();
+    let at = bytes
+        .windows(first.len())
+        .step_by(size_of::<f32>())
+        .position(|window| window == first)
+        .context("the image has no such row")?;
+    let rows = &numbers(bytes)[at..][..ROWS * DIMENSION];
+    // SAFETY: the index that the memory becomes keeps it where it is, and writes no rows that it has.
+    Ok(unsafe { std::slice::from_raw_parts(rows.as_ptr(), rows.len()) })
+}
+
+/// The image of an index of random rows, in the kind of memory that rows lie in, huge pages included.
+fn image(rng: &mut SmallRng) -> Result<ImageMemory> {
+    let mut bytes = Vec::new();
+    index(rng)?.write_image(u32::MAX, &mut bytes)?;
+    let mut memory = ImageMemory::zeroed(bytes.len())?;
+    memory.as_mut().copy_from_slice(&bytes);
+    Ok(memory)
 }
 
 fn random(rng: &mut SmallRng, count: usize) -> impl Iterator<Item = f32> {
