@@ -3,14 +3,14 @@
 //!
 //! Columns keep their names, places, nulls and defaults; new ones come at the end and are nullable or have a default.
 //! An integer may become a wider one that holds all its values, and a float a wider float; of the children of a struct the
-//! same is true as of columns, but that new ones are nullable. When rows go by themselves may be told anew at any time. Nothing
-//! else changes.
+//! same is true as of columns, but that new ones are nullable. A vector column may be added as any other, and stays what it
+//! is. When rows go by themselves may be told anew at any time. Nothing else changes.
 
 use std::time::Duration;
 
 use arrow_schema::{DataType, Field, Fields};
 
-use crate::{Error, ErrorCode, Schema, schema::path};
+use crate::{Error, ErrorCode, Schema, VectorColumn, schema::path};
 
 /// One difference between a schema and the one that follows it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -129,9 +129,8 @@ pub fn changes(from: &Schema, to: &Schema) -> Result<Vec<Change>, Error> {
     }
     for (position, old) in from.arrow().fields().iter().enumerate() {
         let new = find(from, to, position, old)?;
-        if position == from.vector().position {
-            check_vector(from, to)?;
-            continue;
+        if let Some(vector) = from.vector_at(position) {
+            check_vector(from, to, vector, new)?;
         }
         if old.data_type() != new.data_type() {
             check_type(from, position, old, new)?;
@@ -194,8 +193,13 @@ fn find<'a>(from: &Schema, to: &'a Schema, position: usize, old: &Field) -> Resu
     }
 }
 
-fn check_vector(from: &Schema, to: &Schema) -> Result<(), Error> {
-    let (old, new) = (from.vector(), to.vector());
+fn check_vector(from: &Schema, to: &Schema, old: VectorColumn, wanted: &Field) -> Result<(), Error> {
+    let why = "a vector column stays what it is, the graph is built on it";
+    let name = from.name_at(old.position);
+    let Some(new) = to.vector_at(old.position) else {
+        let wanted = wanted.data_type().to_string();
+        return Err(refusal(name, "a vector", &wanted, why));
+    };
     let parts = [
         ("dimension", old.dimension.to_string(), new.dimension.to_string()),
         (
@@ -210,16 +214,10 @@ fn check_vector(from: &Schema, to: &Schema) -> Result<(), Error> {
             new.quantization.to_string(),
         ),
     ];
-    if to.vector().position != from.vector().position {
-        let why = "the vector column stays what it is, the graph is built on it";
-        let to_type = to.arrow().field(from.vector().position).data_type().to_string();
-        return Err(refusal(from.vector_name(), "the vector", &to_type, why));
-    }
     for (part, is, wanted) in parts {
         if is != wanted {
-            let why = "the vector column stays what it is, the graph is built on it";
             let (is, wanted) = (format!("{part} {is}"), format!("{part} {wanted}"));
-            return Err(refusal(from.vector_name(), &is, &wanted, why));
+            return Err(refusal(name, &is, &wanted, why));
         }
     }
     Ok(())

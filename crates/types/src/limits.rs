@@ -18,6 +18,8 @@ pub const TTL_MAX: Duration = Duration::from_secs(36_500 * 86_400);
 pub const DIMENSION_MAX: usize = 32_768;
 /// Most columns in a schema, id and vector included.
 pub const COLUMNS_MAX: usize = 1_024;
+/// Most vector columns in a schema, the one included that is never null.
+pub const VECTOR_COLUMNS_MAX: usize = 8;
 /// Most rows or ids in one unary write.
 pub const WRITE_ROWS_MAX: usize = 100_000;
 /// Most bytes that the rows of one write may become, spelt out in all columns of the dataset.

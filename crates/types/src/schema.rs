@@ -1,134 +1,37 @@
-//! The schema of a dataset: an Arrow schema with one id column and one vector column picked out and checked.
+//! The schema of a dataset: an Arrow schema with one id column and its vector columns picked out and checked.
 
 mod altered;
 mod default;
 mod expiry;
 mod nested;
+mod vectors;
 
-use std::{fmt, sync::Arc};
+use std::sync::Arc;
 
 use arrow_schema::{DataType, Field, Schema as ArrowSchema, SchemaRef, TimeUnit};
 
 use crate::{
-    Error, ErrorCode, IdKind, Quantization, decimal,
-    limits::{COLUMNS_MAX, DIMENSION_MAX, NAME_BYTES_MAX, ZONE_BYTES_MAX},
+    Error, ErrorCode, IdKind, decimal,
+    limits::{COLUMNS_MAX, NAME_BYTES_MAX, ZONE_BYTES_MAX},
 };
 
 pub use default::DefaultValue;
 pub use nested::{path, splits};
-
-/// Distance between two vectors; smaller is nearer.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Metric {
-    /// 1 - cosine similarity.
-    Cosine,
-    /// Squared Euclidean distance.
-    L2,
-    /// Negative inner product.
-    Dot,
-}
-
-impl Metric {
-    /// Stable text of the metric.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Metric::Cosine => "cosine",
-            Metric::L2 => "l2",
-            Metric::Dot => "dot",
-        }
-    }
-
-    /// The score shown to users, higher is better: `1/(1+√distance)` for L2, the similarity otherwise.
-    pub fn score(self, distance: f32) -> f32 {
-        match self {
-            Metric::Cosine => 1.0 - distance,
-            Metric::L2 => 1.0 / (1.0 + distance.max(0.0).sqrt()),
-            Metric::Dot => -distance,
-        }
-    }
-}
-
-impl fmt::Display for Metric {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.as_str())
-    }
-}
-
-/// Element type in which vectors are kept.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum VectorElement {
-    /// 16-bit float.
-    F16,
-    /// 32-bit float.
-    F32,
-    /// 64-bit float.
-    F64,
-}
-
-impl VectorElement {
-    /// Stable text of the type.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            VectorElement::F16 => "float16",
-            VectorElement::F32 => "float32",
-            VectorElement::F64 => "float64",
-        }
-    }
-
-    /// Bytes of one element.
-    pub const fn bytes(self) -> usize {
-        match self {
-            VectorElement::F16 => 2,
-            VectorElement::F32 => 4,
-            VectorElement::F64 => 8,
-        }
-    }
-
-    /// The Arrow type of one element.
-    pub const fn arrow(self) -> DataType {
-        match self {
-            VectorElement::F16 => DataType::Float16,
-            VectorElement::F32 => DataType::Float32,
-            VectorElement::F64 => DataType::Float64,
-        }
-    }
-
-    fn from_arrow(data_type: &DataType) -> Option<Self> {
-        match data_type {
-            DataType::Float16 => Some(VectorElement::F16),
-            DataType::Float32 => Some(VectorElement::F32),
-            DataType::Float64 => Some(VectorElement::F64),
-            _ => None,
-        }
-    }
-}
-
-/// The vector column of a dataset.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct VectorColumn {
-    /// Position among the columns.
-    pub position: usize,
-    /// Element type.
-    pub element: VectorElement,
-    /// Number of elements.
-    pub dimension: usize,
-    /// Distance.
-    pub metric: Metric,
-    /// What the search graph is walked on.
-    pub quantization: Quantization,
-}
+pub use vectors::{Metric, VectorColumn, VectorElement, vector_type};
 
 /// A checked schema.
 ///
 /// Invariants: names are unique and valid; exactly one id column (UInt64, Int64 or Utf8, not nullable) and one
-/// vector column (FixedSizeList of a float, not nullable); every other column is of a [supported](is_scalar) type.
+/// vector column (FixedSizeList of a float) that is not nullable; further vector columns are; every other column is of
+/// a [supported](is_scalar) type.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Schema {
     arrow: SchemaRef,
     id: usize,
     id_kind: IdKind,
-    vector: VectorColumn,
-    /// By position; of the id and of the vector none.
+    /// The one that is never null, then the others.
+    vectors: Vec<VectorColumn>,
+    /// By position; of the id and of vectors none.
     defaults: Vec<Option<DefaultValue>>,
     /// When rows go by themselves.
     expiry: expiry::Expiry,
@@ -194,15 +97,6 @@ pub fn utf8_item() -> Arc<Field> {
     list_item(DataType::Utf8)
 }
 
-/// The Arrow type of a vector column.
-pub fn vector_type(element: VectorElement, dimension: usize) -> DataType {
-    let item = Arc::new(Field::new("item", element.arrow(), false));
-    DataType::FixedSizeList(
-        item,
-        i32::try_from(dimension).expect("dimensions are checked to be small"),
-    )
-}
-
 /// Checks a column name.
 pub fn check_column_name(name: &str) -> Result<(), Error> {
     if name.is_empty() || name.len() > NAME_BYTES_MAX || name.starts_with('_') {
@@ -234,10 +128,10 @@ pub fn check_dataset_name(name: &str) -> Result<(), Error> {
 }
 
 impl Schema {
-    /// Checks columns and picks out the id and the vector.
+    /// Checks columns and picks out the id and the vectors.
     ///
-    /// The vector must already be a `FixedSizeList` as made by [`vector_type`]. It gets the default
-    /// [`Quantization`]; see [`Schema::with_quantization`].
+    /// Vectors must already be a `FixedSizeList` as made by [`vector_type`]. All get the metric and the default
+    /// [`Quantization`](crate::Quantization); see [`Schema::with_vector`].
     pub fn new(columns: Vec<Field>, id_column: &str, metric: Metric) -> Result<Self, Error> {
         let wrong = |field: &str, message: String| {
             Err(Error::new(ErrorCode::InvalidSchema, message).field(field.to_owned()))
@@ -249,7 +143,7 @@ impl Schema {
                     .limit(COLUMNS_MAX),
             );
         }
-        let (mut id, mut vector) = (None, None);
+        let mut id = None;
         for (position, field) in columns.iter().enumerate() {
             let name = field.name();
             check_column_name(name)?;
@@ -266,31 +160,8 @@ impl Schema {
                     }
                 };
                 id = Some((position, kind));
-            } else if let DataType::FixedSizeList(item, dimension) = field.data_type() {
-                let Some(element) = VectorElement::from_arrow(item.data_type()) else {
-                    return wrong(name, format!("vectors of {} are not supported", item.data_type()));
-                };
-                let dimension = usize::try_from(*dimension).unwrap_or(0);
-                if !(1..=DIMENSION_MAX).contains(&dimension) {
-                    return Err(Error::new(
-                        ErrorCode::InvalidSchema,
-                        format!("a vector of {dimension} elements"),
-                    )
-                    .field(name.clone())
-                    .limit(format_args!("1 to {DIMENSION_MAX}")));
-                }
-                if vector
-                    .replace(VectorColumn {
-                        position,
-                        element,
-                        dimension,
-                        metric,
-                        quantization: Quantization::default(),
-                    })
-                    .is_some()
-                {
-                    return wrong(name, "a dataset has exactly one vector column".to_owned());
-                }
+            } else if matches!(field.data_type(), DataType::FixedSizeList(..)) {
+                // Looked at below, with the others.
             } else if let DataType::Struct(children) = field.data_type() {
                 nested::check(name, children)?;
             } else if !is_scalar(field.data_type()) {
@@ -304,16 +175,12 @@ impl Schema {
         let Some((id, id_kind)) = id else {
             return wrong(id_column, format!("there is no id column {id_column:?}"));
         };
-        let Some(vector) = vector else {
-            return wrong("columns", "there is no vector column".to_owned());
-        };
-        for position in [id, vector.position] {
-            if columns[position].is_nullable() {
-                return wrong(
-                    columns[position].name(),
-                    "the id and the vector cannot be nullable".to_owned(),
-                );
-            }
+        let vectors = vectors::pick(&columns, metric)?;
+        if columns[id].is_nullable() {
+            return wrong(
+                columns[id].name(),
+                "the id and the vector cannot be nullable".to_owned(),
+            );
         }
         Ok(Self {
             defaults: vec![None; columns.len()],
@@ -321,15 +188,8 @@ impl Schema {
             arrow: Arc::new(ArrowSchema::new(columns)),
             id,
             id_kind,
-            vector,
+            vectors,
         })
-    }
-
-    /// The same schema with another choice of codes than the default.
-    #[must_use]
-    pub fn with_quantization(mut self, quantization: Quantization) -> Self {
-        self.vector.quantization = quantization;
-        self
     }
 
     /// The same schema, whose rows hold a value in a column that they do not tell.
@@ -338,8 +198,8 @@ impl Schema {
     /// `UNKNOWN_COLUMN`; `INVALID_SCHEMA` for the id, the vector, and a value that the column cannot hold.
     pub fn with_default(mut self, column: &str, value: DefaultValue) -> Result<Self, Error> {
         let (position, field) = self.column(column)?;
-        if position == self.id || position == self.vector.position {
-            let message = "the id and the vector have no default: every row tells its own";
+        if position == self.id || self.vector_at(position).is_some() {
+            let message = "the id and vectors have no default: every row tells its own";
             return Err(Error::new(ErrorCode::InvalidSchema, message).field(column.to_owned()));
         }
         self.defaults[position] = Some(value.fit(column, field.data_type())?);
@@ -369,16 +229,6 @@ impl Schema {
     /// Kind of the ids.
     pub fn id_kind(&self) -> IdKind {
         self.id_kind
-    }
-
-    /// The vector column.
-    pub fn vector(&self) -> VectorColumn {
-        self.vector
-    }
-
-    /// Name of the vector column.
-    pub fn vector_name(&self) -> &str {
-        self.arrow.field(self.vector.position).name()
     }
 
     /// The column of a name, or an error naming it.

@@ -58,7 +58,7 @@ impl Compiler<'_> {
             Some(N::And(list)) => self.parts(list, depth).map(Node::and),
             Some(N::Or(list)) => self.parts(list, depth).map(Node::or),
             Some(N::Not(part)) => self.node(part, depth + 1).map(Node::not),
-            Some(N::IsNull(column)) => self.column(column).map(|field| is_null(&field)),
+            Some(N::IsNull(column)) => self.nullable(column).map(|field| is_null(&field)),
             Some(N::Compare(comparison)) => self.compare(comparison),
             Some(N::In(membership)) => self.membership(membership),
             Some(N::NotIn(membership)) => {
@@ -105,11 +105,21 @@ impl Compiler<'_> {
     /// The column of a name, or child of a column, that may be filtered on.
     fn column(&self, name: &str) -> Result<Field> {
         let (position, field) = self.schema.at_path(name)?;
-        if position == self.schema.vector().position {
+        if self.schema.vector_at(position).is_some() {
             let message = format!("the vector column {name:?} cannot be filtered on");
             return Err(Error::new(ErrorCode::TypeMismatch, message).field(name.to_owned()));
         }
         Ok(field)
+    }
+
+    /// The same, or a vector column that rows need not have a value in: whether they have is all that may be asked of it.
+    fn nullable(&self, name: &str) -> Result<Field> {
+        let (position, field) = self.schema.at_path(name)?;
+        let further = self.schema.further_vectors();
+        if further.iter().any(|vector| vector.position == position) {
+            return Ok(field);
+        }
+        self.column(name)
     }
 
     /// A value compared with a column.

@@ -176,3 +176,24 @@ fn infinities_are_constants_like_any_other() {
         assert!(Predicate::compile(&filter, &schema()).is_ok());
     }
 }
+
+#[test]
+fn of_a_further_vector_only_whether_it_is_there_may_be_asked() {
+    use longbow_types::{Metric, Schema, VectorElement, schema::vector_type};
+    let field =
+        |name: &str, nullable| arrow_schema::Field::new(name, vector_type(VectorElement::F32, 2), nullable);
+    let id = arrow_schema::Field::new("id", arrow_schema::DataType::UInt64, false);
+    let schema = Schema::new(vec![id, field("v", false), field("w", true)], "id", Metric::L2).unwrap();
+    let null = || node(Node::IsNull("w".into()));
+    Predicate::compile(&null(), &schema).unwrap();
+    Predicate::compile(&not(null()), &schema).unwrap();
+    for filter in [
+        compare("w", CompareOp::Eq, Kind::F64(1.0)),
+        compare("w", CompareOp::Eq, Kind::Null(0)),
+        is_in("w", vec![]),
+        node(Node::Not(Box::new(node(Node::IsNull("v".into()))))),
+    ] {
+        let error = Predicate::compile(&filter, &schema).unwrap_err();
+        assert_eq!(error.code, ErrorCode::TypeMismatch, "{filter:?}");
+    }
+}

@@ -302,3 +302,91 @@ fn a_widened_default_is_the_same() {
     let widened = changes(&of(DataType::Float32), &of(DataType::Float64)).unwrap();
     assert_eq!(widened.len(), 1);
 }
+
+/// A dataset with a further vector column, searched so.
+fn further(element: VectorElement, dimension: usize, metric: Metric, quantization: Quantization) -> Schema {
+    schema([
+        column(DataType::Utf8),
+        Field::new("image", vector_type(element, dimension), true),
+    ])
+    .with_vector("image", metric, quantization)
+    .unwrap()
+}
+
+#[test]
+fn a_vector_column_may_be_added_and_stays_what_it_is() {
+    let before = schema([column(DataType::Utf8)]);
+    let after = further(VectorElement::F16, 8, Metric::Dot, Quantization::Sq4);
+    let added = Change::Added {
+        column: "image".into(),
+    };
+    assert_eq!(changes(&before, &after).unwrap(), [added]);
+    assert_eq!(changes(&after, &after).unwrap(), []);
+    let dropped = changes(&after, &before).unwrap_err();
+    let renamed = schema([
+        column(DataType::Utf8),
+        Field::new("picture", vector_type(VectorElement::F16, 8), true),
+    ]);
+    let scalar = schema([
+        column(DataType::Utf8),
+        Field::new("image", DataType::Binary, true),
+    ]);
+    let cases = [
+        (dropped, "not dropped"),
+        (changes(&after, &renamed).unwrap_err(), "not renamed"),
+        (changes(&after, &scalar).unwrap_err(), "from a vector to Binary"),
+        (
+            changes(
+                &after,
+                &further(VectorElement::F16, 9, Metric::Dot, Quantization::Sq4),
+            )
+            .unwrap_err(),
+            "from dimension 8 to dimension 9",
+        ),
+        (
+            changes(
+                &after,
+                &further(VectorElement::F32, 8, Metric::Dot, Quantization::Sq4),
+            )
+            .unwrap_err(),
+            "from element float16 to element float32",
+        ),
+        (
+            changes(
+                &after,
+                &further(VectorElement::F16, 8, Metric::L2, Quantization::Sq4),
+            )
+            .unwrap_err(),
+            "from metric dot to metric l2",
+        ),
+        (
+            changes(
+                &after,
+                &further(VectorElement::F16, 8, Metric::Dot, Quantization::None),
+            )
+            .unwrap_err(),
+            "from quantization sq4 to quantization none",
+        ),
+    ];
+    for (error, told) in cases {
+        assert_eq!(error.code, ErrorCode::SchemaIncompatible);
+        assert_eq!(error.field.as_deref(), Some("image"), "{error}");
+        assert!(error.message.contains(told), "{error}");
+    }
+    // Nor does a column of another type become one of vectors.
+    let vectors = schema([Field::new("c", vector_type(VectorElement::F32, 4), true)]);
+    let error = changes(&before, &vectors).unwrap_err();
+    assert_eq!(error.field.as_deref(), Some("c"), "{error}");
+}
+
+#[test]
+fn vectors_that_every_row_has_stay_the_same_ones() {
+    let old = further(VectorElement::F32, 4, Metric::L2, Quantization::Sq8);
+    let mut fields: Vec<Field> = old.arrow().fields().iter().map(|f| Field::clone(f)).collect();
+    fields[1] = fields[1].clone().with_nullable(true);
+    fields[3] = fields[3].clone().with_nullable(false);
+    let new = Schema::new(fields, "id", Metric::L2).unwrap();
+    let error = changes(&old, &new).unwrap_err();
+    assert_eq!(error.field.as_deref(), Some("vector"), "{error}");
+    assert!(error.message.contains("from not null to nullable"), "{error}");
+}

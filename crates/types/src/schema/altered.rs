@@ -6,7 +6,8 @@ use super::{DefaultValue, Schema};
 use crate::Error;
 
 impl Schema {
-    /// The same schema with one column more at its end.
+    /// The same schema with one column more at its end. Of a vector column [`Schema::with_vector`] tells how it is
+    /// searched; until then as the others, with the default codes.
     ///
     /// # Errors
     /// `INVALID_SCHEMA` or `INVALID_NAME` naming the column.
@@ -39,8 +40,11 @@ impl Schema {
 
     /// These columns, and everything else as it is here.
     fn rebuilt(&self, fields: Vec<Field>) -> Result<Self, Error> {
-        let mut schema = Self::new(fields, self.id_name(), self.vector.metric)?
-            .with_quantization(self.vector.quantization);
+        let mut schema = Self::new(fields, self.id_name(), self.vector().metric)?;
+        for vector in &self.vectors {
+            let name = self.name_at(vector.position);
+            schema = schema.with_vector(name, vector.metric, vector.quantization)?;
+        }
         for (position, default) in self.defaults.iter().enumerate() {
             if let Some(value) = default {
                 schema = schema.with_default(self.arrow.field(position).name(), value.clone())?;
@@ -93,6 +97,23 @@ mod tests {
         assert_eq!(changes(&base(), &next).unwrap(), expected);
         assert_eq!(next.default_of(2), Some(&DefaultValue::Int(3)));
         assert_eq!(next.vector(), base().vector());
+    }
+
+    #[test]
+    fn a_vector_column_is_added_and_searched_in_its_own_way() {
+        let vectors = Field::new("image", vector_type(VectorElement::F32, 8), true);
+        let next = base().with_column(vectors, None).unwrap();
+        let told = next.with_vector("image", Metric::L2, Quantization::Sq4).unwrap();
+        let after = told
+            .with_column(Field::new("m", DataType::Int8, true), None)
+            .unwrap();
+        assert_eq!(after.vectors(), told.vectors(), "it is kept by what comes after");
+        assert_eq!(after.vector(), base().vector());
+        let image = after.vector_named("image").unwrap();
+        assert_eq!(
+            (image.metric, image.quantization),
+            (Metric::L2, Quantization::Sq4)
+        );
     }
 
     #[test]

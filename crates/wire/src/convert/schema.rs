@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use arrow_schema::{DataType, Field, TimeUnit};
 use longbow_types::{
-    Error, ErrorCode, Metric, Quantization, Result, Schema, VectorElement,
+    Error, ErrorCode, Metric, Quantization, Result, Schema, VectorColumn, VectorElement,
     decimal::{self, PRECISION_MAX},
     limits::DIMENSION_MAX,
     schema::{list_item, path, utf8_item, vector_type},
@@ -23,20 +23,29 @@ pub fn from_proto(schema: &v1::Schema) -> Result<Schema> {
     } else {
         &schema.id_column
     };
-    let (mut metric, mut quantization) = (Metric::Cosine, Quantization::default());
+    let mut vectors = Vec::new();
     let mut fields = Vec::with_capacity(schema.columns.len());
     for column in &schema.columns {
         let data_type = match &column.vector {
             Some(vector) if column.kind() == v1::ColumnKind::Vector => {
-                metric = metric_of(vector.metric, &column.name)?;
-                quantization = quantization_of(vector.quantization, &column.name)?;
+                let metric = metric_of(vector.metric, &column.name)?;
+                let quantization = quantization_of(vector.quantization, &column.name)?;
+                vectors.push((&column.name, metric, quantization));
                 vector_from_proto(vector, &column.name)?
             }
             _ => type_from_proto(column, &column.name)?,
         };
         fields.push(Field::new(&column.name, data_type, column.nullable));
     }
-    let mut built = Schema::new(fields, id, metric)?.with_quantization(quantization);
+    let mut built = Schema::new(fields, id, Metric::Cosine)?;
+    for (name, metric, quantization) in vectors {
+        built = built.with_vector(name, metric, quantization)?;
+    }
+    if let Some(further) = built.further_vectors().first() {
+        let message = "further vector columns are not supported by this version";
+        let name = built.name_at(further.position).to_owned();
+        return Err(Error::new(ErrorCode::InvalidSchema, message).field(name).limit(1));
+    }
     for (position, column) in schema.columns.iter().enumerate() {
         if let Some(value) = &column.default {
             let data_type = built.arrow().field(position).data_type();
@@ -126,7 +135,6 @@ fn column_to_proto(field: &Field) -> v1::Column {
 
 /// Spells a schema out as a message. Inverse of [`from_proto`].
 pub fn to_proto(schema: &Schema) -> v1::Schema {
-    let vector = schema.vector();
     let columns = schema
         .arrow()
         .fields()
@@ -134,12 +142,7 @@ pub fn to_proto(schema: &Schema) -> v1::Schema {
         .enumerate()
         .map(|(position, field)| v1::Column {
             default: schema.default_of(position).map(default_value::to_proto),
-            vector: (position == vector.position).then(|| v1::VectorType {
-                dimension: u32::try_from(vector.dimension).expect("dimensions are checked to be small"),
-                metric: metric_to_proto(vector.metric) as i32,
-                element: element_to_proto(vector.element) as i32,
-                quantization: quantization_to_proto(vector.quantization) as i32,
-            }),
+            vector: schema.vector_at(position).map(vector_to_proto),
             ..column_to_proto(field)
         });
     v1::Schema {
@@ -278,6 +281,15 @@ fn element_to_proto(element: VectorElement) -> v1::VectorElement {
         VectorElement::F16 => v1::VectorElement::Float16,
         VectorElement::F32 => v1::VectorElement::Float32,
         VectorElement::F64 => v1::VectorElement::Float64,
+    }
+}
+
+fn vector_to_proto(vector: VectorColumn) -> v1::VectorType {
+    v1::VectorType {
+        dimension: u32::try_from(vector.dimension).expect("dimensions are checked to be small"),
+        metric: metric_to_proto(vector.metric) as i32,
+        element: element_to_proto(vector.element) as i32,
+        quantization: quantization_to_proto(vector.quantization) as i32,
     }
 }
 
