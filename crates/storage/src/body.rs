@@ -6,20 +6,21 @@
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 
-use arrow::array::{Array, ArrayRef, AsArray, PrimitiveArray, RecordBatch, UInt64Array};
+use arrow::array::{Array, ArrayRef, AsArray, PrimitiveArray, RecordBatch, UInt64Array, new_null_array};
 use arrow::buffer::{BooleanBuffer, Buffer};
 use arrow::compute::{concat, filter};
 use arrow::datatypes::{ArrowPrimitiveType, Float16Type, Float32Type, Float64Type, UInt64Type};
 use arrow_schema::{DataType, Field, SchemaRef};
 use longbow_query::rank::IF_ROW_VERSION_COLUMN;
-use longbow_types::{Error, ErrorCode, Result, VectorElement};
+use longbow_types::{Error, ErrorCode, Result, Schema, VectorElement};
 
 use crate::Layout;
 use crate::ipc::{batches_from_ipc, malformed};
 
 /// Rows of an upsert, decoded.
 pub(crate) struct Rows {
-    /// Columns in stored order, without `_row_version`. They may share memory with the whole body.
+    /// Columns in stored order, without `_row_version`. They may share memory with the whole body. Vectors that rows need
+    /// not have are there as lists, or where no row tells one as the nulls that are stored.
     pub(crate) columns: Vec<ArrayRef>,
     /// Vectors, row after row, in native byte order.
     pub(crate) vectors: Vec<Buffer>,
@@ -31,7 +32,7 @@ impl Rows {
     /// Decodes the body of an upsert.
     pub(crate) fn decode(layout: &Layout, body: &[u8], rows: u32) -> Result<Self> {
         let (schema, batches) = batches_from_ipc(body)?;
-        check_fields(&schema, &fields(layout))?;
+        check_fields(&schema, &told(layout, &schema, is_needed))?;
         Self::of(layout, &schema, &batches, rows)
     }
 
@@ -39,7 +40,7 @@ impl Rows {
     pub(crate) fn decode_if(layout: &Layout, body: &[u8], rows: u32) -> Result<(Self, UInt64Array)> {
         let (schema, batches) = batches_from_ipc(body)?;
         let versions = version_field();
-        let mut want = fields(layout);
+        let mut want = told(layout, &schema, is_needed);
         want.push(&versions);
         check_fields(&schema, &want)?;
         let decoded = Self::of(layout, &schema, &batches, rows)?;
@@ -48,17 +49,22 @@ impl Rows {
 
     fn of(layout: &Layout, schema: &SchemaRef, batches: &[RecordBatch], rows: u32) -> Result<Self> {
         check_rows(batches, rows)?;
-        let position = layout.schema().vector().position;
+        let position = position(schema, layout.schema().vector_name())?;
         let vectors = batches
             .iter()
             .map(|batch| vectors(layout, batch.column(position)));
         let vectors = vectors.collect::<Result<Vec<_>>>()?;
-        let columns = layout
-            .sources()
-            .iter()
-            .map(|&source| column(batches, source, schema));
+        let mut columns = Vec::with_capacity(layout.sources().len());
+        for (stored, &source) in layout.sources().iter().enumerate() {
+            let name = layout.schema().name_at(source);
+            columns.push(match schema.column_with_name(name) {
+                // Only vectors that rows need not have are left out.
+                None => new_null_array(layout.stored().field(stored).data_type(), rows as usize),
+                Some((at, _)) => checked(layout, stored, column(batches, at, schema)?)?,
+            });
+        }
         Ok(Self {
-            columns: columns.collect::<Result<Vec<_>>>()?,
+            columns,
             vectors,
             rows: rows as usize,
         })
@@ -125,17 +131,7 @@ impl Changes {
     pub(crate) fn decode(layout: &Layout, body: &[u8], rows: u32) -> Result<Self> {
         let (schema, batches) = batches_from_ipc(body)?;
         let versions = version_field();
-        let names: BTreeSet<&str> = schema
-            .fields()
-            .iter()
-            .map(|field| field.name().as_str())
-            .collect();
-        let mut want = vec![];
-        for field in fields(layout) {
-            if names.contains(field.name().as_str()) || field.name() == layout.schema().id_name() {
-                want.push(field);
-            }
-        }
+        let mut want = told(layout, &schema, |schema, at| at == schema.id_position());
         want.push(&versions);
         check_fields(&schema, &want)?;
         check_rows(&batches, rows)?;
@@ -143,7 +139,7 @@ impl Changes {
         for (stored, &source) in layout.sources().iter().enumerate() {
             let name = layout.schema().arrow().field(source).name();
             if let Some((at, _)) = schema.column_with_name(name) {
-                columns.insert(stored, column(&batches, at, &schema)?);
+                columns.insert(stored, checked(layout, stored, column(&batches, at, &schema)?)?);
             }
         }
         let vector = schema.column_with_name(layout.schema().vector_name());
@@ -160,9 +156,43 @@ impl Changes {
     }
 }
 
-fn fields(layout: &Layout) -> Vec<&Field> {
-    let fields = layout.schema().arrow().fields().iter();
-    fields.map(AsRef::as_ref).collect()
+/// The dataset's fields that a write tells, and those that it must.
+fn told<'a>(layout: &'a Layout, body: &SchemaRef, must: impl Fn(&Schema, usize) -> bool) -> Vec<&'a Field> {
+    let names: BTreeSet<&str> = body.fields().iter().map(|field| field.name().as_str()).collect();
+    let fields = layout.schema().arrow().fields().iter().enumerate();
+    let told =
+        fields.filter(|(at, field)| names.contains(field.name().as_str()) || must(layout.schema(), *at));
+    told.map(|(_, field)| field.as_ref()).collect()
+}
+
+/// Whether whole rows tell a column: all but vectors that rows need not have.
+fn is_needed(schema: &Schema, position: usize) -> bool {
+    position == schema.vector().position || schema.vector_at(position).is_none()
+}
+
+fn position(body: &SchemaRef, name: &str) -> Result<usize> {
+    let found = body.column_with_name(name);
+    found
+        .map(|(at, _)| at)
+        .ok_or_else(|| malformed("a column is missing that was there"))
+}
+
+/// A column as it came; vectors that rows need not have are looked at.
+fn checked(layout: &Layout, stored: usize, column: ArrayRef) -> Result<ArrayRef> {
+    let Some(at) = layout.further_at(stored) else {
+        return Ok(column);
+    };
+    let vector = layout.further()[at].vector;
+    let lists = column
+        .as_fixed_size_list_opt()
+        .filter(|lists| lists.values().len() == lists.len() * vector.dimension)
+        .ok_or_else(|| malformed("a vector column is not as long as its rows"))?;
+    let is_spoilt = |row: usize| lists.is_valid(row) && lists.value(row).null_count() > 0;
+    if lists.values().null_count() > 0 && (0..lists.len()).any(is_spoilt) {
+        let name = layout.schema().name_at(vector.position).to_owned();
+        return Err(Error::new(ErrorCode::NullNotAllowed, "a vector holds a null").field(name));
+    }
+    Ok(column)
 }
 
 fn id_field(layout: &Layout) -> &Field {

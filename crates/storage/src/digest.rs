@@ -8,9 +8,10 @@
 //! digest = sum of row
 //! row    = xxh3-128(cells:16 row-version:8 vector:16)
 //! vector = xxh3-128(elements as they were written)
-//! cells  = sum over columns, without the vector, of cell - untold
+//! cells  = sum over columns, without the vector that every row has, of cell - untold
 //! cell   = xxh3-128(value, seed = xxh3-64(name of the column))
 //! value  = boolean:1 | integer, date, time or decimal:16, of more than 38 digits :32 | float:8, a double | text | bytes
+//!          | vector, its elements as they were written
 //! list   = xxh3-128(list so far:16 item:16, seed), begun with its length:16 as a value
 //! struct = xxh3-128("struct", seed) + sum over children of child - null child, a child's seed being xxh3-64(name, seed)
 //! null   = xxh3-128("null", seed = not xxh3-64(name of the column))
@@ -24,12 +25,15 @@
 use std::fmt;
 
 use arrow::array::{Array, AsArray, RecordBatch};
-use arrow::datatypes::{ArrowNativeType, Decimal256Type, Float16Type, Float32Type, Float64Type, UInt64Type};
+use arrow::datatypes::{
+    ArrowNativeType, Decimal256Type, Float16Type, Float32Type, Float64Type, UInt32Type, UInt64Type,
+};
 use arrow_schema::DataType;
 use longbow_index::VectorIndex;
 use xxhash_rust::xxh3::{xxh3_64, xxh3_64_with_seed, xxh3_128, xxh3_128_with_seed};
 
 use crate::columns::Chunk;
+use crate::further::Further;
 use crate::versions::{self, Source};
 use crate::{Layout, View};
 
@@ -78,7 +82,12 @@ impl View {
         let located = self.located();
         self.chunks.iter().fold(Digest::default(), |sum, chunk| {
             let rows: Vec<usize> = located.runs(chunk).into_iter().flatten().collect();
-            sum.with(of_stored(&self.layout, &self.index, chunk, &rows))
+            sum.with(of_stored(
+                &self.layout,
+                (&self.index, &self.further),
+                chunk,
+                &rows,
+            ))
         })
     }
 }
@@ -110,9 +119,14 @@ pub(crate) fn vector(bytes: &[u8]) -> u128 {
 }
 
 /// The digest of some rows of a chunk whose slots hold their vectors.
-pub(crate) fn of_stored(layout: &Layout, index: &VectorIndex, chunk: &Chunk, rows: &[usize]) -> Digest {
+pub(crate) fn of_stored(
+    layout: &Layout,
+    (index, further): (&VectorIndex, &[Further]),
+    chunk: &Chunk,
+    rows: &[usize],
+) -> Digest {
     let mut bytes = Vec::with_capacity(layout.vector_bytes());
-    of_rows(layout, &chunk.batch, rows.iter().copied(), |row| {
+    of_rows(layout, further, &chunk.batch, rows.iter().copied(), |row| {
         bytes.clear();
         let is_there = index.vector(chunk.slots.at(row), &mut bytes);
         debug_assert!(is_there, "a row that is live has its vector");
@@ -120,10 +134,11 @@ pub(crate) fn of_stored(layout: &Layout, index: &VectorIndex, chunk: &Chunk, row
     })
 }
 
-/// The digest of some rows of a batch that is of the layout's version or of an earlier one. `vector` tells the hash of a
-/// row's vector.
+/// The digest of some rows of a batch that is of the layout's version or of an earlier one, whose further vectors are in
+/// their indexes. `vector` tells the hash of a row's vector.
 pub(crate) fn of_rows(
     layout: &Layout,
+    further: &[Further],
     batch: &RecordBatch,
     rows: impl Iterator<Item = usize> + Clone,
     mut vector: impl FnMut(usize) -> u128,
@@ -136,7 +151,16 @@ pub(crate) fn of_rows(
         };
         let Cells { seed, untold } = layout.cells(column);
         hashed.clear();
-        hash(array.as_ref(), rows.clone(), seed, &mut hashed);
+        match layout.further_at(column) {
+            Some(at) => vectors(
+                array.as_ref(),
+                &further[at].index,
+                rows.clone(),
+                seed,
+                &mut hashed,
+            ),
+            None => hash(array.as_ref(), rows.clone(), seed, &mut hashed),
+        }
         for (cells, hashed) in cells.iter_mut().zip(&hashed) {
             *cells = cells.wrapping_add(hashed.wrapping_sub(untold));
         }
@@ -150,6 +174,23 @@ pub(crate) fn of_rows(
         sum.wrapping_add(xxh3_128(&bytes))
     });
     Digest(sum)
+}
+
+/// Adds the hash of each of some vectors, of which a column holds the slots.
+fn vectors(
+    array: &dyn Array,
+    index: &VectorIndex,
+    rows: impl Iterator<Item = usize>,
+    seed: u64,
+    out: &mut Vec<u128>,
+) {
+    let (slots, mut bytes) = (array.as_primitive::<UInt32Type>(), Vec::new());
+    each(array, rows, seed, out, |row| {
+        bytes.clear();
+        let is_there = index.vector(slots.value(row), &mut bytes);
+        debug_assert!(is_there, "a row has its vector as long as it lives");
+        xxh3_128_with_seed(&bytes, seed)
+    });
 }
 
 /// Adds the hash of each of some cells.
@@ -327,7 +368,7 @@ mod tests {
         all.extend(columns);
         all.push(Arc::new(UInt64Array::from(vec![9, 9])));
         let batch = RecordBatch::try_new(Arc::clone(layout.stored()), all).unwrap();
-        of_rows(layout, &batch, 0..2, |row| vectors[row])
+        of_rows(layout, &[], &batch, 0..2, |row| vectors[row])
     }
 
     #[test]

@@ -2,7 +2,8 @@
 //!
 //! A [`Replica`] has one writer, which applies entries of the log in order, and any number of readers, which take an
 //! immutable [`View`] and never wait for the writer. Every row has a *key*, its number in the order of writing. Its
-//! columns stand in one of a list of chunks, its vector in a *slot* of the index. A row that is replaced or deleted is
+//! columns stand in one of a list of chunks, its vector in a *slot* of the index; vectors that rows need not have, in
+//! [indexes of their own](further). A row that is replaced or deleted is
 //! dead from then on; its columns go when its chunk is [compacted](compact), its slot is used again, and neither is seen
 //! by anybody who reads.
 //!
@@ -19,6 +20,7 @@ mod columns;
 pub mod compact;
 mod digest;
 mod expiry;
+mod further;
 mod ids;
 mod ipc;
 mod layout;
@@ -27,19 +29,21 @@ mod memory;
 mod numbers;
 mod outcomes;
 mod projection;
+mod reader;
 mod replica;
 pub mod snapshot;
 mod tenants;
 mod versions;
 mod view;
 
-pub use longbow_index::{Clock, Mark, QueryVector, Stats, Times, Way};
+pub use longbow_index::{Clock, QueryVector, Stats, Times, Way};
 
 pub use digest::Digest;
 pub use ipc::{batch_from_ipc, batch_to_ipc};
-pub use layout::Layout;
+pub use layout::{Layout, Searched};
 pub use memory::{Appetite, Memory};
 pub use outcomes::Outcome;
 pub use projection::Projection;
-pub use replica::{Applied, Options, Reader, Replica, WriteKind};
+pub use reader::{Mark, Reader};
+pub use replica::{Applied, Options, Replica, WriteKind};
 pub use view::{Found, Profile, Query, Scan, View};

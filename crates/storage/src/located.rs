@@ -12,7 +12,7 @@ use longbow_types::Result;
 use crate::columns::{Chunk, Place, find};
 use crate::tenants::{Key, Tenants};
 use crate::view::cancelled;
-use crate::{Layout, versions};
+use crate::{Layout, further, versions};
 
 /// The rows of one state.
 #[derive(Clone, Copy)]
@@ -31,11 +31,6 @@ impl<'a> Located<'a> {
         Some(((at, row), slot))
     }
 
-    /// The place of the row in a slot that is live.
-    pub(crate) fn place(&self, slot: u32) -> Option<Place> {
-        find(self.chunks, self.tenants.get(slot))
-    }
-
     /// The slot of a row, if it is live.
     #[inline]
     pub(crate) fn slot(&self, chunk: &Chunk, row: usize) -> Option<u32> {
@@ -48,6 +43,36 @@ impl<'a> Located<'a> {
     #[inline]
     pub(crate) fn is_tenant(&self, chunk: &Chunk, row: usize, slot: u32) -> bool {
         !chunk.is_outlived() || self.tenants.get(slot) == chunk.keys.at(row)
+    }
+
+    /// The slots of a further vector column for whose rows, which live, a predicate is true: of `slots` that there are.
+    pub(crate) fn matching_further(
+        &self,
+        layout: &Layout,
+        (stored, slots): (usize, usize),
+        predicate: &Predicate,
+        cancel: &dyn Fn() -> bool,
+    ) -> Result<Bitset> {
+        let mut matching = Bitset::new(slots);
+        let columns = predicate.columns();
+        for chunk in self.chunks {
+            if cancel() {
+                return Err(cancelled());
+            }
+            if further::slots(&chunk.batch, stored).is_none() {
+                continue;
+            }
+            let batch = versions::for_predicate(layout, &chunk.batch, &columns)?;
+            let bits = predicate.evaluate(&batch)?;
+            for row in bits.set_indices() {
+                if let Some(slot) = further::slot(&chunk.batch, stored, row)
+                    && self.slot(chunk, row).is_some()
+                {
+                    matching.set(slot as usize);
+                }
+            }
+        }
+        Ok(matching)
     }
 
     /// The live slots for whose rows a predicate is true.

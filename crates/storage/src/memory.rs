@@ -10,7 +10,11 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use arrow::array::{Array, ArrayData, RecordBatch};
 use arrow::buffer::Buffer;
 
+use longbow_index::Bitset;
+
 use crate::Reader;
+use crate::layout::vector_bytes;
+use crate::tenants::Tenants;
 
 /// Bytes of memory that replicas take.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -88,18 +92,27 @@ const GUESSED_BYTES: u64 = 48;
 impl Reader {
     /// Bytes of memory that the replica takes now. Cheap enough to be asked every second.
     pub fn memory(&self) -> Memory {
-        let (index, view) = (self.index.memory(), self.view());
+        let view = self.view();
         // One of the writer, and one of the newest view.
-        let live = 2 * size_of_val(view.live.words());
+        let of_slots = |live: &Bitset, tenants: &Tenants| 2 * size_of_val(live.words()) + tenants.memory();
         let known = self.outcomes.lock().memory();
-        Memory {
-            vectors: index.vectors as u64,
-            codes: index.codes as u64,
-            graph: index.graph as u64,
+        let mut memory = Memory {
             columns: self.columns.load(Ordering::Relaxed) as u64,
-            ids: (view.ids.memory() + view.tenants.memory() + live + known) as u64,
-            caches: index.scratch as u64,
+            ids: (view.ids.memory() + of_slots(&view.live, &view.tenants) + known) as u64,
+            ..Memory::default()
+        };
+        let further = view.further.iter();
+        memory.ids += further
+            .map(|further| of_slots(&further.live, &further.tenants) as u64)
+            .sum::<u64>();
+        for index in self.indexes() {
+            let index = index.memory();
+            memory.vectors += index.vectors as u64;
+            memory.codes += index.codes as u64;
+            memory.graph += index.graph as u64;
+            memory.caches += index.scratch as u64;
         }
+        memory
     }
 
     /// What rows to come take.
@@ -112,13 +125,27 @@ impl Reader {
         };
         let columns = average(view.chunks.iter().map(|chunk| chunk.bytes).sum(), stored);
         let ids = average(view.ids.memory() + view.tenants.memory(), rows);
-        let reused = columns + ids;
-        Appetite {
+        let mut appetite = Appetite {
             free_slots: self.index.free() as u64,
             logged_bytes: view.layout.vector_bytes() as u64 + columns,
-            reused_bytes: reused,
-            fresh_bytes: reused + index.slot as u64,
+            reused_bytes: columns + ids,
+            fresh_bytes: columns + ids + index.slot as u64,
+        };
+        for (column, further) in view.layout.further().iter().zip(&view.further) {
+            // The share of rows that have a value there; what is told of none yet may be told of every row to come.
+            let share = match rows {
+                0 => 1.0,
+                rows => further.rows as f64 / rows as f64,
+            };
+            let of_share = |bytes: usize| (bytes as f64 * share).ceil() as u64;
+            let slot = of_share(further.index.memory().slot);
+            appetite.logged_bytes += of_share(vector_bytes(&column.vector));
+            appetite.fresh_bytes += slot;
+            if further.index.free() == 0 {
+                appetite.reused_bytes += slot;
+            }
         }
+        appetite
     }
 }
 

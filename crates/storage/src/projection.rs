@@ -4,7 +4,7 @@ use longbow_types::Result;
 
 use crate::Layout;
 
-/// All columns but the vector.
+/// All columns but vectors.
 const ALL: &str = "*";
 
 /// Columns of an answer, checked against a layout. The id is always there and is not repeated.
@@ -17,8 +17,8 @@ pub struct Projection {
 }
 
 impl Projection {
-    /// Resolves names, in their order; a name that comes twice counts once, and `*` stands for every column but the
-    /// vector. The vector, asked for by name or by `include_vector`, comes last.
+    /// Resolves names, in their order; a name that comes twice counts once, and `*` stands for every column but vectors.
+    /// The vector that every row has, asked for by name or by `include_vector`, comes last.
     ///
     /// # Errors
     /// `UNKNOWN_COLUMN` naming the column.
@@ -30,7 +30,9 @@ impl Projection {
         };
         for name in names {
             if name == ALL {
-                (0..layout.sources().len()).for_each(|column| projection.add(layout, column));
+                (0..layout.sources().len())
+                    .filter(|&column| layout.further_at(column).is_none())
+                    .for_each(|column| projection.add(layout, column));
                 continue;
             }
             let (position, _) = schema.column(name)?;

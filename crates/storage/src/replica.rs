@@ -10,21 +10,22 @@ mod tick;
 mod update;
 
 use std::sync::Arc;
-use std::sync::atomic::AtomicUsize;
 
 use arc_swap::ArcSwap;
-use longbow_index::{Bitset, Mark, Params, VectorIndex};
+use longbow_index::{Bitset, Params, VectorIndex};
 use longbow_types::{Result, Schema};
 use parking_lot::Mutex;
 
 use crate::columns::Chunks;
 use crate::digest::Digest;
 use crate::expiry::{Ages, Instants};
+use crate::further::Further;
 use crate::ids::IdMap;
+use crate::layout::{params, quantization};
 use crate::located::Located;
-use crate::outcomes::{Outcome, Outcomes};
+use crate::outcomes::Outcomes;
 use crate::tenants::{Key, Tenants};
-use crate::{Layout, View};
+use crate::{Layout, Reader, View};
 use retire::Retired;
 
 /// What a write does. The body of an upsert holds whole rows, that of a delete the id column alone.
@@ -85,6 +86,8 @@ pub struct Replica {
     chunks: Chunks,
     live: Arc<Bitset>,
     live_rows: usize,
+    /// Of vector columns that rows need not have a value in, in the order of the layout.
+    further: Vec<Further>,
     digest: Digest,
     /// Key of the next row.
     next_key: Key,
@@ -100,91 +103,23 @@ pub struct Replica {
     is_rearranged: bool,
 }
 
-/// What readers and graph builders share with the writer. Cheap to clone.
-#[derive(Clone)]
-pub struct Reader {
-    view: Arc<ArcSwap<View>>,
-    pub(crate) index: Arc<VectorIndex>,
-    pub(crate) outcomes: Arc<Mutex<Outcomes>>,
-    /// Bytes of memory that columns take.
-    pub(crate) columns: Arc<AtomicUsize>,
-}
-
-impl Reader {
-    /// The newest published view.
-    pub fn view(&self) -> Arc<View> {
-        self.view.load_full()
-    }
-
-    /// What became of the rows of the conditional write at an index that is applied.
-    ///
-    /// # Errors
-    /// `OUTCOME_UNKNOWN` if it was forgotten, because much was written since or because the replica was made of a snapshot
-    /// since; `INVALID_VALUE` for an entry that is no conditional write of this partition.
-    pub fn outcome(&self, index: u64) -> Result<Outcome> {
-        self.outcomes.lock().get(index)
-    }
-
-    /// Links up to `max` rows into the graph; 0 means that nothing is left. Runs on any number of threads at once.
-    pub fn link(&self, max: usize) -> usize {
-        self.index.link(max)
-    }
-
-    /// Takes rows that no view shows out of the graph, looking at up to `max` nodes; 0 means that nothing is to be
-    /// done now.
-    pub fn vacuum(&self, max: usize) -> usize {
-        self.index.vacuum(max)
-    }
-
-    /// Slots of the index that the next rows take.
-    pub fn free(&self) -> usize {
-        self.index.free()
-    }
-
-    /// Codes up to `max` rows anew if the data has drifted from what its codes were made for; 0 means that nothing is to
-    /// be done now.
-    pub fn retrain(&self, max: usize) -> usize {
-        self.index.retrain(max)
-    }
-
-    /// Measures which searches reach which recall, with up to `max` queries; 0 means that nothing is to be done now:
-    /// rows are few or not yet linked, or too few came and went since the last time.
-    ///
-    /// A query takes some scans of all rows and some hundred searches; a measurement takes 200 queries. `cancel` is asked
-    /// all the time, and ends the query in progress, which is then asked again next time.
-    pub fn calibrate(&self, max: usize, cancel: &dyn Fn() -> bool) -> usize {
-        self.index.calibrate(max, cancel)
-    }
-
-    /// Rows applied but not yet linked into the graph.
-    pub fn unlinked(&self) -> usize {
-        let tail = self.index.len().saturating_sub(self.index.linked());
-        tail as usize + self.index.waiting()
-    }
-
-    /// A mark behind all rows of the newest view, and perhaps some more.
-    pub fn mark(&self) -> Mark {
-        self.index.mark()
-    }
-
-    /// Whether all rows before a mark are linked into the graph.
-    pub fn passed(&self, mark: Mark) -> bool {
-        self.index.passed(mark)
-    }
-}
-
 impl Replica {
     /// An empty replica whose first entry has an index above `created_at`, the index of the entry that created the
     /// dataset.
     pub fn new(schema: Schema, options: &Options, created_at: u64) -> Self {
         let layout = Arc::new(Layout::new(schema));
+        let vector = layout.schema().vector();
         let params = Params {
             m: options.m,
             ef_construction: options.ef_construction,
             seed: options.seed,
-            ..layout.index_params()
+            ..params(&vector)
         };
-        let index = Arc::new(VectorIndex::with_quantization(params, layout.quantization()));
+        let further = layout.further().iter();
+        let further = further
+            .map(|column| Further::new(&column.vector, &params))
+            .collect();
+        let index = Arc::new(VectorIndex::with_quantization(params, quantization(&vector)));
         let ids = Arc::new(IdMap::new(layout.schema().id_kind()));
         Self::of(View {
             layout,
@@ -194,6 +129,7 @@ impl Replica {
             chunks: Chunks::new(),
             live: Arc::new(Bitset::new(0)),
             live_rows: 0,
+            further,
             digest: Digest::default(),
             next_key: 0,
             applied_index: created_at,
@@ -216,6 +152,7 @@ impl Replica {
             chunks: view.chunks.clone(),
             live: Arc::clone(&view.live),
             live_rows: view.live_rows,
+            further: view.further.clone(),
             digest: view.digest,
             next_key: view.next_key,
             applied_index: view.applied_index,
@@ -229,6 +166,7 @@ impl Replica {
                 outcomes: Arc::new(Mutex::new(Outcomes::after(view.applied_index))),
                 columns,
                 index: Arc::clone(&view.index),
+                turn: Arc::default(),
                 view: Arc::new(ArcSwap::from_pointee(view)),
             },
         }
@@ -277,6 +215,7 @@ impl Replica {
             chunks: self.chunks.clone(),
             live: Arc::clone(&self.live),
             live_rows: self.live_rows,
+            further: self.further.clone(),
             digest: self.digest,
             next_key: self.next_key,
             applied_index: self.applied_index,
@@ -286,7 +225,7 @@ impl Replica {
         self.reader.view.store(Arc::new(view));
         self.retired.replaced(&before);
         drop(before);
-        self.retired.release(&self.reader.index, &self.ids);
+        self.retired.release(&self.reader.index, &self.further, &self.ids);
     }
 
     /// Where the rows stand, published or not.

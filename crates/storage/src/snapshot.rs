@@ -8,30 +8,34 @@
 //! ```text
 //! <generation>.manifest                   what the snapshot is of, and its files
 //! <generation>-index.image                the vectors and their graph, an index image
+//! <generation>-vectors-<column>.image      those of a further vector column, which is the column of the dataset of that number
 //! <generation>-live.arrow                 which rows are live: one Boolean column `_live`
 //! <generation>-columns-<slot>.arrow       consecutive rows, from a slot on when it was written: the other columns of the dataset, and `_row_version`
 //! <any of these>.tmp                      on its way
 //! ```
 //!
-//! with generations of 20 digits and slots of 10. Column files are Arrow IPC files of one batch each; those of a
+//! with generations of 20 digits, slots and columns of 10. Column files are Arrow IPC files of one batch each; those of a
 //! manifest, one after the other, hold a row per slot, as do the image and the live rows: a snapshot numbers slots as
-//! rows stand in the columns, which is in the order of their versions. A dead row whose slot was given to another before
+//! rows stand in the columns, which is in the order of their versions. The image of a further vector column has a slot per
+//! row that has a value there, in the same order; which rows these are tells a Boolean column in the place of the vectors. A dead row whose slot was given to another before
 //! the snapshot was written has a free one in the image. A manifest is, all numbers
 //! little-endian and sums CRC-32C of all bytes before or of a whole file,
 //!
 //! ```text
 //! manifest = magic:8 version:4 0:4 generation:8 applied-index:8 touched-index:8 dataset:8
 //!            partition:4 schema-version:4 slots:4 live-rows:4 columns:4 catalogue-bytes:4 digest:16
-//!            stamps:4 stamp*stamps catalogue index live column*columns crc:4
+//!            stamps:4 stamp*stamps vectors:4 catalogue index live column*columns further*vectors crc:4
 //! stamp = before:8 log-time:8
-//! index, live, column = generation:8 bytes:8 slot:4 rows:4 crc:4
+//! index, live, column, further = generation:8 bytes:8 slot:4 rows:4 crc:4
 //! ```
 //!
-//! where the catalogue is the caller's, and slots are those of first rows. In version 1 the slot of a file of columns is
+//! where the catalogue is the caller's, and slots are those of first rows; of a further vector column it is its number, and its
+//! rows are those that have a value there. In version 1 the slot of a file of columns is
 //! the number of rows in the files before it. In version 2 it is what that number was when the file was written: since
 //! then rows in front of it may have gone. In both there is no digest; version 3 has that of the live
 //! rows ([`Digest`](crate::Digest)). Version 4 has also the ages of rows, as stamps: rows of entries before an index had been
-//! written at a log time, in milliseconds; both ascend. It is written where there are any, and version 3 where not. No list of ids is kept: ids stand in the columns, and of those that came more than
+//! written at a log time, in milliseconds; both ascend. It is written where there are any, and version 3 where not. Version 5, written where there are further vector columns, has
+//! those, and ages if there are any. No list of ids is kept: ids stand in the columns, and of those that came more than
 //! once one row is live.
 //!
 //! Invariants:
@@ -43,6 +47,7 @@ mod columns;
 mod disk;
 mod error;
 mod fs;
+mod further;
 mod manifest;
 mod names;
 mod numbered;

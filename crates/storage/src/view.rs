@@ -15,7 +15,9 @@ use crate::Layout;
 use crate::columns::Chunks;
 use crate::digest::Digest;
 use crate::expiry::Ages;
+use crate::further::Further;
 use crate::ids::IdMap;
+use crate::layout::vector_bytes;
 use crate::located::Located;
 use crate::tenants::{Key, Tenants};
 
@@ -32,6 +34,8 @@ pub struct View {
     /// One bit per slot: whether a live row stands there.
     pub(crate) live: Arc<Bitset>,
     pub(crate) live_rows: usize,
+    /// Of vector columns that rows need not have a value in, in the order of the layout.
+    pub(crate) further: Vec<Further>,
     pub(crate) digest: Digest,
     /// Rows have keys below.
     pub(crate) next_key: Key,
@@ -76,11 +80,15 @@ impl View {
         u32::try_from(self.live.len()).expect("the index refuses slots beyond 32 bits")
     }
 
-    /// Bytes of live rows: their vectors, and their share of the columns.
+    /// Bytes of live rows: their vectors in all columns, and their share of the columns.
     pub fn bytes(&self) -> u64 {
         let columns: usize = self.chunks.iter().map(|chunk| chunk.bytes).sum();
         let share = columns as f64 * self.live_rows as f64 / self.rows_stored().max(1) as f64;
-        (self.live_rows * self.layout.vector_bytes()) as u64 + share as u64
+        let columns = self.layout.further().iter().zip(&self.further);
+        let further: usize = columns
+            .map(|(column, further)| further.rows * vector_bytes(&column.vector))
+            .sum();
+        (self.live_rows * self.layout.vector_bytes() + further) as u64 + share as u64
     }
 
     /// Where the rows stand.

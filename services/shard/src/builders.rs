@@ -151,7 +151,7 @@ mod tests {
     use crate::apply::{Applier, Op, Work, Write};
     use crate::partition::Key;
     use crate::state::tests::{schema, upsert_body};
-    use longbow_storage::{Options, Projection, Query, Replica, WriteKind};
+    use longbow_storage::{Options, Projection, Query, Replica, Searched, WriteKind};
     use longbow_types::DatasetId;
 
     /// A partition with rows of these ids, to be linked.
@@ -181,6 +181,7 @@ mod tests {
             let view = partition.reader.view();
             let projection = Projection::new(view.layout(), &[], false).unwrap();
             let query = Query {
+                searched: Searched::default(),
                 vector: (&[500.25f32, 0.0]).into(),
                 k: 10,
                 ef: 0,

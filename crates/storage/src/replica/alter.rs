@@ -7,6 +7,7 @@ use longbow_types::{Error, ErrorCode, Result, Schema};
 
 use super::Replica;
 use crate::Layout;
+use crate::further::Further;
 
 impl Replica {
     /// Goes on with the next version of the schema. Rows that are there read as rows of it. O(columns), and where
@@ -32,6 +33,11 @@ impl Replica {
         if layout.schema().ttl().is_none() {
             (self.ages, self.passed) = Default::default();
         }
+        // Columns keep their places, so that those that there are come first.
+        let added = layout.further().iter().skip(self.further.len());
+        let like = self.reader.index.params();
+        self.further
+            .extend(added.map(|column| Further::new(&column.vector, like)));
         self.layout = layout;
         self.applied_index = index;
         self.touched_index = index;

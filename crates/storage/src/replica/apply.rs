@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, RecordBatch, UInt64Array};
+use arrow::array::{Array, ArrayRef, RecordBatch, UInt32Array, UInt64Array};
 use longbow_query::ids::Ids;
 use longbow_types::{Error, ErrorCode, Result};
 
@@ -11,6 +11,7 @@ use crate::body::{Rows, decode_ids};
 use crate::columns::{Chunk, Chunks, Place, appended, find};
 use crate::digest::{self, Digest};
 use crate::expiry::instants;
+use crate::further::{self, index_error};
 use crate::ids::Trace;
 use crate::located::Located;
 use crate::numbers::Numbers;
@@ -58,6 +59,12 @@ impl Replica {
             Some(column) => instants(columns[column].as_ref())?.collect(),
             None => Vec::new(),
         };
+        let mut placed = Vec::with_capacity(self.further.len());
+        for (column, further) in layout.further().iter().zip(&self.further) {
+            let slots = further.place(column, &columns[column.stored])?;
+            columns[column.stored] = Arc::new(slots.clone());
+            placed.push(slots);
+        }
         columns.push(Arc::new(UInt64Array::from_value(index, decoded.rows)) as ArrayRef);
         let batch = RecordBatch::try_new(Arc::clone(layout.stored()), columns)
             .map_err(|error| Error::new(ErrorCode::MalformedArrow, error.to_string()))?;
@@ -73,7 +80,7 @@ impl Replica {
             return Err(Error::new(ErrorCode::Internal, message));
         }
         let width = layout.vector_bytes();
-        let added = digest::of_rows(&layout, &batch, 0..decoded.rows, |row| {
+        let added = digest::of_rows(&layout, &self.further, &batch, 0..decoded.rows, |row| {
             digest::vector(&vectors[row * width..][..width])
         });
         let first = self.next_key;
@@ -85,7 +92,7 @@ impl Replica {
         for (row, key) in (first..).enumerate().take(decoded.rows) {
             lost.extend(self.ids.insert(&ids, row, key));
         }
-        let retired = self.commit(chunks, &slots, added, &lost);
+        let retired = self.commit(chunks, (&slots, &placed), added, &lost);
         self.retired.lose(lost);
         self.note_instants(first, written);
         Ok(Applied {
@@ -101,7 +108,7 @@ impl Replica {
             .collect();
         // What was deleted before is to be forgotten already.
         lost.retain(|trace| self.rows().live(trace.key).is_some());
-        let retired = self.commit(self.chunks.clone(), &[], Digest::default(), &lost);
+        let retired = self.commit(self.chunks.clone(), (&[], &[]), Digest::default(), &lost);
         self.retired.lose(lost);
         Ok(Applied {
             rows: ids.len(),
@@ -109,9 +116,16 @@ impl Replica {
         })
     }
 
-    /// Takes an entry's changes over: new rows in these slots, with their digest, and rows that lost their ids. Returns
-    /// how many of these were live. Nothing can fail once something has changed: that would be a state of no entry.
-    pub(super) fn commit(&mut self, chunks: Chunks, slots: &[u32], added: Digest, lost: &[Trace]) -> usize {
+    /// Takes an entry's changes over: new rows in these slots, and in those of each further vector column, with their
+    /// digest, and rows that lost their ids. Returns how many of these were live. Nothing can fail once something has
+    /// changed: that would be a state of no entry.
+    pub(super) fn commit(
+        &mut self,
+        chunks: Chunks,
+        (slots, placed): (&[u32], &[UInt32Array]),
+        added: Digest,
+        lost: &[Trace],
+    ) -> usize {
         let gone = self.gone(&chunks, lost);
         let digest = self.digest.with(added).without(self.digest_of(&chunks, &gone));
         let before = self.live.len();
@@ -132,10 +146,20 @@ impl Replica {
             self.tenants.set(slot, key);
             live.set(slot as usize);
         }
+        for (further, placed) in self.further.iter_mut().zip(placed) {
+            further.settle(self.next_key, placed);
+        }
         self.next_key += slots.len() as u64;
-        for &((at, _), slot) in &gone {
+        for &((at, row), slot) in &gone {
             live.clear(slot as usize);
             self.chunks[at].died(1);
+            let columns = self.layout.further().iter().zip(&mut self.further);
+            for (column, (layout, further)) in columns.enumerate() {
+                if let Some(slot) = further::slot(&self.chunks[at].batch, layout.stored, row) {
+                    further.leave(slot);
+                    self.retired.add_further(column, slot);
+                }
+            }
         }
         self.live_rows += slots.len();
         self.live_rows -= gone.len();
@@ -171,16 +195,12 @@ impl Replica {
         chunked.fold(Digest::default(), |sum, rows| {
             let chunk = &chunks[rows[0].0.0];
             let rows: Vec<usize> = rows.iter().map(|((_, row), _)| *row).collect();
-            sum.with(digest::of_stored(&self.layout, &self.reader.index, chunk, &rows))
+            sum.with(digest::of_stored(
+                &self.layout,
+                (&self.reader.index, &self.further),
+                chunk,
+                &rows,
+            ))
         })
     }
-}
-
-fn index_error(error: longbow_index::Error) -> Error {
-    let code = match error {
-        longbow_index::Error::Full { .. } => ErrorCode::TooLarge,
-        longbow_index::Error::OutOfMemory { .. } => ErrorCode::StorageFailed,
-        _ => ErrorCode::Internal,
-    };
-    Error::new(code, format!("vector index: {error}"))
 }

@@ -31,7 +31,7 @@ impl Replica {
             let matching = (0..chunk.rows()).filter(|&row| rows.slot(chunk, row).is_some());
             lost.extend(matching.filter_map(|row| self.ids.trace(&ids, row, self.next_key)));
         }
-        let retired = self.commit(self.chunks.clone(), &[], Digest::default(), &lost);
+        let retired = self.commit(self.chunks.clone(), (&[], &[]), Digest::default(), &lost);
         self.retired.lose(lost);
         self.applied_index = index;
         self.touched_index = index;

@@ -11,6 +11,7 @@ use std::sync::{Arc, Weak};
 use longbow_index::VectorIndex;
 
 use crate::View;
+use crate::further::Further;
 use crate::ids::{IdMap, Trace};
 
 /// What waits for views to go.
@@ -28,12 +29,15 @@ pub(super) struct Retired {
 #[derive(Default)]
 struct Rows {
     slots: Vec<u32>,
+    /// Of further vector columns: which, and a slot there.
+    further: Vec<(usize, u32)>,
     traces: Vec<Trace>,
 }
 
 impl Rows {
     fn extend(&mut self, others: Rows) {
         self.slots.extend(others.slots);
+        self.further.extend(others.further);
         self.traces.extend(others.traces);
     }
 }
@@ -45,6 +49,11 @@ impl Retired {
     /// Slots were retired by an entry that is not published yet.
     pub(super) fn add(&mut self, slots: &[u32]) {
         self.fresh.slots.extend_from_slice(slots);
+    }
+
+    /// A slot of a further vector column was retired with its row.
+    pub(super) fn add_further(&mut self, column: usize, slot: u32) {
+        self.fresh.further.push((column, slot));
     }
 
     /// Rows lost their ids by an entry that is not published yet.
@@ -86,8 +95,8 @@ impl Retired {
         self.waiting = kept;
     }
 
-    /// Takes out of the index and of the map what no view shows any more.
-    pub(super) fn release(&mut self, index: &VectorIndex, ids: &IdMap) {
+    /// Takes out of the indexes and of the map what no view shows any more.
+    pub(super) fn release(&mut self, index: &VectorIndex, further: &[Further], ids: &IdMap) {
         while let Some((view, rows)) = self.waiting.front() {
             if view.strong_count() > 0 {
                 break;
@@ -96,6 +105,9 @@ impl Retired {
             // read of a slot, they read before it is written again.
             fence(Ordering::Acquire);
             rows.slots.iter().for_each(|&slot| index.remove(slot));
+            for &(column, slot) in &rows.further {
+                further[column].index.remove(slot);
+            }
             rows.traces.iter().for_each(|trace| ids.forget(trace));
             self.waiting.pop_front();
         }

@@ -39,7 +39,7 @@ impl Replica {
         }
         let mut retired = 0;
         if !lost.is_empty() {
-            retired = self.commit(self.chunks.clone(), &[], Digest::default(), &lost);
+            retired = self.commit(self.chunks.clone(), (&[], &[]), Digest::default(), &lost);
             self.retired.lose(lost);
             self.touched_index = index;
         }

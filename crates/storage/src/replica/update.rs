@@ -2,9 +2,10 @@
 
 use std::sync::Arc;
 
-use arrow::array::ArrayRef;
+use arrow::array::{Array, ArrayRef, AsArray};
 use arrow::buffer::{BooleanBuffer, Buffer};
 use arrow::compute::filter;
+use arrow::datatypes::UInt32Type;
 use longbow_query::ids::Ids;
 use longbow_query::rank::ANY_ROW_VERSION;
 use longbow_types::{Error, ErrorCode, Result};
@@ -12,6 +13,7 @@ use longbow_types::{Error, ErrorCode, Result};
 use super::{Applied, Replica};
 use crate::body::{Changes, Rows};
 use crate::columns::{Picks, Place};
+use crate::further;
 use crate::outcomes::Outcome;
 
 impl Replica {
@@ -55,7 +57,7 @@ impl Replica {
             Some(told) => {
                 filter(told, &mask).map_err(|error| Error::new(ErrorCode::Internal, error.to_string()))
             }
-            None => picks.gather(column),
+            None => self.untold(&picks, column),
         });
         let columns = columns.collect::<Result<Vec<ArrayRef>>>()?;
         let width = layout.vector_bytes();
@@ -75,5 +77,21 @@ impl Replica {
             vectors: vec![Buffer::from_vec(vectors)],
             rows: there.len(),
         })
+    }
+
+    /// A stored column of rows that keep what they have there. Vectors are written again with their rows, into slots
+    /// of their own: views of before go on to show those that there are.
+    fn untold(&self, picks: &Picks<'_>, column: usize) -> Result<ArrayRef> {
+        let gathered = picks.gather(column)?;
+        let Some(at) = self.layout.further_at(column) else {
+            return Ok(gathered);
+        };
+        let slots = gathered.as_primitive::<UInt32Type>();
+        if slots.null_count() == slots.len() {
+            return Ok(gathered);
+        }
+        let vector = self.layout.further()[at].vector;
+        let field = &self.layout.schema().arrow().fields()[vector.position];
+        further::lists(field, &vector, &self.further[at].index, slots.iter())
     }
 }

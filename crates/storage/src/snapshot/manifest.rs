@@ -18,7 +18,9 @@ const VERSION_MOVED: u32 = 2;
 /// It tells the digest of the rows.
 const VERSION_DIGEST: u32 = 3;
 /// It tells the ages of the rows.
-const VERSION: u32 = 4;
+const VERSION_AGES: u32 = 4;
+/// It lists further vector columns, and the ages of the rows, if there are any.
+const VERSION: u32 = 5;
 const HEAD_BYTES: usize = 16;
 const CRC_BYTES: usize = 4;
 /// Most bytes of the caller's section.
@@ -62,6 +64,8 @@ pub struct Manifest {
     pub(super) live: Listed,
     /// In slot order.
     pub(super) columns: Vec<Listed>,
+    /// Of further vector columns, in the order of the dataset's columns.
+    pub(super) further: Vec<Listed>,
 }
 
 /// A file of a snapshot.
@@ -75,7 +79,8 @@ pub(super) struct Listed {
 impl Manifest {
     /// All files but the manifest.
     pub(super) fn files(&self) -> impl Iterator<Item = &Listed> {
-        [&self.index, &self.live].into_iter().chain(&self.columns)
+        let rows = [&self.index, &self.live].into_iter().chain(&self.columns);
+        rows.chain(&self.further)
     }
 
     /// Bytes of all files but the manifest.
@@ -93,7 +98,8 @@ impl Manifest {
         let mut bytes = Vec::new();
         bytes.extend_from_slice(&MAGIC);
         let version = match self.digest {
-            Some(_) if !self.ages.0.is_empty() => VERSION,
+            Some(_) if !self.further.is_empty() => VERSION,
+            Some(_) if !self.ages.0.is_empty() => VERSION_AGES,
             Some(_) => VERSION_DIGEST,
             None if self.is_in_order() => VERSION_IN_ORDER,
             None => VERSION_MOVED,
@@ -120,17 +126,20 @@ impl Manifest {
             bytes.extend_from_slice(&number.to_le_bytes());
         }
         bytes.extend(self.digest.into_iter().flat_map(Digest::to_bytes));
-        if version == VERSION {
+        if version >= VERSION_AGES {
             bytes.extend_from_slice(&(self.ages.0.len() as u32).to_le_bytes());
             for stamp in &self.ages.0 {
                 bytes.extend_from_slice(&stamp.before.to_le_bytes());
                 bytes.extend_from_slice(&stamp.time_ms.to_le_bytes());
             }
         }
+        if version >= VERSION {
+            bytes.extend_from_slice(&(self.further.len() as u32).to_le_bytes());
+        }
         bytes.extend_from_slice(&owner.catalogue);
         for file in self.files() {
             let slot = match file.name.part {
-                Part::Columns(slot) => slot,
+                Part::Columns(slot) | Part::Further(slot) => slot,
                 _ => 0,
             };
             bytes.extend_from_slice(&file.name.generation.to_le_bytes());
@@ -188,12 +197,16 @@ impl Manifest {
             _ => None,
         };
         let mut ages = Ages::default();
-        if version == VERSION {
+        if version >= VERSION_AGES {
             for _ in 0..numbers.u32()? {
                 let (before, time_ms) = (numbers.u64()?, numbers.u64()?);
                 ages.0.push_back(Stamp { before, time_ms });
             }
         }
+        let vectors = match version {
+            VERSION => numbers.u32()?,
+            _ => 0,
+        };
         let catalogue = numbers.bytes(catalogue_bytes as usize)?.to_vec();
         let index = numbers.listed(|_| Part::Index)?;
         let live = numbers.listed(|_| Part::Live)?;
@@ -201,6 +214,10 @@ impl Manifest {
         let mut listed = Vec::new();
         for _ in 0..columns {
             listed.push(numbers.listed(Part::Columns)?);
+        }
+        let mut further = Vec::new();
+        for _ in 0..vectors {
+            further.push(numbers.listed(Part::Further)?);
         }
         let manifest = Self {
             generation,
@@ -219,6 +236,7 @@ impl Manifest {
             index,
             live,
             columns: listed,
+            further,
         };
         (numbers.0.is_empty() && manifest.is_consistent()).then_some(manifest)
     }
@@ -237,6 +255,10 @@ impl Manifest {
             && self.touched_index <= self.applied_index
             && self.files().all(|file| file.name.generation <= self.generation)
             && self.are_ages_consistent()
+            && self
+                .further
+                .is_sorted_by(|one, next| one.name.part < next.name.part)
+            && self.further.iter().all(|file| file.rows <= self.slots)
     }
 
     fn are_ages_consistent(&self) -> bool {
@@ -324,6 +346,7 @@ mod tests {
             index: listed(9, Part::Index, 30),
             live: listed(9, Part::Live, 30),
             columns: vec![listed(4, Part::Columns(0), 20), listed(9, Part::Columns(20), 10)],
+            further: Vec::new(),
         }
     }
 
@@ -426,12 +449,39 @@ mod tests {
     }
 
     #[test]
+    fn further_vector_columns_are_listed_in_their_order() {
+        let with = |further: Vec<Listed>| Manifest {
+            further,
+            ..manifest()
+        };
+        let listed = |column, rows| listed(9, Part::Further(column), rows);
+        let both = with(vec![listed(2, 30), listed(7, 0)]);
+        let bytes = both.to_bytes();
+        assert_eq!(bytes[8], 5);
+        assert_eq!(Manifest::parse(Name::manifest(9), &bytes).unwrap(), both);
+        let without_ages = Manifest {
+            ages: Ages::default(),
+            ..both
+        };
+        let parsed = Manifest::parse(Name::manifest(9), &without_ages.to_bytes());
+        assert_eq!(parsed.unwrap(), without_ages);
+        for wrong in [
+            vec![listed(7, 0), listed(2, 0)],
+            vec![listed(2, 0), listed(2, 0)],
+            vec![listed(2, 31)],
+        ] {
+            let error = Manifest::parse(Name::manifest(9), &with(wrong).to_bytes()).unwrap_err();
+            assert!(error.to_string().contains("contradicts"), "{error}");
+        }
+    }
+
+    #[test]
     fn another_version_is_named() {
         let mut bytes = manifest().to_bytes();
         bytes.truncate(bytes.len() - CRC_BYTES);
-        bytes[8] = 5;
+        bytes[8] = 6;
         let error = Manifest::parse(Name::manifest(9), &signed(bytes)).unwrap_err();
-        assert!(matches!(error, Error::Version { found: 5, .. }), "{error}");
+        assert!(matches!(error, Error::Version { found: 6, .. }), "{error}");
         assert!(!error.is_damage());
     }
 }

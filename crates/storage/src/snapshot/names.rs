@@ -19,6 +19,8 @@ pub(super) enum Part {
     Manifest,
     /// The vector index.
     Index,
+    /// That of a further vector column, by the number of the dataset's column.
+    Further(u32),
     /// Which rows are live.
     Live,
     /// A chunk of the columns, and the slot of its first row.
@@ -33,6 +35,7 @@ impl fmt::Display for Name {
         match self.part {
             Part::Manifest => write!(f, "{generation:020}.manifest"),
             Part::Index => write!(f, "{generation:020}-index.image"),
+            Part::Further(column) => write!(f, "{generation:020}-vectors-{column:010}.image"),
             Part::Live => write!(f, "{generation:020}-live.arrow"),
             Part::Columns(slot) => write!(f, "{generation:020}-columns-{slot:010}.arrow"),
         }
@@ -57,10 +60,13 @@ impl Name {
             ".manifest" => Part::Manifest,
             "-index.image" => Part::Index,
             "-live.arrow" => Part::Live,
-            _ => {
-                let slot = rest.strip_prefix("-columns-")?.strip_suffix(".arrow")?;
-                Part::Columns(slot.parse().ok()?)
-            }
+            _ => match rest.strip_prefix("-columns-") {
+                Some(slot) => Part::Columns(slot.strip_suffix(".arrow")?.parse().ok()?),
+                None => {
+                    let column = rest.strip_prefix("-vectors-")?.strip_suffix(".image")?;
+                    Part::Further(column.parse().ok()?)
+                }
+            },
         };
         let name = Self {
             generation: digits.parse().ok()?,
@@ -82,7 +88,13 @@ mod tests {
 
     #[test]
     fn names_are_read_as_they_are_written() {
-        let parts = [Part::Manifest, Part::Index, Part::Live, Part::Columns(u32::MAX)];
+        let parts = [
+            Part::Manifest,
+            Part::Index,
+            Part::Further(7),
+            Part::Live,
+            Part::Columns(u32::MAX),
+        ];
         for part in parts {
             for generation in [1, u64::MAX] {
                 let name = Name { generation, part };
@@ -101,6 +113,8 @@ mod tests {
             "1.manifest",
             "+0000000000000000001.manifest",
             "00000000000000000001-columns-1.arrow",
+            "00000000000000000001-vectors-1.image",
+            "00000000000000000001-vectors-0000000001.arrow",
             "99999999999999999999.manifest",
             "ééééééééééééééééééé.manifest",
         ] {

@@ -5,15 +5,18 @@ use std::sync::Arc;
 use arrow::array::RecordBatch;
 use longbow_index::{Bitset, VectorIndex};
 use longbow_query::ids::Ids;
-use longbow_types::Schema;
+use longbow_types::{Schema, VectorColumn};
 
 use super::columns::{live_of_batch, read_batch};
 use super::error::{Error, Result};
+use super::further::{self, from_file};
 use super::manifest::{Listed, Manifest};
-use super::names::Name;
+use super::names::{Name, Part};
 use super::{Snapshots, store};
 use crate::columns::{Chunk, Chunks};
+use crate::further::Further;
 use crate::ids::IdMap;
+use crate::layout::{params, quantization};
 use crate::tenants::Tenants;
 use crate::versions::recognised;
 use crate::{Layout, Replica, View};
@@ -107,16 +110,25 @@ impl Snapshots {
         let layout = Arc::new(Layout::at(schema, manifest.owner.schema_version));
         let live = self.live(&manifest)?;
         let mut chunks = Chunks::with_capacity(manifest.columns.len());
-        let mut base = 0;
+        let (mut base, mut next) = (0, vec![0; layout.further().len()]);
         for file in &manifest.columns {
             if cancel() {
                 return Err(Error::Cancelled);
             }
-            chunks.push(Arc::new(Chunk::new(base, self.batch(file, &layout)?)));
+            chunks.push(Arc::new(Chunk::new(base, self.batch(file, &layout, &mut next)?)));
             base += file.rows;
         }
         let ids = ids(&layout, &chunks, &live, &manifest.columns)?;
-        let index = self.index(&manifest.index, verify, &layout, &live, cancel)?;
+        let index = self.index(&manifest.index, verify, &layout.schema().vector(), cancel)?;
+        if live.iter().any(|slot| !index.holds(slot as u32)) {
+            let name = manifest.index.name.to_string();
+            return Err(Error::damaged(&name, "its rows are not those of the columns"));
+        }
+        // Rows that were retired when the view was taken, and that older views still showed.
+        (0..manifest.slots)
+            .filter(|&slot| !live.get(slot as usize))
+            .for_each(|slot| index.remove(slot));
+        let further = self.further(&manifest, verify, &layout, (&chunks, &live, &next), cancel)?;
         let mut view = View {
             layout,
             index: Arc::new(index),
@@ -125,6 +137,7 @@ impl Snapshots {
             chunks,
             live: Arc::new(live),
             live_rows: manifest.live_rows as usize,
+            further,
             digest: manifest.digest.unwrap_or_default(),
             next_key: manifest.slots.into(),
             applied_index: manifest.applied_index,
@@ -163,17 +176,48 @@ impl Snapshots {
     }
 
     /// Rows of columns as the layout wants them, or as an earlier version of the schema did.
-    fn batch(&self, file: &Listed, layout: &Layout) -> Result<RecordBatch> {
+    fn batch(&self, file: &Listed, layout: &Layout, next: &mut [u32]) -> Result<RecordBatch> {
         let batch = self.arrow(file)?;
-        recognised(layout, &batch).map_err(|reason| Error::mismatch(&file.name.to_string(), reason))
+        from_file(layout, &batch, next)
+            .and_then(|batch| recognised(layout, &batch))
+            .map_err(|reason| Error::mismatch(&file.name.to_string(), reason))
+    }
+
+    /// Further vector columns, whose values follow the rows of the chunks; so many they are of each.
+    fn further(
+        &self,
+        manifest: &Manifest,
+        verify: Verify,
+        layout: &Layout,
+        (chunks, live, values): (&Chunks, &Bitset, &[u32]),
+        cancel: &dyn Fn() -> bool,
+    ) -> Result<Vec<Further>> {
+        let columns = layout.further().iter();
+        let parts = columns.map(|column| Part::Further(column.vector.position as u32));
+        if !parts.eq(manifest.further.iter().map(|file| file.name.part)) {
+            let file = Name::manifest(manifest.generation).to_string();
+            return Err(Error::mismatch(
+                &file,
+                "its vector columns are not those of the schema",
+            ));
+        }
+        let files = layout.further().iter().zip(&manifest.further).zip(values);
+        let opened = files.map(|((column, file), &values)| {
+            let name = file.name.to_string();
+            if file.rows != values {
+                return Err(Error::damaged(&name, "its rows are not those of the columns"));
+            }
+            let index = self.index(file, verify, &column.vector, cancel)?;
+            further::opened(index, chunks, column.stored, live, &name)
+        });
+        opened.collect()
     }
 
     fn index(
         &self,
         file: &Listed,
         verify: Verify,
-        layout: &Layout,
-        live: &Bitset,
+        vector: &VectorColumn,
         cancel: &dyn Fn() -> bool,
     ) -> Result<VectorIndex> {
         let name = file.name.to_string();
@@ -189,19 +233,15 @@ impl Snapshots {
             file: name.clone(),
             source,
         })?;
-        let (have, want) = (index.params(), layout.index_params());
+        let (have, want) = (index.params(), params(vector));
         if (have.element, have.metric, have.dimension) != (want.element, want.metric, want.dimension)
-            || index.quantization() != layout.quantization()
+            || index.quantization() != quantization(vector)
         {
             return Err(Error::mismatch(&name, "it is an index of other vectors"));
         }
-        if index.len() != file.rows || live.iter().any(|slot| !index.holds(slot as u32)) {
+        if index.len() != file.rows {
             return Err(Error::damaged(&name, "its rows are not those of the columns"));
         }
-        // Rows that were retired when the view was taken, and that older views still showed.
-        (0..file.rows)
-            .filter(|&slot| !live.get(slot as usize))
-            .for_each(|slot| index.remove(slot));
         Ok(index)
     }
 }

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use super::columns::{batch_of_live, write_batch};
 use super::error::{Error, Result};
+use super::further::{Order, to_file};
 use super::manifest::{CATALOGUE_BYTES_MAX, Listed, Manifest, Owner};
 use super::names::{Name, Part};
 use super::numbered::Numbered;
@@ -85,6 +86,14 @@ impl Snapshots {
             };
             written.map(drop)
         })?;
+        let mut further = Vec::with_capacity(view.further.len());
+        for (at, column) in view.layout.further().iter().enumerate() {
+            let order = Order::of(view, at);
+            let part = Part::Further(column.vector.position as u32);
+            further.push(list(part, order.len(), &mut |out| {
+                order.write(&view.further[at].index, out)
+            })?);
+        }
         let live = list(Part::Live, slots, &mut |out| {
             write_batch(&batch_of_live(&numbered.live), out)
         })?;
@@ -95,7 +104,8 @@ impl Snapshots {
             columns.push(match self.file_of(chunk) {
                 Some(file) => file,
                 None => list(Part::Columns(base), rows, &mut |out| {
-                    write_batch(&chunk.batch, out)
+                    let batch = to_file(&view.layout, &chunk.batch).map_err(std::io::Error::other)?;
+                    write_batch(&batch, out)
                 })?,
             });
             base += rows;
@@ -113,6 +123,7 @@ impl Snapshots {
             index,
             live,
             columns,
+            further,
         };
         let bytes = manifest.to_bytes();
         let sum = store::write(disk, Name::manifest(generation), cancel, |out| {

@@ -2,16 +2,18 @@
 
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, FixedSizeListArray, PrimitiveArray, RecordBatch};
-use arrow::buffer::{MutableBuffer, ScalarBuffer};
-use arrow::datatypes::{ArrowPrimitiveType, Float16Type, Float32Type, Float64Type};
-use arrow_schema::{ArrowError, DataType, FieldRef, Schema as ArrowSchema};
+use arrow::array::{ArrayRef, AsArray, RecordBatch};
+use arrow::datatypes::UInt32Type;
+use arrow_schema::{ArrowError, FieldRef, Schema as ArrowSchema};
+use longbow_index::VectorIndex;
 use longbow_types::limits::MESSAGE_BYTES_MAX;
-use longbow_types::{Error, ErrorCode, Result, VectorElement};
+use longbow_types::{Error, ErrorCode, Result, VectorColumn};
 
 use super::View;
 use crate::Projection;
 use crate::columns::Picks;
+use crate::further;
+use crate::layout::vector_bytes;
 
 /// Largest answer put together in memory.
 pub(super) const ANSWER_BYTES_MAX: usize = MESSAGE_BYTES_MAX;
@@ -20,10 +22,15 @@ pub(super) const ANSWER_BYTES_MAX: usize = MESSAGE_BYTES_MAX;
 pub(super) type Part = (FieldRef, ArrayRef);
 
 impl View {
-    /// A stored column of some slots.
+    /// A column of some rows, by its place among those stored.
     pub(super) fn stored(&self, picks: &Picks<'_>, column: usize) -> Result<Part> {
-        let field = &self.layout.stored().fields()[column];
-        Ok((Arc::clone(field), picks.gather(column)?))
+        let gathered = picks.gather(column)?;
+        let Some(at) = self.layout.further_at(column) else {
+            let field = &self.layout.stored().fields()[column];
+            return Ok((Arc::clone(field), gathered));
+        };
+        let slots = gathered.as_primitive::<UInt32Type>().iter();
+        self.vectors(self.layout.further()[at].vector, &self.further[at].index, slots)
     }
 
     /// The projected columns of some slots, the vector last.
@@ -39,7 +46,8 @@ impl View {
             .map(|&column| self.stored(picks, column));
         let mut parts = columns.collect::<Result<Vec<_>>>()?;
         if projection.vector {
-            parts.push(self.vectors(slots)?);
+            let vector = self.layout.schema().vector();
+            parts.push(self.vectors(vector, &self.index, slots.iter().map(|&slot| Some(slot)))?);
         }
         Ok(parts)
     }
@@ -49,7 +57,11 @@ impl View {
         let columns: usize = projection
             .columns
             .iter()
-            .map(|&column| picks.bytes(pick, column))
+            .map(|&column| match self.layout.further_at(column) {
+                // Null or not: lists of a fixed size.
+                Some(at) => vector_bytes(&self.layout.further()[at].vector),
+                None => picks.bytes(pick, column),
+            })
             .sum();
         let vector = if projection.vector {
             self.layout.vector_bytes()
@@ -80,34 +92,17 @@ impl View {
         Ok(bytes - taken)
     }
 
-    /// The vector column of some slots, equal bit by bit to what was written.
-    fn vectors(&self, slots: &[u32]) -> Result<Part> {
-        let vector = self.layout.schema().vector();
-        let mut bytes = Vec::with_capacity(self.layout.vector_bytes());
-        // Arrow wants its buffers aligned, which a Vec of bytes is not.
-        let mut buffer = MutableBuffer::with_capacity(slots.len() * self.layout.vector_bytes());
-        for &slot in slots {
-            bytes.clear();
-            self.index.vector(slot, &mut bytes);
-            buffer.extend_from_slice(&bytes);
-        }
-        let values = match vector.element {
-            VectorElement::F16 => primitive::<Float16Type>(buffer),
-            VectorElement::F32 => primitive::<Float32Type>(buffer),
-            VectorElement::F64 => primitive::<Float64Type>(buffer),
-        };
+    /// A vector column of rows whose vectors stand in some slots.
+    fn vectors(
+        &self,
+        vector: VectorColumn,
+        index: &VectorIndex,
+        slots: impl ExactSizeIterator<Item = Option<u32>>,
+    ) -> Result<Part> {
         let field = Arc::clone(&self.layout.schema().arrow().fields()[vector.position]);
-        let DataType::FixedSizeList(item, dimension) = field.data_type() else {
-            return Err(Error::new(ErrorCode::Internal, "the vector column is not a list"));
-        };
-        let lists =
-            FixedSizeListArray::try_new(Arc::clone(item), *dimension, values, None).map_err(internal)?;
-        Ok((field, Arc::new(lists)))
+        let lists = further::lists(&field, &vector, index, slots)?;
+        Ok((field, lists))
     }
-}
-
-fn primitive<T: ArrowPrimitiveType>(buffer: MutableBuffer) -> ArrayRef {
-    Arc::new(PrimitiveArray::<T>::new(ScalarBuffer::from(buffer), None))
 }
 
 /// A batch of parts.

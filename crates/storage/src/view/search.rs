@@ -5,20 +5,25 @@ use std::time::Duration;
 
 use arrow::array::{ArrayRef, Float32Array, RecordBatch};
 use arrow_schema::{DataType, Field};
-use longbow_index::{Bitset, Clock, Mode, QueryVector, RecallTarget, SearchError, SearchParams, Stats};
+use longbow_index::{
+    Bitset, Clock, Mode, QueryVector, RecallTarget, SearchError, SearchParams, Stats, VectorIndex,
+};
 use longbow_query::filter::Predicate;
 use longbow_query::rank::{DISTANCE_COLUMN, sort_batch};
 use longbow_types::limits::{EF_MAX, SHARD_K_MAX};
 use longbow_types::recall::check_recall_target;
-use longbow_types::{Error, ErrorCode, Metric, Result, VectorElement};
+use longbow_types::{Error, ErrorCode, Metric, Result, VectorColumn, VectorElement};
 
 use super::{View, answer, cancelled};
-use crate::Projection;
-use crate::columns::{Picks, Place};
+use crate::columns::{Picks, Place, find};
+use crate::tenants::Tenants;
+use crate::{Projection, Searched};
 
 /// What is searched for.
 #[derive(Debug, Clone, Copy)]
 pub struct Query<'a> {
+    /// Which vectors are searched. Rows that have no value there are not found.
+    pub searched: Searched,
     /// Near this vector. 64-bit floats are rounded to the column's width.
     pub vector: QueryVector<'a>,
     /// Rows wanted.
@@ -54,7 +59,7 @@ pub struct Found {
 pub struct Profile {
     /// Live rows.
     pub rows: usize,
-    /// Of those, rows for which the predicate is true: all without one.
+    /// Of those, rows that have a value where is searched and for which the predicate is true: all of them without one.
     pub matching: usize,
     /// How long telling them apart took; nothing, as the next, where no clock was handed in.
     pub filter: Duration,
@@ -87,13 +92,14 @@ impl View {
         self.check(query)?;
         let now = || clock.map_or(Duration::ZERO, Clock::now);
         let began = now();
+        let among = self.searched(query.searched);
         let filtered: Bitset;
         let allow: &Bitset = match query.predicate {
             Some(predicate) => {
-                filtered = self.matching(predicate, cancel)?;
+                filtered = self.matching_in(query.searched, predicate, cancel)?;
                 &filtered
             }
-            None => &self.live,
+            None => among.live,
         };
         let mut profile = Profile {
             rows: self.live_rows,
@@ -101,9 +107,9 @@ impl View {
             filter: now().saturating_sub(began),
             fetch: Duration::ZERO,
         };
-        let params = self.params(query, allow);
+        let params = params(among.index, query, allow);
         let mut neighbors = Vec::with_capacity(query.k.min(profile.matching));
-        let stats = self
+        let stats = among
             .index
             .search_timed(query.vector, &params, allow, cancel, clock, &mut neighbors)
             .map_err(|error| match error {
@@ -115,20 +121,17 @@ impl View {
             })?;
 
         let began = now();
-        let slots: Vec<u32> = neighbors.iter().map(|neighbor| neighbor.slot).collect();
         let distances = Float32Array::from_iter_values(neighbors.iter().map(|neighbor| neighbor.distance));
-        let located = self.located();
-        let places = slots.iter().map(|&slot| {
+        let places = neighbors.iter().map(|neighbor| {
+            let slot = neighbor.slot;
             let message = || format!("slot {slot} was found and holds no row");
-            located
-                .place(slot)
+            find(&self.chunks, among.tenants.get(slot))
                 .ok_or_else(|| Error::new(ErrorCode::Internal, message()))
         });
-        let picks = Picks::new(
-            &self.layout,
-            &self.chunks,
-            &places.collect::<Result<Vec<Place>>>()?,
-        );
+        let places = places.collect::<Result<Vec<Place>>>()?;
+        let slots = places.iter().map(|&(at, row)| self.chunks[at].slots.at(row));
+        let slots: Vec<u32> = slots.collect();
+        let picks = Picks::new(&self.layout, &self.chunks, &places);
         self.check_answer(&picks, slots.len(), query.projection, 0)?;
         let field = Arc::new(Field::new(DISTANCE_COLUMN, DataType::Float32, false));
         let mut parts = vec![
@@ -146,28 +149,42 @@ impl View {
         })
     }
 
-    /// How the index is to be searched.
-    fn params(&self, query: &Query<'_>, allow: &Bitset) -> SearchParams {
-        let mut params = SearchParams {
-            k: query.k,
-            ef: query.ef,
-            mode: if query.exact { Mode::Exact } else { Mode::Auto },
+    /// Where the vectors are that are searched.
+    fn searched(&self, searched: Searched) -> Among<'_> {
+        match searched.0.map(|at| &self.further[at]) {
+            None => Among {
+                index: &self.index,
+                tenants: &self.tenants,
+                live: &self.live,
+            },
+            Some(further) => Among {
+                index: &further.index,
+                tenants: &further.tenants,
+                live: &further.live,
+            },
+        }
+    }
+
+    /// The slots there, of rows that live, for whose rows a predicate is true.
+    fn matching_in(
+        &self,
+        searched: Searched,
+        predicate: &Predicate,
+        cancel: &dyn Fn() -> bool,
+    ) -> Result<Bitset> {
+        let Some(at) = searched.0 else {
+            return self.matching(predicate, cancel);
         };
-        if let Some(target) = query.recall_target {
-            let target = RecallTarget::new(target).expect("`check` refuses what is no share");
-            params = self.index.aim(query.k, target, allow);
-        }
-        // An exact search compares the vectors as it is.
-        if query.full_precision && params.mode == Mode::Auto {
-            params.mode = Mode::FullPrecision;
-        }
-        params
+        let place = (self.layout.further()[at].stored, self.further[at].live.len());
+        self.located()
+            .matching_further(&self.layout, place, predicate, cancel)
     }
 
     fn check(&self, query: &Query<'_>) -> Result<()> {
+        let vector = self.layout.vector(query.searched);
         match query.vector {
-            QueryVector::F32(elements) => self.check_elements(elements.iter().map(|&x| x.into()))?,
-            QueryVector::F64(elements) => self.check_elements(elements.iter().copied())?,
+            QueryVector::F32(elements) => check_elements(&vector, elements.iter().map(|&x| x.into()))?,
+            QueryVector::F64(elements) => check_elements(&vector, elements.iter().copied())?,
             // Rows were checked when they were written.
             QueryVector::Row(_) => {}
         }
@@ -188,26 +205,50 @@ impl View {
         }
         Ok(())
     }
+}
 
-    fn check_elements(&self, elements: impl ExactSizeIterator<Item = f64> + Clone) -> Result<()> {
-        let vector = self.layout.schema().vector();
-        if elements.len() != vector.dimension {
-            return Err(mismatch(elements.len(), vector.dimension));
-        }
-        let refuse = |message: String| Error::new(ErrorCode::InvalidVector, message).field("vector");
-        // What is finite in 64 bits may not be in the column's width.
-        let is_finite = |x: f64| match vector.element {
-            VectorElement::F64 => x.is_finite(),
-            VectorElement::F32 | VectorElement::F16 => (x as f32).is_finite(),
-        };
-        if let Some(at) = elements.clone().position(|element| !is_finite(element)) {
-            return Err(refuse(format!("element {at} of the query vector is not finite")));
-        }
-        if vector.metric == Metric::Cosine && elements.clone().all(|element| element == 0.0) {
-            return Err(refuse("a zero vector has no direction".to_owned()));
-        }
-        Ok(())
+/// The vectors that a search is among.
+struct Among<'a> {
+    index: &'a VectorIndex,
+    tenants: &'a Tenants,
+    live: &'a Bitset,
+}
+
+/// How an index is to be searched.
+fn params(index: &VectorIndex, query: &Query<'_>, allow: &Bitset) -> SearchParams {
+    let mut params = SearchParams {
+        k: query.k,
+        ef: query.ef,
+        mode: if query.exact { Mode::Exact } else { Mode::Auto },
+    };
+    if let Some(target) = query.recall_target {
+        let target = RecallTarget::new(target).expect("`check` refuses what is no share");
+        params = index.aim(query.k, target, allow);
     }
+    // An exact search compares the vectors as it is.
+    if query.full_precision && params.mode == Mode::Auto {
+        params.mode = Mode::FullPrecision;
+    }
+    params
+}
+
+fn check_elements(vector: &VectorColumn, elements: impl ExactSizeIterator<Item = f64> + Clone) -> Result<()> {
+    if elements.len() != vector.dimension {
+        return Err(mismatch(elements.len(), vector.dimension));
+    }
+    let refuse = |message: String| Error::new(ErrorCode::InvalidVector, message).field("vector");
+    // What is finite in 64 bits may not be in the column's width.
+    let is_finite = |x: f64| match vector.element {
+        VectorElement::F64 => x.is_finite(),
+        VectorElement::F32 | VectorElement::F16 => (x as f32).is_finite(),
+    };
+    if let Some(at) = elements.clone().position(|element| !is_finite(element)) {
+        return Err(refuse(format!("element {at} of the query vector is not finite")));
+    }
+    if vector.metric == Metric::Cosine && elements.clone().all(|element| element == 0.0) {
+        return Err(refuse("a zero vector has no direction".to_owned()));
+    }
+    Ok(())
 }
 
 fn mismatch(found: usize, dimension: usize) -> Error {

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, Int32Array, RecordBatch, UInt64Array};
 use arrow::datatypes::{DataType, Field, Schema};
-use longbow_storage::{Options, Projection, Query, Replica, WriteKind, batch_to_ipc};
+use longbow_storage::{Options, Projection, Query, Replica, Searched, WriteKind, batch_to_ipc};
 use longbow_types::{ErrorCode, IdKind, Metric, VectorElement};
 use proptest::prelude::*;
 
@@ -173,7 +173,7 @@ proptest! {
         let rows: usize = found.map(|piece| piece.unwrap().num_rows()).sum();
         prop_assert_eq!(rows, view.rows());
         let query =
-            Query { vector: (&[1.0f32; 3]).into(), k: 10, ef: 0, recall_target: None, full_precision: false, exact: true, predicate: None, projection: &projection };
+            Query { searched: Searched::default(), vector: (&[1.0f32; 3]).into(), k: 10, ef: 0, recall_target: None, full_precision: false, exact: true, predicate: None, projection: &projection };
         prop_assert_eq!(view.search(&query, &|| false).unwrap().batch.num_rows(), view.rows());
     }
 }
@@ -210,6 +210,7 @@ fn bad_questions_are_refused_by_name() {
     let projection = Projection::new(view.layout(), &[], false).unwrap();
     let ask = |vector: &[f32], k: usize, ef: usize| {
         let query = Query {
+            searched: Searched::default(),
             vector: vector.into(),
             k,
             ef,

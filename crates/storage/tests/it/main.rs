@@ -6,6 +6,7 @@ mod bodies;
 mod compaction;
 mod digests;
 mod expiry;
+mod further;
 mod model;
 mod oracle;
 mod quantized;

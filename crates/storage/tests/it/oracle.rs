@@ -8,7 +8,7 @@ use arrow::compute::concat_batches;
 use arrow::datatypes::{Float32Type, UInt64Type};
 use longbow_query::filter::Predicate;
 use longbow_storage::compact::Cursor;
-use longbow_storage::{Options, Projection, Query, Replica, View, WriteKind};
+use longbow_storage::{Options, Projection, Query, Replica, Searched, View, WriteKind};
 use longbow_types::{IdKind, Metric, VectorElement};
 use proptest::prelude::*;
 
@@ -104,6 +104,7 @@ fn check_search(
     let projection = all(view);
     for exact in [true, false] {
         let query = Query {
+            searched: Searched::default(),
             vector: (&question.vector).into(),
             k: question.k,
             // Wide enough that a graph of so few rows is searched whole.

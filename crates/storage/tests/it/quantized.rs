@@ -5,7 +5,7 @@ use std::sync::Arc;
 use arrow::array::*;
 use arrow::datatypes::*;
 use half::f16;
-use longbow_storage::{Found, Options, Projection, Query, Replica, View, WriteKind, batch_to_ipc};
+use longbow_storage::{Found, Options, Projection, Query, Replica, Searched, View, WriteKind, batch_to_ipc};
 use longbow_types::schema::vector_type;
 use longbow_types::{ErrorCode, Metric, Quantization, Schema, VectorElement};
 
@@ -91,6 +91,7 @@ fn queries(count: usize) -> Vec<Vec<f32>> {
 fn ask(view: &View, vector: &[f32], change: impl FnOnce(&mut Query<'_>)) -> Found {
     let projection = Projection::new(view.layout(), &[], false).unwrap();
     let mut query = Query {
+        searched: Searched::default(),
         vector: vector.into(),
         k: K,
         ef: 0,
@@ -245,6 +246,7 @@ fn a_recall_target_that_is_none_is_refused() {
     for (target, ef, exact) in [(0.0, 0, false), (1.0, 0, false), (0.9, 10, false), (0.9, 0, true)] {
         let near = vector(1);
         let query = Query {
+            searched: Searched::default(),
             vector: (&near).into(),
             k: K,
             ef,

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
 
-use longbow_storage::{Options, Projection, Query, Reader, Replica, WriteKind};
+use longbow_storage::{Options, Projection, Query, Reader, Replica, Searched, WriteKind};
 use longbow_types::{IdKind, Metric, VectorElement};
 
 use crate::rows::{Kind, Life, Row};
@@ -37,6 +37,7 @@ fn read(reader: &Reader, exact: bool, stop: &AtomicBool) -> usize {
         let view = reader.view();
         let projection = Projection::new(view.layout(), &["number".into()], false).unwrap();
         let query = Query {
+            searched: Searched::default(),
             vector: (&[8.0f32, 8.0, 2.0]).into(),
             k: ROWS as usize,
             ef: 0,
@@ -121,6 +122,7 @@ fn a_cancelled_search_ends_with_a_typed_error() {
     let view = replica.reader().view();
     let projection = Projection::new(view.layout(), &[], false).unwrap();
     let query = Query {
+        searched: Searched::default(),
         vector: (&[0.0f32; 3]).into(),
         k: 10,
         ef: 0,
@@ -173,6 +175,7 @@ fn an_old_view_finds_its_rows_after_all_were_replaced_and_linked() {
         let vector = row(at, 0).vector;
         let ask = |exact: bool, ef: usize| {
             let query = Query {
+                searched: Searched::default(),
                 vector: (&vector).into(),
                 k: 10,
                 ef,

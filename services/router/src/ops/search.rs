@@ -185,6 +185,7 @@ fn shard_request(search: &Search, projection: &Projection, near: &Near) -> Searc
         recall_target: search.recall_target,
         force_full_precision: search.force_full_precision,
         explain: search.explain,
+        vector_column: String::new(),
     }
 }
 

@@ -165,7 +165,7 @@ impl Service {
             if partition.is_evicted() {
                 return Err(not_found(partition.key.dataset));
             }
-            match mark {
+            match &mark {
                 Some(mark) if until == Until::Applied || partition.reader.passed(mark) => return Ok(()),
                 Some(_) => {
                     if let Some(why) = partition.unbuildable() {

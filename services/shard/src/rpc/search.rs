@@ -10,7 +10,7 @@ use futures::future::try_join_all;
 use longbow_node::rpc::MESSAGE_BYTES_MAX;
 use longbow_query::filter::Predicate;
 use longbow_query::rank::{least_recall, merge_batches};
-use longbow_storage::{Clock, Found, Projection, Query, QueryVector, View};
+use longbow_storage::{Clock, Found, Projection, Query, QueryVector, Searched, View};
 use longbow_types::{DatasetId, Error, ErrorCode, Result};
 use longbow_wire::internal::{SearchPartitionsRequest, SearchPartitionsResponse};
 
@@ -28,6 +28,7 @@ const FOUND_BYTES_MAX: usize = 4 * MESSAGE_BYTES_MAX;
 
 /// A search, checked once and run on each partition.
 struct Search {
+    searched: Searched,
     vector: Vector,
     k: usize,
     ef: usize,
@@ -48,6 +49,7 @@ impl Search {
             .as_ref()
             .map(|filter| Predicate::compile(filter, schema));
         Ok(Self {
+            searched: Searched::new(view.layout(), &request.vector_column)?,
             vector: Vector::of(request)?,
             k: request.k as usize,
             ef: request.ef as usize,
@@ -62,6 +64,7 @@ impl Search {
 
     fn run(&self, view: &View, cancel: &Cancel) -> Result<Found> {
         let query = Query {
+            searched: self.searched,
             vector: self.vector.as_query(),
             k: self.k,
             ef: self.ef,

@@ -10,7 +10,7 @@ use arrow::{
     },
     datatypes::{DataType, Field, UInt64Type},
 };
-use longbow_storage::{Projection, Query, View, batch_to_ipc};
+use longbow_storage::{Projection, Query, Searched, View, batch_to_ipc};
 use longbow_types::{Metric, Schema, VectorElement, schema::vector_type};
 use rand::{Rng, SeedableRng, rngs::SmallRng};
 
@@ -65,6 +65,7 @@ pub(super) fn vector(rng: &mut SmallRng) -> Vec<f32> {
 pub(super) fn ask(view: &View, query: &[f32], exact: bool) -> Result<HashSet<u64>> {
     let projection = Projection::new(view.layout(), &[], false)?;
     let query = Query {
+        searched: Searched::default(),
         vector: query.into(),
         k: K,
         ef: 0,

@@ -104,9 +104,9 @@ fn check_all(disk: &MemDisk) {
         // Rows that the image says are still to be linked are not taken for linked.
         let reader = opened.replica.reader();
         let mark = reader.mark();
-        assert_eq!(reader.unlinked() == 0, reader.passed(mark));
+        assert_eq!(reader.unlinked() == 0, reader.passed(&mark));
         while reader.link(1_000) > 0 {}
-        assert_eq!((reader.unlinked(), reader.passed(mark)), (0, true));
+        assert_eq!((reader.unlinked(), reader.passed(&mark)), (0, true));
         while reader.vacuum(1_000) > 0 {}
         compare();
         disk.lose(&format!("{generation:020}.manifest"));

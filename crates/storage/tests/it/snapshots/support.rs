@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use longbow_storage::compact::Cursor;
 use longbow_storage::snapshot::{Error, Open, Opened, Owner, Snapshots, Verify, Written};
-use longbow_storage::{Options, Projection, Query, Replica, View, WriteKind};
+use longbow_storage::{Options, Projection, Query, Replica, Searched, View, WriteKind};
 use longbow_types::{DatasetId, IdKind, Metric, VectorElement};
 
 use crate::rows::{Kind, Life, Row};
@@ -182,6 +182,7 @@ pub fn shrunk(snapshots: &mut Snapshots) -> Replica {
 /// What is asked of a view.
 pub fn question(exact: bool, projection: &Projection) -> Query<'_> {
     Query {
+        searched: Searched::default(),
         // No two rows lie equally far from it, so that there is one answer.
         vector: (&[5.13f32, 1.07, 0.4]).into(),
         k: 12,
