@@ -42,6 +42,13 @@ impl Row {
         self
     }
 
+    /// Sets the vector of a further vector column; its length must be that column's dimension. A row without one, or with a
+    /// [`Value::Null`], has no value there.
+    #[must_use]
+    pub fn further_vector(self, column: impl Into<String>, vector: impl Into<Vec<f32>>) -> Self {
+        self.column(column, Value::Vector(vector.into()))
+    }
+
     /// Sets a column.
     #[must_use]
     pub fn column(mut self, name: impl Into<String>, value: impl Into<Value>) -> Self {
@@ -68,6 +75,8 @@ impl Row {
                     Value::Utf8List(list) => list.iter().map(|text| text.len() + 4).sum(),
                     Value::List(list) => list.iter().map(item_bytes).sum(),
                     children @ Value::Struct(_) => item_bytes(children),
+                    Value::Vector(values) => values.len() * 4,
+                    Value::Vector64(values) => values.len() * 8,
                     _ => 8,
                 }
         });

@@ -29,6 +29,8 @@ pub struct SchemaBuilder {
     id: Option<String>,
     metric: Option<Metric>,
     quantization: Quantization,
+    /// Further vector columns, and how they are searched.
+    further: Vec<(String, Metric, Quantization)>,
     defaults: Vec<(String, DefaultValue)>,
     ttl: Option<Duration>,
     expires: Option<String>,
@@ -88,6 +90,35 @@ impl SchemaBuilder {
         self.fields
             .push(Field::new(name, vector_type(element, dimension), false));
         self.metric = Some(metric);
+        self
+    }
+
+    /// Adds a further vector column, in which rows need not have a value. It is searched if a search
+    /// [names](crate::Search::vector_column) it.
+    #[must_use]
+    pub fn further_vector(
+        self,
+        name: impl Into<String>,
+        (dimension, element): (usize, VectorElement),
+        metric: Metric,
+        quantization: Quantization,
+    ) -> Self {
+        let (name, first) = (name.into(), self.metric);
+        let mut this = self.vector(name.clone(), dimension, element, metric);
+        // That of the vector which every row has is told by itself.
+        this.metric = first;
+        if this.fault.is_none() {
+            this = this.nullable();
+            this.further.push((name, metric, quantization));
+        }
+        this
+    }
+
+    /// Makes the column added last take nulls.
+    fn nullable(mut self) -> Self {
+        if let Some(field) = self.fields.pop() {
+            self.fields.push(field.with_nullable(true));
+        }
         self
     }
 
@@ -169,6 +200,9 @@ impl SchemaBuilder {
         let id = self.id.unwrap_or_default();
         let schema = Schema::new(self.fields, &id, self.metric.unwrap_or(Metric::Cosine))?;
         let mut schema = schema.with_quantization(self.quantization);
+        for (column, metric, quantization) in self.further {
+            schema = schema.with_vector(&column, metric, quantization)?;
+        }
         for (column, value) in self.defaults {
             schema = schema.with_default(&column, value)?;
         }
@@ -193,6 +227,21 @@ mod tests {
             Metric::L2,
         );
         assert_eq!(too_wide.build().unwrap_err().field.as_deref(), Some("v"));
+    }
+
+    #[test]
+    fn further_vectors_are_searched_as_they_say() {
+        let schema = SchemaBuilder::new()
+            .id("id", IdKind::U64)
+            .further_vector("image", (3, VectorElement::F16), Metric::Dot, Quantization::None)
+            .vector("v", 2, VectorElement::F32, Metric::L2)
+            .build()
+            .unwrap();
+        assert_eq!((schema.vector_name(), schema.vector().metric), ("v", Metric::L2));
+        let image = schema.vector_named("image").unwrap();
+        assert_eq!((image.dimension, image.metric), (3, Metric::Dot));
+        assert_eq!(image.quantization, Quantization::None);
+        assert!(schema.arrow().field(image.position).is_nullable());
     }
 
     #[test]

@@ -97,6 +97,13 @@ impl Search {
         self
     }
 
+    /// Searches a further vector column, in which rows that have no value are not found; without it the one that every row
+    /// has a value in.
+    pub fn vector_column(mut self, name: impl Into<String>) -> Self {
+        self.request.vector_column = name.into();
+        self
+    }
+
     /// Number of rows wanted; without it 10.
     pub fn k(mut self, k: u32) -> Self {
         self.request.k = k;
@@ -128,7 +135,8 @@ impl Search {
         self
     }
 
-    /// Columns to return besides id and score; `"*"` for all but the vector.
+    /// Columns to return besides id and score; `"*"` for all but vectors. Further vectors are returned as
+    /// [`Value::Vector`], if they are named.
     pub fn columns<S: Into<String>>(mut self, columns: impl IntoIterator<Item = S>) -> Self {
         self.request.columns = columns.into_iter().map(Into::into).collect();
         self

@@ -32,6 +32,10 @@ pub enum Value {
     List(Vec<Value>),
     /// The children of a struct, by their names.
     Struct(BTreeMap<String, Value>),
+    /// A vector of a further vector column.
+    Vector(Vec<f32>),
+    /// The same of 64-bit floats: what comes of a column of those.
+    Vector64(Vec<f64>),
 }
 
 impl Value {
@@ -64,6 +68,8 @@ impl Value {
                     children: children.collect(),
                 })
             }
+            Value::Vector(values) => Kind::Vector(v1::Vector { values }),
+            Value::Vector64(values) => Kind::Vector64(v1::Vector64 { values }),
         };
         v1::Value { kind: Some(kind) }
     }
@@ -87,6 +93,8 @@ impl Value {
                         .collect(),
                 )
             }
+            Some(Kind::Vector(vector)) => Value::Vector(vector.values),
+            Some(Kind::Vector64(vector)) => Value::Vector64(vector.values),
         }
     }
 }
@@ -109,10 +117,9 @@ impl fmt::Display for Value {
             Value::Utf8(value) => f.write_str(value),
             Value::Binary(value) => value.iter().try_for_each(|byte| write!(f, "{byte:02x}")),
             Value::Utf8List(values) => f.write_str(&values.join(", ")),
-            Value::List(values) => values.iter().enumerate().try_for_each(|(at, value)| {
-                let separator = if at == 0 { "" } else { ", " };
-                write!(f, "{separator}{value}")
-            }),
+            Value::List(values) => joined(f, values),
+            Value::Vector(values) => joined(f, values),
+            Value::Vector64(values) => joined(f, values),
             Value::Struct(children) => {
                 f.write_str("{")?;
                 for (at, (name, value)) in children.iter().enumerate() {
@@ -123,6 +130,14 @@ impl fmt::Display for Value {
             }
         }
     }
+}
+
+/// Values one after the other, commas between them.
+fn joined(f: &mut fmt::Formatter<'_>, values: &[impl fmt::Display]) -> fmt::Result {
+    values.iter().enumerate().try_for_each(|(at, value)| {
+        let separator = if at == 0 { "" } else { ", " };
+        write!(f, "{separator}{value}")
+    })
 }
 
 macro_rules! from {
@@ -186,6 +201,8 @@ mod tests {
             Value::from(vec![1_i64, -2]),
             Value::from(vec![Value::Null, Value::from(0.5)]),
             Value::from(None::<i32>),
+            Value::Vector(vec![0.5, -1.0]),
+            Value::Vector64(vec![0.1]),
         ] {
             assert_eq!(Value::from_proto(value.clone().into_proto()), value);
         }
@@ -195,5 +212,6 @@ mod tests {
     fn values_read_as_written_by_people() {
         assert_eq!(Value::from(vec!["dog", "hound"]).to_string(), "dog, hound");
         assert_eq!(Value::from(vec![1_u8, 171]).to_string(), "01ab");
+        assert_eq!(Value::Vector(vec![0.5, -1.0]).to_string(), "0.5, -1");
     }
 }

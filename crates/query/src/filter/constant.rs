@@ -151,5 +151,6 @@ fn spell(kind: &Kind) -> String {
         Kind::Utf8List(_) => "a list of text".to_owned(),
         Kind::List(_) => "a list".to_owned(),
         Kind::Structure(_) => "a struct".to_owned(),
+        Kind::Vector(_) | Kind::Vector64(_) => "a vector".to_owned(),
     }
 }

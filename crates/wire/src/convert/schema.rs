@@ -41,11 +41,6 @@ pub fn from_proto(schema: &v1::Schema) -> Result<Schema> {
     for (name, metric, quantization) in vectors {
         built = built.with_vector(name, metric, quantization)?;
     }
-    if let Some(further) = built.further_vectors().first() {
-        let message = "further vector columns are not supported by this version";
-        let name = built.name_at(further.position).to_owned();
-        return Err(Error::new(ErrorCode::InvalidSchema, message).field(name).limit(1));
-    }
     for (position, column) in schema.columns.iter().enumerate() {
         if let Some(value) = &column.default {
             let data_type = built.arrow().field(position).data_type();

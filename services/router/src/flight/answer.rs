@@ -105,7 +105,7 @@ pub fn scores(found: &Found) -> Result<Vec<f32>> {
     let distances = distances
         .as_primitive_opt::<Float32Type>()
         .ok_or_else(|| lacking(DISTANCE_COLUMN))?;
-    let metric = found.open.schema.vector().metric;
+    let metric = found.metric;
     let score = |distance: &f32| {
         let score = metric.score(*distance);
         if score.is_nan() {

@@ -64,6 +64,7 @@ pub async fn plan(core: &Core, search: Search, at: Instant) -> Result<Plan> {
         columns: vec!["*".to_owned()],
         include_vector: search.include_vectors,
         explain: search.explain,
+        vector_column: search.vector_column.unwrap_or_default(),
         ..v1::SearchRequest::default()
     };
     Ok(Plan {

@@ -57,6 +57,8 @@ pub struct Search {
     pub vector: Option<Vec<f32>>,
     /// Several query vectors.
     pub vectors: Option<Vec<Vec<f32>>>,
+    /// Column whose vectors are searched; none or empty: the one that is never null.
+    pub vector_column: Option<String>,
     /// Number of rows wanted.
     pub k: Option<Value>,
     /// All must be true of a row.

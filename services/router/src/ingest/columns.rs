@@ -1,7 +1,8 @@
 //! How does a batch from outside become a batch of the dataset?
 //!
 //! Columns may come in any order and in any encoding of the same meaning; those that are nullable or have a default may
-//! be left out. What comes out has exactly the dataset's Arrow schema, and every row in it would be accepted by every shard.
+//! be left out. What comes out has exactly the dataset's Arrow schema, but for vectors that rows need not have, which are
+//! left out where they were, and every row in it would be accepted by every shard.
 
 use std::sync::Arc;
 
@@ -31,15 +32,16 @@ pub fn adapt(batch: &RecordBatch, schema: &Schema, first_row: usize) -> Result<R
             return Err(Error::new(ErrorCode::SchemaMismatch, message).field(field.name().clone()));
         }
     }
-    let mut columns = Vec::with_capacity(schema.arrow().fields().len());
+    let mut fields = Vec::with_capacity(schema.arrow().fields().len());
+    let mut columns = Vec::with_capacity(fields.capacity());
     for (position, field) in schema.arrow().fields().iter().enumerate() {
         let at = |row: usize| format!("rows[{}].{}", first_row + row, field.name());
-        let column = match batch.column_by_name(field.name()) {
-            None => left_out(schema, position, batch.num_rows())?,
-            Some(column) if position == schema.vector().position => {
-                vectors::adapt(column, schema, first_row)?
-            }
-            Some(column) => {
+        let column = match (batch.column_by_name(field.name()), schema.vector_at(position)) {
+            // Nulls would be as wide as vectors.
+            (None, Some(_)) if field.is_nullable() => continue,
+            (None, _) => left_out(schema, position, batch.num_rows())?,
+            (Some(column), Some(vector)) => vectors::adapt(column, schema, &vector, first_row)?,
+            (Some(column), None) => {
                 let column = scalars::adapt(column, field, &at)?;
                 check_nulls(&column, field, &at)?;
                 if position == schema.id_position() {
@@ -48,9 +50,10 @@ pub fn adapt(batch: &RecordBatch, schema: &Schema, first_row: usize) -> Result<R
                 column
             }
         };
+        fields.push(Arc::clone(field));
         columns.push(column);
     }
-    RecordBatch::try_new(schema.arrow().clone(), columns)
+    RecordBatch::try_new(Arc::new(arrow_schema::Schema::new(fields)), columns)
         .map_err(|error| Error::new(ErrorCode::Internal, error.to_string()))
 }
 

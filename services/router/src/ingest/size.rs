@@ -9,7 +9,7 @@ use arrow::{
     datatypes::ArrowDictionaryKeyType,
     downcast_dictionary_array,
 };
-use arrow_schema::DataType;
+use arrow_schema::{DataType, Field};
 use longbow_types::{DefaultValue, Error, ErrorCode, Result, Schema, limits::WRITE_BYTES_MAX};
 
 /// Refuses rows that are more than one write may hold.
@@ -40,7 +40,7 @@ pub fn in_dataset(batch: &RecordBatch, schema: &Schema) -> u64 {
     };
     text(batch)
         .saturating_add(items(batch, schema))
-        .saturating_add(fixed(rows, schema))
+        .saturating_add(fixed(rows, schema, |name| batch.column_by_name(name).is_some()))
         .saturating_add(defaults(schema, left_out))
 }
 
@@ -98,8 +98,16 @@ pub fn defaults(schema: &Schema, left_out: impl Fn(&str) -> usize) -> u64 {
 }
 
 /// Bytes that rows take whatever they hold: those of columns of fixed width, null or not, and of the offsets of others.
-pub fn fixed(rows: usize, schema: &Schema) -> u64 {
-    let width: usize = schema.arrow().fields().iter().map(|f| width(f.data_type())).sum();
+/// Vectors that rows need not have count where they are told.
+pub fn fixed(rows: usize, schema: &Schema, is_told: impl Fn(&str) -> bool) -> u64 {
+    let fields = schema.arrow().fields().iter();
+    let is_left_out = |field: &Field| {
+        matches!(field.data_type(), DataType::FixedSizeList(..))
+            && field.is_nullable()
+            && !is_told(field.name())
+    };
+    let kept = fields.filter(|field| !is_left_out(field));
+    let width: usize = kept.map(|field| width(field.data_type())).sum();
     (rows as u64).saturating_mul(width as u64)
 }
 
@@ -222,10 +230,16 @@ mod tests {
         let built = crate::commands::row_bytes(&batch).iter().sum::<usize>() as u64;
         assert!(whole <= built && built <= whole * 2, "{whole} for {built}");
         let few = batch.project(&[0, 1, 2]).unwrap();
-        assert_eq!(in_dataset(&few, &schema), text(&few) + fixed(50, &schema));
+        assert_eq!(
+            in_dataset(&few, &schema),
+            text(&few) + fixed(50, &schema, |_| true)
+        );
         // 50 lists of two numbers of 32 bits, and as many in structs.
         assert_eq!(items(&batch, &schema), 2 * 50 * 2 * 4);
-        assert_eq!(whole - text(&batch) - items(&batch, &schema), fixed(50, &schema));
+        assert_eq!(
+            whole - text(&batch) - items(&batch, &schema),
+            fixed(50, &schema, |_| true)
+        );
     }
 
     #[test]

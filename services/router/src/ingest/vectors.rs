@@ -3,16 +3,17 @@
 //! A vector must have the dataset's dimension, hold no null, NaN or infinity, and be of a length whose square, and the
 //! square of the distance between any two, is a number in 32 bits; under cosine it must not be zero. All of that is
 //! checked on the elements as they will be kept: a value that overflows the element type, or vanishes in it, counts
-//! as what it becomes.
+//! as what it becomes. In a column that rows need not have a value in, a vector may be null as a whole.
 
 use std::sync::Arc;
 
 use arrow::{
     array::{
-        Array, ArrayRef, AsArray, FixedSizeListArray, Float16Array, Float32Array, Float64Array,
-        GenericListArray, OffsetSizeTrait, PrimitiveArray,
+        Array, ArrayRef, AsArray, BooleanArray, FixedSizeListArray, Float16Array, Float32Array, Float64Array,
+        GenericListArray, OffsetSizeTrait, PrimitiveArray, new_empty_array,
     },
-    compute::cast,
+    buffer::NullBuffer,
+    compute::{cast, filter},
     datatypes::{ArrowPrimitiveType, Float16Type, Float32Type, Float64Type},
 };
 use arrow_schema::DataType;
@@ -50,35 +51,98 @@ impl Element for f64 {
     }
 }
 
-/// Turns a column of vectors into the dataset's own type, having checked every vector.
+/// Turns a column of vectors into the dataset's own type, having checked every vector that is there.
 ///
 /// `first_row` is the row of the call that the first vector belongs to; errors name `rows[i].<column>`.
 ///
 /// # Errors
 /// `DIMENSION_MISMATCH`, `NULL_NOT_ALLOWED`, `INVALID_VECTOR` or `TYPE_MISMATCH`.
-pub fn adapt(source: &ArrayRef, schema: &Schema, first_row: usize) -> Result<ArrayRef> {
-    let vector = schema.vector();
-    let at = |row: usize| format!("rows[{}].{}", first_row + row, schema.vector_name());
-    if let Some(row) = first_null(source.as_ref()) {
-        return Err(Error::new(ErrorCode::NullNotAllowed, "the vector is null").field(at(row)));
+pub fn adapt(
+    source: &ArrayRef,
+    schema: &Schema,
+    vector: &VectorColumn,
+    first_row: usize,
+) -> Result<ArrayRef> {
+    let name = schema.name_at(vector.position);
+    let nulls = source.logical_nulls().filter(|nulls| nulls.null_count() > 0);
+    let Some(nulls) = nulls else {
+        let at = |row: usize| format!("rows[{}].{name}", first_row + row);
+        let elements = checked(source, vector, name, &at)?;
+        return wrap_as(elements, schema, vector, None);
+    };
+    if !schema.arrow().field(vector.position).is_nullable() {
+        let row = nulls.iter().position(|valid| !valid).unwrap_or(0);
+        let at = format!("rows[{}].{name}", first_row + row);
+        return Err(Error::new(ErrorCode::NullNotAllowed, "the vector is null").field(at));
     }
-    let elements = elements(source, vector.dimension, &at, schema.vector_name())?;
+    // What stands where a null is was never meant, so that it is not looked at, and nothing takes its place.
+    let rows: Vec<usize> = nulls.valid_indices().collect();
+    let told = filter(source, &BooleanArray::new(nulls.inner().clone(), None))
+        .map_err(|error| Error::new(ErrorCode::TypeMismatch, error.to_string()).field(name.to_owned()))?;
+    let at = |row: usize| format!("rows[{}].{name}", first_row + rows.get(row).copied().unwrap_or(0));
+    let elements = if rows.is_empty() {
+        new_empty_array(&vector.element.arrow())
+    } else {
+        checked(&told, vector, name, &at)?
+    };
+    wrap_as(spread(&elements, vector, &nulls), schema, vector, Some(nulls))
+}
+
+/// The elements of vectors none of which is null, in the column's type.
+fn checked(
+    source: &ArrayRef,
+    vector: &VectorColumn,
+    name: &str,
+    at: &dyn Fn(usize) -> String,
+) -> Result<ArrayRef> {
+    let elements = elements(source, vector.dimension, at, name)?;
     if elements.null_count() > 0 {
         let row = first_null(elements.as_ref()).unwrap_or(0) / vector.dimension;
         return Err(Error::new(ErrorCode::NullNotAllowed, "the vector holds a null").field(at(row)));
     }
-    let elements = to_element(&elements, vector.element)
-        .map_err(|error| error.field(schema.vector_name().to_owned()))?;
-    check_all(&elements, &vector, &at)?;
-    wrap(elements, schema)
+    let elements = to_element(&elements, vector.element).map_err(|error| error.field(name.to_owned()))?;
+    check_all(&elements, vector, at)?;
+    Ok(elements)
 }
 
-/// Puts elements, row after row, into an array of the dataset's vector type.
+/// Elements of the rows that have them, with zeros between them for rows that have not.
+fn spread(elements: &ArrayRef, vector: &VectorColumn, nulls: &NullBuffer) -> ArrayRef {
+    fn of<T: ArrowPrimitiveType>(elements: &ArrayRef, dimension: usize, nulls: &NullBuffer) -> ArrayRef {
+        let mut told = elements.as_primitive::<T>().values().chunks_exact(dimension);
+        let mut all = Vec::with_capacity(nulls.len() * dimension);
+        for valid in nulls {
+            match told.by_ref().take(usize::from(valid)).next() {
+                Some(values) => all.extend_from_slice(values),
+                None => all.resize(all.len() + dimension, T::Native::default()),
+            }
+        }
+        Arc::new(PrimitiveArray::<T>::new(all.into(), None))
+    }
+    match vector.element {
+        VectorElement::F16 => of::<Float16Type>(elements, vector.dimension, nulls),
+        VectorElement::F32 => of::<Float32Type>(elements, vector.dimension, nulls),
+        VectorElement::F64 => of::<Float64Type>(elements, vector.dimension, nulls),
+    }
+}
+
+/// Puts elements, row after row, into an array of the type of the vector that every row has.
 ///
 /// # Errors
 /// `INTERNAL` if they are not whole vectors of the element type.
 pub fn wrap(elements: ArrayRef, schema: &Schema) -> Result<ArrayRef> {
-    let vector = schema.vector();
+    wrap_as(elements, schema, &schema.vector(), None)
+}
+
+/// The same of a vector column, some rows of which may be null.
+///
+/// # Errors
+/// `INTERNAL` if they are not whole vectors of the element type.
+pub fn wrap_as(
+    elements: ArrayRef,
+    schema: &Schema,
+    vector: &VectorColumn,
+    nulls: Option<NullBuffer>,
+) -> Result<ArrayRef> {
     let DataType::FixedSizeList(item, size) = schema.arrow().field(vector.position).data_type() else {
         return Err(Error::new(
             ErrorCode::Internal,
@@ -86,7 +150,7 @@ pub fn wrap(elements: ArrayRef, schema: &Schema) -> Result<ArrayRef> {
         ));
     };
     let rows = elements.len() / vector.dimension;
-    let list = FixedSizeListArray::try_new_with_length(item.clone(), *size, elements, None, rows);
+    let list = FixedSizeListArray::try_new_with_length(item.clone(), *size, elements, nulls, rows);
     list.map(|list| Arc::new(list) as ArrayRef)
         .map_err(|error| Error::new(ErrorCode::Internal, error.to_string()))
 }
@@ -269,6 +333,9 @@ pub fn to_f32(list: &FixedSizeListArray, row: usize) -> Option<Vec<f32>> {
 mod tests {
     use super::*;
     use crate::testing::{schema_of, vectors_of};
+    use arrow::array::{Float64Builder, ListBuilder};
+    use arrow_schema::Field;
+    use longbow_types::{Quantization, schema::vector_type};
 
     fn column<T: Into<f64> + Copy>(rows: &[Vec<T>]) -> ArrayRef {
         vectors_of(
@@ -283,7 +350,13 @@ mod tests {
     fn doubles_in_lists_become_the_element() {
         for element in [VectorElement::F16, VectorElement::F32, VectorElement::F64] {
             let schema = schema_of(element, 3, Metric::L2);
-            let adapted = adapt(&column(&[vec![1.0, 2.0, 3.0], vec![4.0, 5.0, 6.0]]), &schema, 0).unwrap();
+            let adapted = adapt(
+                &column(&[vec![1.0, 2.0, 3.0], vec![4.0, 5.0, 6.0]]),
+                &schema,
+                &schema.vector(),
+                0,
+            )
+            .unwrap();
             assert_eq!(adapted.data_type(), schema.arrow().field(1).data_type());
             assert_eq!(to_f32(adapted.as_fixed_size_list(), 1).unwrap(), [4.0, 5.0, 6.0]);
         }
@@ -293,9 +366,9 @@ mod tests {
     fn slices_are_read_where_they_start() {
         let schema = schema_of(VectorElement::F32, 2, Metric::L2);
         let lists = column(&[vec![1.0, 1.0], vec![2.0, 2.0], vec![3.0, 3.0]]);
-        let fixed = adapt(&lists, &schema, 0).unwrap();
+        let fixed = adapt(&lists, &schema, &schema.vector(), 0).unwrap();
         for source in [lists, fixed] {
-            let adapted = adapt(&source.slice(1, 2), &schema, 0).unwrap();
+            let adapted = adapt(&source.slice(1, 2), &schema, &schema.vector(), 0).unwrap();
             assert_eq!(adapted.len(), 2);
             assert_eq!(to_f32(adapted.as_fixed_size_list(), 0).unwrap(), [2.0, 2.0]);
         }
@@ -326,13 +399,20 @@ mod tests {
         ];
         for (element, metric, bad, code) in cases {
             let schema = schema_of(element, 2, metric);
-            let error = adapt(&column(&[fine.clone(), bad.clone()]), &schema, 40).unwrap_err();
+            let error = adapt(
+                &column(&[fine.clone(), bad.clone()]),
+                &schema,
+                &schema.vector(),
+                40,
+            )
+            .unwrap_err();
             assert_eq!(error.code, code, "{bad:?}: {error}");
             assert_eq!(error.field.as_deref(), Some("rows[41].vector"), "{bad:?}");
             assert!(error.limit.is_some(), "{bad:?}");
         }
         // Zero is a place like any other where the metric asks for no direction.
-        adapt(&column(&[vec![0.0, 0.0]]), &schema_of(F32, 2, Metric::L2), 0).unwrap();
+        let schema = schema_of(F32, 2, Metric::L2);
+        adapt(&column(&[vec![0.0, 0.0]]), &schema, &schema.vector(), 0).unwrap();
     }
 
     #[test]
@@ -341,8 +421,63 @@ mod tests {
         for position in 0..19 {
             let mut vector = vec![0.5; 19];
             vector[position] = f64::NEG_INFINITY;
-            let error = adapt(&column(&[vector]), &schema, 0).unwrap_err();
+            let error = adapt(&column(&[vector]), &schema, &schema.vector(), 0).unwrap_err();
             assert!(error.message.contains(&format!("element {position} ")), "{error}");
+        }
+    }
+
+    fn with_images() -> Schema {
+        let image = Field::new("image", vector_type(VectorElement::F16, 2), true);
+        schema_of(VectorElement::F32, 2, Metric::L2)
+            .with_column(image, None)
+            .and_then(|schema| schema.with_vector("image", Metric::Cosine, Quantization::None))
+            .unwrap()
+    }
+
+    #[test]
+    fn a_vector_that_rows_need_not_have_may_be_null() {
+        let schema = with_images();
+        let image = schema.vector_named("image").unwrap();
+        let mut lists = ListBuilder::new(Float64Builder::new());
+        lists.append_value([Some(1.0), Some(2.0)]);
+        lists.append_null();
+        lists.append_value([Some(3.0), Some(4.0)]);
+        lists.append_null();
+        let source: ArrayRef = Arc::new(lists.finish());
+        let adapted = adapt(&source, &schema, &image, 0).unwrap();
+        let lists = adapted.as_fixed_size_list();
+        let valid: Vec<bool> = (0..4).map(|row| lists.is_valid(row)).collect();
+        assert_eq!(valid, [true, false, true, false]);
+        assert_eq!(to_f32(lists, 2).unwrap(), [3.0, 4.0]);
+        assert_eq!(lists.values().null_count(), 0);
+        let nothing = adapt(&source.slice(1, 1), &schema, &image, 0).unwrap();
+        assert_eq!((nothing.len(), nothing.null_count()), (1, 1));
+        let error = adapt(&source, &schema, &schema.vector(), 10).unwrap_err();
+        assert_eq!(error.code, ErrorCode::NullNotAllowed);
+        assert_eq!(error.field.as_deref(), Some("rows[11].vector"));
+    }
+
+    #[test]
+    fn faults_beside_nulls_are_named_by_their_rows() {
+        let schema = with_images();
+        let image = schema.vector_named("image").unwrap();
+        let source = |last: &[Option<f64>]| -> ArrayRef {
+            let mut lists = ListBuilder::new(Float64Builder::new());
+            lists.append_null();
+            lists.append_value([Some(1.0), Some(2.0)]);
+            lists.append_null();
+            lists.append_value(last.iter().copied());
+            Arc::new(lists.finish())
+        };
+        for (bad, code) in [
+            (&[Some(1.0)][..], ErrorCode::DimensionMismatch),
+            (&[Some(f64::NAN), Some(1.0)], ErrorCode::InvalidVector),
+            (&[Some(0.0), Some(0.0)], ErrorCode::InvalidVector),
+            (&[Some(0.0), None], ErrorCode::NullNotAllowed),
+        ] {
+            let error = adapt(&source(bad), &schema, &image, 40).unwrap_err();
+            assert_eq!(error.code, code, "{bad:?}: {error}");
+            assert_eq!(error.field.as_deref(), Some("rows[43].image"), "{bad:?}");
         }
     }
 }

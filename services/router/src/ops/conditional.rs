@@ -17,7 +17,10 @@ use longbow_wire::{
 };
 use prost::Message;
 
-use super::{Core, Input, Open, Written, upsert::checked};
+use super::{
+    Core, Input, Open, Written,
+    upsert::{checked, id_in},
+};
 use crate::{
     commands::{self, Command, Conditional, Target},
     ingest::columns::id_batch,
@@ -107,7 +110,7 @@ impl Core {
             let (input, conditions) = shared.as_ref();
             let batch = checked(input, schema)?;
             let versions = conditions.versions(batch.num_rows())?;
-            let id = schema.id_position();
+            let id = id_in(&batch, schema)?;
             commands::conditional(&batch, id, versions, "rows", target, WriteKind::UpsertIf)
         })
         .await

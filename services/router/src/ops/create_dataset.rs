@@ -181,10 +181,18 @@ fn lives(schema: &Schema) -> String {
 }
 
 fn columns(schema: &Schema) -> String {
-    let fields = schema.arrow().fields().iter();
-    let columns = fields.map(|field| {
+    let fields = schema.arrow().fields().iter().enumerate();
+    let columns = fields.map(|(position, field)| {
         let nulls = if field.is_nullable() { "" } else { " not null" };
-        format!("{} {}{nulls}", field.name(), field.data_type())
+        let mut told = format!("{} {}{nulls}", field.name(), field.data_type());
+        let further = schema.vector_at(position).filter(|_| field.is_nullable());
+        if let Some(vector) = further {
+            told.push_str(&format!(
+                " metric {} quantization {}",
+                vector.metric, vector.quantization
+            ));
+        }
+        told
     });
     columns.collect::<Vec<_>>().join(", ")
 }
@@ -233,6 +241,16 @@ mod tests {
             assert!(error.message.contains(&format!("with {limit}")), "{error}");
             assert!(error.message.contains("cannot be changed"), "{error}");
         }
+        let image = Field::new("image", vector_type(VectorElement::F16, 8), true);
+        let there_too = there.with_column(image, None).unwrap();
+        let asked = there_too
+            .clone()
+            .with_vector("image", Metric::Dot, Quantization::Sq8);
+        let error = difference("d", &there_too, &asked.unwrap()).unwrap();
+        assert!(
+            error.message.contains("image FixedSizeList") && error.message.contains("metric dot"),
+            "{error}"
+        );
         let aged = there.clone().with_ttl(Some(Duration::from_secs(60))).unwrap();
         let error = difference("d", &there, &aged).unwrap();
         assert_eq!(error.field.as_deref(), Some("schema"));

@@ -2,8 +2,8 @@
 
 use std::time::Instant;
 
-use longbow_types::{Error, ErrorCode, Result, RowId, VectorElement};
-use longbow_wire::v1;
+use longbow_types::{Error, ErrorCode, Result, RowId, VectorColumn, VectorElement};
+use longbow_wire::v1::{self, value::Kind};
 
 use super::{Core, Fetch, Open};
 use crate::{
@@ -43,13 +43,14 @@ impl Near {
 }
 
 impl Core {
-    /// Settles the query vector of a search.
+    /// Settles the query vector of a search in a column.
     ///
     /// # Errors
     /// `MISSING_FIELD`, `DIMENSION_MISMATCH`, `INVALID_VECTOR` or `ROW_NOT_FOUND`.
     pub(super) async fn near(
         &self,
         open: &Open,
+        column: &VectorColumn,
         query: Option<&v1::search_request::Query>,
         consistency: Option<&v1::Consistency>,
         at: Instant,
@@ -57,11 +58,10 @@ impl Core {
         use v1::search_request::Query;
         match query {
             Some(Query::Vector(vector)) => {
-                check_query(&vector.values, &open.schema.vector(), "vector")?;
+                check_query(&vector.values, column, "vector")?;
                 Ok(Near::vector(Vector::F32(vector.values.clone())))
             }
             Some(Query::Vector64(vector)) => {
-                let column = open.schema.vector();
                 let vector = match column.element {
                     VectorElement::F64 => Vector::F64(vector.values.clone()),
                     // Checked as what it becomes.
@@ -70,14 +70,14 @@ impl Core {
                     }
                 };
                 match &vector {
-                    Vector::F32(values) => check_query(values, &column, "vector64")?,
-                    Vector::F64(values) => check_query(values, &column, "vector64")?,
+                    Vector::F32(values) => check_query(values, column, "vector64")?,
+                    Vector::F64(values) => check_query(values, column, "vector64")?,
                 }
                 Ok(Near::vector(vector))
             }
             Some(Query::Id(id)) => {
                 let id = id_from_proto(Some(id), open.schema.id_kind(), "id")?;
-                let (vector, freshness) = self.vector_of(open, &id, consistency, at).await?;
+                let (vector, freshness) = self.vector_of(open, column, &id, consistency, at).await?;
                 Ok(Near {
                     vector,
                     row: Some(id),
@@ -96,25 +96,32 @@ impl Core {
     async fn vector_of(
         &self,
         open: &Open,
+        column: &VectorColumn,
         id: &RowId,
         consistency: Option<&v1::Consistency>,
         at: Instant,
     ) -> Result<(Vector, v1::Freshness)> {
+        let name = open.schema.name_at(column.position);
         let fetch = Fetch {
             ids: vec![id.clone()],
-            projection: Projection::new(&open.schema, &[], true)?,
+            projection: Projection::new(&open.schema, &[name.to_owned()], false)?,
             consistency: consistency.cloned(),
         };
         let found = self.fetch_open(open, &fetch, at).await?;
+        let dataset = &open.dataset.name;
+        let missing = |message: String| Error::new(ErrorCode::RowNotFound, message).field("id");
         let row = found.spelt()?.into_iter().next();
-        let vector = row.and_then(|row| match (row.vector64, row.vector) {
-            (Some(wide), _) => Some(Vector::F64(wide.values)),
-            (None, vector) => vector.map(|vector| Vector::F32(vector.values)),
-        });
-        let vector = vector.ok_or_else(|| {
-            let message = format!("there is no row {id} in {:?}", open.dataset.name);
-            Error::new(ErrorCode::RowNotFound, message).field("id")
-        })?;
+        let mut row = row.ok_or_else(|| missing(format!("there is no row {id} in {dataset:?}")))?;
+        let told = row.columns.remove(name).and_then(|value| value.kind);
+        let vector = match (row.vector64, row.vector, told) {
+            (Some(wide), ..) | (_, _, Some(Kind::Vector64(wide))) => Vector::F64(wide.values),
+            (_, Some(vector), _) | (_, _, Some(Kind::Vector(vector))) => Vector::F32(vector.values),
+            _ => {
+                return Err(missing(format!(
+                    "the row {id} of {dataset:?} has no value in {name:?}"
+                )));
+            }
+        };
         Ok((vector, found.freshness))
     }
 }

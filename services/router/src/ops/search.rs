@@ -9,7 +9,7 @@ use arrow::{
 use bytes::Bytes;
 use longbow_query::rank;
 use longbow_types::{
-    Error, ErrorCode, Result, RowId, Schema,
+    Error, ErrorCode, Metric, Result, RowId, Schema,
     limits::{EF_MAX, K_MAX},
     recall::check_recall_target,
 };
@@ -38,6 +38,8 @@ pub type Search = v1::SearchRequest;
 pub struct Found {
     /// The dataset searched.
     pub open: Open,
+    /// How far vectors are apart in the column searched.
+    pub metric: Metric,
     /// Rows, best first: the id, `_distance`, `_row_version`, then the columns. None if no partition holds a row.
     pub batch: Option<RecordBatch>,
     /// The columns asked for.
@@ -67,7 +69,7 @@ impl Found {
     pub fn hits(&self) -> Result<Vec<v1::Hit>> {
         let batch = self.batch.as_ref();
         batch.map_or(Ok(Vec::new()), |batch| {
-            rows::hits(batch, &self.open.schema, &self.projection)
+            rows::hits(batch, &self.open.schema, self.metric, &self.projection)
         })
     }
 }
@@ -98,8 +100,11 @@ impl Core {
         check_filter(search.filter.as_ref(), &open.schema).await?;
         let level = Level::of(search.consistency.as_ref(), open.view.incarnation)?;
         let mut explaining = search.explain.then(Explaining::begin);
+        let column = open.schema.vector_named(&search.vector_column);
+        let column = column.map_err(|error| error.field("vector_column"))?;
+        let consistency = search.consistency.as_ref();
         let near = self
-            .near(open, search.query.as_ref(), search.consistency.as_ref(), at)
+            .near(open, &column, search.query.as_ref(), consistency, at)
             .await?;
         if let Some(explaining) = &mut explaining {
             explaining.near();
@@ -133,6 +138,7 @@ impl Core {
         let batch = merge(answers, schema, near.row, k).await?;
         Ok(Found {
             open: open.clone(),
+            metric: column.metric,
             batch,
             projection,
             freshness,
@@ -185,7 +191,7 @@ fn shard_request(search: &Search, projection: &Projection, near: &Near) -> Searc
         recall_target: search.recall_target,
         force_full_precision: search.force_full_precision,
         explain: search.explain,
-        vector_column: String::new(),
+        vector_column: search.vector_column.clone(),
     }
 }
 

@@ -86,7 +86,7 @@ impl Core {
         let input = Arc::new(input);
         self.write(dataset, bytes, ack, at, move |schema, target| {
             let batch = checked(&input, schema)?;
-            commands::upsert(&batch, schema.id_position(), input.first_row(), target)
+            commands::upsert(&batch, id_in(&batch, schema)?, input.first_row(), target)
         })
         .await
     }
@@ -205,7 +205,7 @@ pub async fn check(input: Input, schema: &Schema) -> Result<()> {
             map_epoch: 1,
             partitions: 1,
         };
-        commands::upsert(&batch, schema.id_position(), input.first_row(), nowhere).map(drop)
+        commands::upsert(&batch, id_in(&batch, &schema)?, input.first_row(), nowhere).map(drop)
     })
     .await
 }
@@ -215,7 +215,9 @@ pub(super) fn checked(input: &Input, schema: &Schema) -> Result<RecordBatch> {
     let batches = match input {
         Input::Rows(rows) => {
             let left_out = |name: &str| rows.iter().filter(|row| !row.columns.contains_key(name)).count();
-            size::check(size::fixed(rows.len(), schema).saturating_add(size::defaults(schema, left_out)))?;
+            let is_told = |name: &str| rows.iter().any(|row| row.columns.contains_key(name));
+            let fixed = size::fixed(rows.len(), schema, is_told);
+            size::check(fixed.saturating_add(size::defaults(schema, left_out)))?;
             return batch_from_rows(rows, schema);
         }
         Input::ArrowIpc(bytes) => {
@@ -240,14 +242,26 @@ pub(super) fn checked(input: &Input, schema: &Schema) -> Result<RecordBatch> {
     }
     match <[RecordBatch; 1]>::try_from(adapted) {
         Ok([batch]) => Ok(batch),
-        Err(several) => concat_batches(schema.arrow(), &several).map_err(|error| {
-            Error::new(
-                ErrorCode::TooLarge,
-                format!("the batches do not fit together: {error}"),
-            )
-            .field("arrow_ipc")
-        }),
+        Err(several) => {
+            // All are of one schema, as what they were made of.
+            let schema = several
+                .first()
+                .map_or_else(|| schema.arrow().clone(), RecordBatch::schema);
+            concat_batches(&schema, &several).map_err(|error| {
+                Error::new(
+                    ErrorCode::TooLarge,
+                    format!("the batches do not fit together: {error}"),
+                )
+                .field("arrow_ipc")
+            })
+        }
     }
+}
+
+/// Where the id stands among the columns of a batch that may lack some of the dataset's.
+pub(super) fn id_in(batch: &RecordBatch, schema: &Schema) -> Result<usize> {
+    let found = batch.schema_ref().index_of(schema.id_name());
+    found.map_err(|error| Error::new(ErrorCode::Internal, error.to_string()))
 }
 
 /// The log refused a write because the router's catalogue is old: it was checked against what is no more.
@@ -295,6 +309,47 @@ mod tests {
         refused(Input::Rows(vec![v1::Row::default(); rows]), &wide);
         let few = Input::ArrowIpc(encode(&batch.slice(0, 100)));
         assert_eq!(checked(&few, &wide).unwrap().num_columns(), 1_024);
+    }
+
+    #[test]
+    fn further_vectors_take_room_where_they_are_told() {
+        let image = Field::new("image", vector_type(VectorElement::F32, 32_768), true);
+        let schema = schema([image]);
+        let rows = 10_000;
+        let vectors = vectors_of(&vec![vec![1.0]; rows]);
+        let ids: ArrayRef = Arc::new(UInt64Array::from_iter_values(0..rows as u64));
+        let batch = RecordBatch::try_from_iter([("id", ids), ("vector", vectors)]).unwrap();
+        // Told of none: nothing but ids and vectors is written.
+        let batch_of = |batch: &RecordBatch| Input::ArrowIpc(encode(batch));
+        assert_eq!(checked(&batch_of(&batch), &schema).unwrap().num_columns(), 2);
+        let bare = |id: u64| v1::Row {
+            id: Some(v1::RowId {
+                kind: Some(v1::row_id::Kind::U64(id)),
+            }),
+            vector: Some(v1::Vector { values: vec![1.0] }),
+            ..v1::Row::default()
+        };
+        let mut spelt: Vec<v1::Row> = (0..rows as u64).map(bare).collect();
+        let read = checked(&Input::Rows(spelt.clone()), &schema).unwrap();
+        assert_eq!(read.num_columns(), 2);
+        // Told of one, each row has room for it, which is too much.
+        let null = v1::Value {
+            kind: Some(v1::value::Kind::Null(0)),
+        };
+        spelt[7].columns.insert("image".into(), null);
+        refused(Input::Rows(spelt), &schema);
+        let mut lists = arrow::array::ListBuilder::new(arrow::array::Float32Builder::new());
+        (0..rows).for_each(|_| lists.append_null());
+        let nulls: ArrayRef = Arc::new(lists.finish());
+        let columns = [
+            ("id", batch.column(0).clone()),
+            ("vector", batch.column(1).clone()),
+            ("image", nulls),
+        ];
+        let told = RecordBatch::try_from_iter_with_nullable(
+            columns.map(|(name, column)| (name, column, name == "image")),
+        );
+        refused(batch_of(&told.unwrap()), &schema);
     }
 
     #[test]

@@ -10,7 +10,7 @@ use longbow_query::{
     ids::Ids,
     rank::{DISTANCE_COLUMN, ROW_VERSION_COLUMN},
 };
-use longbow_types::{Error, ErrorCode, Result, Schema, limits::COLUMNS_MAX};
+use longbow_types::{Error, ErrorCode, Metric, Result, Schema, limits::COLUMNS_MAX};
 use longbow_wire::v1;
 
 use super::ids::id_to_proto;
@@ -29,7 +29,7 @@ pub struct Projection {
 }
 
 impl Projection {
-    /// Checks the columns asked for. `["*"]` stands for all but the vector; the id is always there.
+    /// Checks the columns asked for. `["*"]` stands for all but vectors; the id is always there.
     ///
     /// # Errors
     /// `UNKNOWN_COLUMN`; `TOO_LARGE` for more names than a schema can have.
@@ -59,7 +59,8 @@ impl Projection {
         for column in columns {
             if column == EVERYTHING {
                 if !std::mem::replace(&mut everything, true) {
-                    (0..fields.len()).for_each(&mut add);
+                    let others = (0..fields.len()).filter(|&at| schema.vector_at(at).is_none());
+                    others.for_each(&mut add);
                 }
                 continue;
             }
@@ -112,11 +113,16 @@ impl Projection {
     }
 }
 
-/// A ranked batch spelt out.
+/// A ranked batch spelt out, of distances of a metric.
 ///
 /// # Errors
 /// `MALFORMED_ARROW` if a column is missing or of another type.
-pub fn hits(batch: &RecordBatch, schema: &Schema, projection: &Projection) -> Result<Vec<v1::Hit>> {
+pub fn hits(
+    batch: &RecordBatch,
+    schema: &Schema,
+    metric: Metric,
+    projection: &Projection,
+) -> Result<Vec<v1::Hit>> {
     let ids = ids(batch, schema)?;
     let versions = versions(batch)?;
     let distances = batch
@@ -124,7 +130,6 @@ pub fn hits(batch: &RecordBatch, schema: &Schema, projection: &Projection) -> Re
         .and_then(|column| column.as_primitive_opt::<Float32Type>())
         .ok_or_else(|| lacking(DISTANCE_COLUMN))?
         .values();
-    let metric = schema.vector().metric;
     (0..batch.num_rows())
         .map(|row| {
             let (vector, vector64) = projection.vector(batch, row)?;
@@ -198,7 +203,7 @@ mod tests {
     use super::*;
     use crate::testing::{schema_of, schema_of_all_kinds};
     use arrow::array::{ArrayRef, Float64Array};
-    use longbow_types::{Metric, VectorElement};
+    use longbow_types::VectorElement;
     use std::sync::Arc;
 
     #[test]
@@ -219,6 +224,18 @@ mod tests {
         assert_eq!(all.columns, ["text"]);
         assert_eq!(all.vector.as_deref(), Some("vector"));
         assert!(of(&["vector"], false).unwrap().vector.is_some());
+        let image = arrow_schema::Field::new(
+            "image",
+            longbow_types::schema::vector_type(VectorElement::F16, 2),
+            true,
+        );
+        let with_images = schema.with_column(image, None).unwrap();
+        let named = |names: &[&str]| {
+            let names: Vec<String> = names.iter().map(|&name| name.to_owned()).collect();
+            Projection::new(&with_images, &names, false).unwrap().columns
+        };
+        assert_eq!(named(&["*"]), ["text"], "all but vectors");
+        assert_eq!(named(&["*", "image"]), ["text", "image"]);
         assert_eq!(of(&["color"], false).unwrap_err().code, ErrorCode::UnknownColumn);
         let kinds = Projection::new(&schema_of_all_kinds(), &["*".to_owned()], false).unwrap();
         assert_eq!(kinds.columns.len(), 28);

@@ -4,8 +4,8 @@ use std::{borrow::Cow, sync::Arc};
 
 use arrow::{
     array::{
-        Array, ArrayRef, AsArray, BinaryBuilder, BooleanBuilder, ListArray, NullBufferBuilder,
-        PrimitiveBuilder, StringBuilder, StructArray,
+        Array, ArrayRef, AsArray, BinaryBuilder, BooleanBuilder, FixedSizeListArray, ListArray,
+        NullBufferBuilder, PrimitiveBuilder, StringBuilder, StructArray,
     },
     buffer::{NullBuffer, OffsetBuffer, ScalarBuffer},
     datatypes::{
@@ -20,6 +20,8 @@ use arrow_schema::{DataType, Field, FieldRef, Fields, TimeUnit};
 use half::f16;
 use longbow_types::{Error, ErrorCode, Result, decimal, schema::path};
 use longbow_wire::v1::{self, value::Kind};
+
+use crate::ingest::vectors;
 
 /// Largest integer up to which every integer is a double.
 const EXACT_F64_MAX: u64 = 1 << 53;
@@ -392,12 +394,25 @@ pub fn value(array: &dyn Array, row: usize) -> Result<v1::Value> {
                 children: children.collect::<Result<_>>()?,
             })
         }
+        T::FixedSizeList(..) => vector(array.as_fixed_size_list(), row)?,
         other => {
             let message = format!("a column of type {other}");
             return Err(Error::new(ErrorCode::MalformedArrow, message));
         }
     };
     Ok(v1::Value { kind: Some(kind) })
+}
+
+/// One of a column of vectors, in 64 bits if it has as many.
+fn vector(lists: &FixedSizeListArray, row: usize) -> Result<Kind> {
+    if let Some(values) = vectors::to_f64(lists, row) {
+        return Ok(Kind::Vector64(v1::Vector64 { values }));
+    }
+    let values = vectors::to_f32(lists, row).ok_or_else(|| {
+        let message = format!("a column of type {}", lists.data_type());
+        Error::new(ErrorCode::MalformedArrow, message)
+    })?;
+    Ok(Kind::Vector(v1::Vector { values }))
 }
 
 /// A value, for people.
@@ -413,5 +428,6 @@ fn spell(kind: &Kind) -> String {
         Kind::Utf8List(_) => "a list of text".to_owned(),
         Kind::List(_) => "a list".to_owned(),
         Kind::Structure(_) => "a struct".to_owned(),
+        Kind::Vector(_) | Kind::Vector64(_) => "a vector".to_owned(),
     }
 }

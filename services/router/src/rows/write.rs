@@ -1,10 +1,13 @@
 //! Rows spelt out in a message, as a batch of the dataset's schema.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, sync::Arc};
 
-use arrow::array::{ArrayRef, RecordBatch};
-use longbow_types::{Error, ErrorCode, Result, RowId, Schema, limits::WRITE_ROWS_MAX};
-use longbow_wire::{convert::default_value, v1};
+use arrow::array::{ArrayRef, Float64Builder, ListBuilder, RecordBatch};
+use longbow_types::{Error, ErrorCode, Result, RowId, Schema, VectorColumn, limits::WRITE_ROWS_MAX};
+use longbow_wire::{
+    convert::default_value,
+    v1::{self, value::Kind},
+};
 
 use super::{
     ids::{id_array, id_from_proto},
@@ -22,12 +25,19 @@ pub fn batch_from_rows(rows: &[v1::Row], schema: &Schema) -> Result<RecordBatch>
     for (position, row) in rows.iter().enumerate() {
         check_columns(row, position, schema)?;
     }
-    let mut columns = Vec::with_capacity(schema.arrow().fields().len());
+    let mut fields = Vec::with_capacity(schema.arrow().fields().len());
+    let mut columns = Vec::with_capacity(fields.capacity());
     for (position, field) in schema.arrow().fields().iter().enumerate() {
         let column = if position == schema.id_position() {
             ids(rows, schema)?
         } else if position == schema.vector().position {
             vector_column(rows, schema)?
+        } else if let Some(vector) = schema.vector_at(position) {
+            // Nulls would be as wide as vectors.
+            if !rows.iter().any(|row| row.columns.contains_key(field.name())) {
+                continue;
+            }
+            further_column(rows, schema, &vector)?
         } else {
             let at = |row: usize| format!("rows[{row}].{}", field.name());
             let default = schema.default_of(position).map(default_value::to_proto);
@@ -37,9 +47,10 @@ pub fn batch_from_rows(rows: &[v1::Row], schema: &Schema) -> Result<RecordBatch>
                 .collect();
             values::column(&cells, field, &at)?
         };
+        fields.push(field.clone());
         columns.push(column);
     }
-    RecordBatch::try_new(schema.arrow().clone(), columns)
+    RecordBatch::try_new(Arc::new(arrow_schema::Schema::new(fields)), columns)
         .map_err(|error| Error::new(ErrorCode::Internal, error.to_string()))
 }
 
@@ -79,6 +90,11 @@ pub fn changes_from_rows(rows: &[v1::Row], schema: &Schema) -> Result<(RecordBat
             if !first.columns.contains_key(field.name()) {
                 continue;
             }
+            if let Some(vector) = schema.vector_at(position) {
+                fields.push(field.clone());
+                columns.push(further_column(rows, schema, &vector)?);
+                continue;
+            }
             let at = |row: usize| format!("rows[{row}].{}", field.name());
             let cells: Vec<Option<&v1::Value>> =
                 rows.iter().map(|row| row.columns.get(field.name())).collect();
@@ -87,7 +103,7 @@ pub fn changes_from_rows(rows: &[v1::Row], schema: &Schema) -> Result<(RecordBat
         fields.push(field.clone());
         columns.push(column);
     }
-    let batch = RecordBatch::try_new(std::sync::Arc::new(arrow_schema::Schema::new(fields)), columns);
+    let batch = RecordBatch::try_new(Arc::new(arrow_schema::Schema::new(fields)), columns);
     let batch = batch.map_err(|error| Error::new(ErrorCode::Internal, error.to_string()))?;
     Ok((batch, id))
 }
@@ -155,7 +171,35 @@ fn vector_column(rows: &[v1::Row], schema: &Schema) -> Result<ArrayRef> {
         elements.extend_from_slice(values);
     }
     let wrapped = vectors::wrap(vectors::from_f32(elements, vector.element), schema)?;
-    vectors::adapt(&wrapped, schema, 0).map_err(|error| rename(error, schema.vector_name()))
+    vectors::adapt(&wrapped, schema, &vector, 0).map_err(|error| rename(error, schema.vector_name()))
+}
+
+/// Vectors that rows need not have, of which some rows tell one.
+fn further_column(rows: &[v1::Row], schema: &Schema, vector: &VectorColumn) -> Result<ArrayRef> {
+    let name = schema.name_at(vector.position);
+    // What 32 bits hold is the same in 64; it is rounded to fewer where all elements are. Rows without a value take no room.
+    let mut lists = ListBuilder::new(Float64Builder::new());
+    for (position, row) in rows.iter().enumerate() {
+        let at = || format!("rows[{position}].{name}");
+        match row.columns.get(name).map(|value| &value.kind) {
+            None | Some(Some(Kind::Null(_))) => lists.append_null(),
+            Some(Some(Kind::Vector(told))) => {
+                lists.append_value(told.values.iter().map(|&x| Some(f64::from(x))));
+            }
+            Some(Some(Kind::Vector64(told))) => lists.append_value(told.values.iter().map(|&x| Some(x))),
+            Some(Some(_)) => {
+                let message = format!("the column {name:?} holds vectors");
+                return Err(Error::new(ErrorCode::TypeMismatch, message)
+                    .field(at())
+                    .limit("vector or vector64"));
+            }
+            Some(None) => {
+                let message = "the value is empty: set one of its kinds, `null` for a null";
+                return Err(Error::new(ErrorCode::MissingField, message).field(at()));
+            }
+        }
+    }
+    vectors::adapt(&(Arc::new(lists.finish()) as ArrayRef), schema, vector, 0)
 }
 
 /// In a row spelt out the vector's field is called `vector`, whatever the column's name.
@@ -196,7 +240,6 @@ mod tests {
     };
     use longbow_query::ids::Ids;
     use longbow_types::{DefaultValue, Metric, VectorElement};
-    use longbow_wire::v1::value::Kind;
 
     fn row(id: u64, vector: &[f32]) -> v1::Row {
         v1::Row {

@@ -11,5 +11,6 @@ mod explain;
 mod failures;
 mod flight;
 mod flight_control;
+mod further;
 mod native;
 mod settings;

@@ -262,6 +262,35 @@ fn every_kind_round_trips() {
 }
 
 #[test]
+fn further_vectors_round_trip_each_with_its_own_metric() {
+    let further = v1::VectorType {
+        dimension: 3,
+        metric: v1::Metric::Dot as i32,
+        element: v1::VectorElement::Float16 as i32,
+        quantization: v1::Quantization::Bit1 as i32,
+    };
+    let sent = with_one_more(v1::Column {
+        vector: Some(further),
+        ..column("image", v1::ColumnKind::Vector)
+    });
+    let read = from_proto(&sent).unwrap();
+    let image = read.vector_named("image").unwrap();
+    assert_eq!(
+        (image.metric, image.quantization),
+        (Metric::Dot, Quantization::Bit1)
+    );
+    assert_eq!((read.vector().metric, read.vector_name()), (Metric::L2, "v"));
+    assert_eq!(to_proto(&read), sent);
+    let mut second = sent;
+    second.columns[2].nullable = false;
+    let error = from_proto(&second).unwrap_err();
+    assert_eq!(
+        (error.code, error.field.as_deref()),
+        (ErrorCode::InvalidSchema, Some("image"))
+    );
+}
+
+#[test]
 fn numbers_of_a_later_version_do_not_become_something_else() {
     let refused = |metric: i32, element: i32, quantization: i32| {
         let vector = v1::VectorType {

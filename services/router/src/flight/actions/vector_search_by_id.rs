@@ -20,6 +20,7 @@ use crate::{
 struct Wanted {
     dataset: String,
     id: Value,
+    vector_column: Option<String>,
     k: Option<Value>,
     filters: Option<Vec<Filter>>,
     explain: Option<bool>,
@@ -39,6 +40,7 @@ pub(super) async fn run(core: &Core, body: Bytes, at: Instant) -> Result<Reply<A
         query: Some(Query::Id(id_to_proto(&id))),
         k,
         filter: filters::all_of(wanted.filters.as_deref().unwrap_or_default(), &open.schema)?,
+        vector_column: wanted.vector_column.unwrap_or_default(),
         explain: wanted.explain.unwrap_or_default(),
         dataset: wanted.dataset,
         ..v1::SearchRequest::default()
