@@ -11,6 +11,7 @@ mod demo;
 mod doors;
 mod explain;
 mod faults;
+mod further_vectors;
 mod garbage;
 mod identity;
 mod latch;

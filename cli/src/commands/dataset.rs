@@ -4,6 +4,7 @@ mod alter;
 mod column;
 mod life;
 mod told;
+mod vector;
 
 use anyhow::Context;
 use clap::{Args, Subcommand, ValueEnum};

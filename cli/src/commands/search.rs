@@ -29,6 +29,7 @@ Examples:
   longbow search words --id 10734 -k 5 --columns lemmas,gloss --filter \"pos = 'noun' and word_count >= 2\"
   longbow search words --vector 0.1,0.2,0.3 --exact
   longbow search words --id 10734 --recall-target 0.95
+  longbow search words --id 10734 --vector-column image
   longbow search words --id 10734 --filter \"pos = 'noun'\" --explain
   longbow search words --vector @query.json --json | jq '.hits[].id'
 
@@ -57,6 +58,9 @@ pub struct SearchArgs {
     /// Near this vector: numbers separated by commas, @FILE, or - for stdin.
     #[arg(long, allow_hyphen_values = true)]
     pub vector: Option<String>,
+    /// Search the vectors of this column; rows that have none there are not found. Without it, those that every row has.
+    #[arg(long, value_name = "NAME")]
+    pub vector_column: Option<String>,
     /// Number of rows wanted.
     #[arg(short, long, default_value_t = 10, value_parser = value_parser!(u32).range(1..=K_MAX as i64))]
     pub k: u32,
@@ -72,10 +76,10 @@ pub struct SearchArgs {
     /// Only rows for which this is true.
     #[arg(long, value_name = "EXPRESSION")]
     pub filter: Option<String>,
-    /// Columns to show, separated by commas; * for all but the vector.
+    /// Columns to show, separated by commas; * for all but vectors.
     #[arg(long, value_delimiter = ',', value_name = "NAMES", default_value = "*")]
     pub columns: Vec<String>,
-    /// Also show the vectors.
+    /// Also show the vectors that every row has; others are shown if --columns names them.
     #[arg(long)]
     pub include_vector: bool,
     /// How fresh the answer must be: fresh, strict, any, or a token.
@@ -126,6 +130,9 @@ pub async fn run(args: &SearchArgs, global: &Global) -> anyhow::Result<()> {
         search = search.near_row(id);
     } else if let Some(text) = &args.vector {
         search = search.near64(vector_text::read(text)?);
+    }
+    if let Some(column) = &args.vector_column {
+        search = search.vector_column(column);
     }
     if let Some(text) = &args.filter {
         search = search.filter(filter_text::parse(text)?);

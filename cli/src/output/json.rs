@@ -31,6 +31,8 @@ pub fn value(value: &Value) -> Json {
         Value::Utf8List(values) => json!(values),
         Value::List(values) => values.iter().map(self::value).collect(),
         Value::Struct(children) => columns(children),
+        Value::Vector(values) => json!(values),
+        Value::Vector64(values) => json!(values),
     }
 }
 
@@ -58,7 +60,6 @@ pub fn dataset(info: &DatasetInfo) -> Json {
 
 /// A schema.
 pub fn schema(schema: &Schema) -> Json {
-    let vector = schema.vector();
     let columns = schema
         .arrow()
         .fields()
@@ -73,7 +74,7 @@ pub fn schema(schema: &Schema) -> Json {
             if let Some(default) = schema.default_of(position) {
                 column["default"] = value(&Value::from(default));
             }
-            if position == vector.position {
+            if let Some(vector) = schema.vector_at(position) {
                 column["dimension"] = json!(vector.dimension);
                 column["metric"] = json!(vector.metric.as_str());
                 column["element"] = json!(vector.element.as_str());
@@ -94,8 +95,7 @@ pub fn schema(schema: &Schema) -> Json {
 
 /// The type of a column in one word.
 pub fn kind(schema: &Schema, position: usize) -> String {
-    let vector = schema.vector();
-    if position == vector.position {
+    if let Some(vector) = schema.vector_at(position) {
         return format!("{}[{}]", vector.element.as_str(), vector.dimension);
     }
     column_text::name(schema.arrow().field(position).data_type())

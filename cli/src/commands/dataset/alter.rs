@@ -11,6 +11,7 @@ use serde_json::{Value as Json, json};
 use super::{
     column,
     life::{NewLifeArgs, life},
+    vector,
 };
 use crate::{
     column_text,
@@ -22,6 +23,7 @@ Examples:
   longbow dataset alter words --add note:utf8
   longbow dataset alter words --add 'rank:int32!=0' --widen word_count:int64
   longbow dataset alter words --add lang:utf8=en --expected-version 1
+  longbow dataset alter words --add-vector image:512:f16:cosine
   longbow dataset alter words --widen word_count:int64 --dry-run
   longbow dataset alter words --ttl 30d
   longbow dataset alter words --add until:timestamp --expires-at until --no-ttl
@@ -29,11 +31,15 @@ Examples:
 New columns come after those there are, and are nullable or have a default: rows from before hold the default, or
 a null. Types and defaults are written as in `longbow dataset create`.
 
+With --add-vector comes a further vector column, of so many dimensions, in which rows need not have a value: those
+from before have none. `longbow search --vector-column` searches it. What is left out (the element f16, f32 or f64,
+the metric cosine, l2 or dot, the codes none, sq8, sq4 or bit1) is as of the vectors that every row has.
+
 An integer becomes a wider one that holds all its values (int8 to int64, uint32 to int64), a float a wider float.
 With --ttl rows go so long after they were last written; those that are there when it is first set begin to age then.
 With --expires-at a column tells when each row goes. A shorter life holds for rows that are there, too.
 
-Nothing else changes: columns are not dropped, renamed or narrowed, and the id and the vector stay what they are.
+Nothing else changes: columns are not dropped, renamed or narrowed, and the id and vectors stay what they are.
 
 No row is written again. Writes that were on their way under the version before are checked anew by the router.
 Of two changes made from one version the first wins; the other is told the version it lost to (SCHEMA_CONFLICT).";
@@ -46,6 +52,9 @@ pub struct AlterArgs {
     /// A new column; may be given many times.
     #[arg(long, value_name = "NAME:TYPE[!][=DEFAULT]")]
     pub add: Vec<String>,
+    /// A new vector column; may be given many times.
+    #[arg(long, value_name = "NAME:DIMENSION[:ELEMENT][:METRIC][:CODES]")]
+    pub add_vector: Vec<String>,
     /// A column that becomes wider, and its new type; may be given many times.
     #[arg(long, value_name = "NAME:TYPE")]
     pub widen: Vec<String>,
@@ -110,6 +119,9 @@ fn next(args: &AlterArgs, schema: &Schema) -> Result<Schema, longbow_client::Err
     for text in &args.add {
         let typed = column::parse(text)?;
         next = next.with_column(typed.field, typed.default)?;
+    }
+    for text in &args.add_vector {
+        next = vector::add(&next, text)?;
     }
     args.life.apply(next)
 }
@@ -205,6 +217,15 @@ mod tests {
     }
 
     #[test]
+    fn vector_columns_are_added() {
+        let planned = asked("--add note:utf8 --add-vector image:512:f32:dot --add-vector x:8").unwrap();
+        assert_eq!(
+            told("words", &planned),
+            "words\n  note: added\n  image: added\n  x: added"
+        );
+    }
+
+    #[test]
     fn when_rows_go_is_told_anew() {
         let planned = asked("--ttl 7d --add until:timestamp --expires-at until").unwrap();
         assert_eq!(
@@ -237,6 +258,9 @@ mod tests {
             ("--expires-at word_count", ErrorCode::InvalidSchema, "word_count"),
             ("--widen id:int64", ErrorCode::SchemaIncompatible, "id"),
             ("--add x", ErrorCode::InvalidSchema, "column"),
+            ("--add-vector vector:4", ErrorCode::InvalidSchema, "vector"),
+            ("--add-vector image:0", ErrorCode::InvalidSchema, "image"),
+            ("--add-vector image", ErrorCode::InvalidSchema, "add_vector"),
         ] {
             let error = asked(line).unwrap_err();
             assert_eq!(

@@ -45,13 +45,17 @@ pub(super) fn describe(info: &DatasetInfo) -> String {
     for (position, field) in info.schema.arrow().fields().iter().enumerate() {
         let role = if position == info.schema.id_position() {
             "id".to_owned()
-        } else if position == info.schema.vector().position {
-            let vector = info.schema.vector();
+        } else if let Some(vector) = info.schema.vector_at(position) {
             let codes = match vector.quantization {
                 Quantization::None => "no",
                 some => some.as_str(),
             };
-            format!("vector, {} distance, {codes} codes", vector.metric)
+            let which = if field.is_nullable() {
+                "further vector"
+            } else {
+                "vector"
+            };
+            format!("{which}, {} distance, {codes} codes", vector.metric)
         } else if Some(position) == info.schema.expires_position() {
             "when the row goes".to_owned()
         } else {
