@@ -86,6 +86,9 @@ impl Further {
 
     /// Rows with consecutive keys from `first` on stand in these slots from now on.
     pub(crate) fn settle(&mut self, first: Key, slots: &UInt32Array) {
+        if slots.null_count() == slots.len() {
+            return;
+        }
         // A copy if a view shows the bitmap, which is once per published state.
         let live = Arc::make_mut(&mut self.live);
         live.resize(live.len().max(self.index.len() as usize));

@@ -73,8 +73,8 @@ impl View {
     /// Of rows equally near at the far end of the answer, any are taken.
     ///
     /// # Errors
-    /// `DIMENSION_MISMATCH`, `INVALID_VECTOR` or `INVALID_VALUE` for a bad question, `CANCELLED`, `TOO_LARGE` for an
-    /// answer that is.
+    /// `DIMENSION_MISMATCH`, `INVALID_VECTOR`, `INVALID_VALUE` or `UNKNOWN_COLUMN` for a bad question, `CANCELLED`,
+    /// `TOO_LARGE` for an answer that is.
     pub fn search(&self, query: &Query<'_>, cancel: &dyn Fn() -> bool) -> Result<Found> {
         self.search_timed(query, cancel, None)
     }
@@ -181,6 +181,10 @@ impl View {
     }
 
     fn check(&self, query: &Query<'_>) -> Result<()> {
+        if query.searched.0.is_some_and(|at| at >= self.further.len()) {
+            let message = "the column searched is one of a later version of the schema";
+            return Err(Error::new(ErrorCode::UnknownColumn, message).field("vector_column"));
+        }
         let vector = self.layout.vector(query.searched);
         match query.vector {
             QueryVector::F32(elements) => check_elements(&vector, elements.iter().map(|&x| x.into()))?,

@@ -30,6 +30,8 @@ enum Step {
     Update(Vec<Cells>, [bool; 2 + COLUMNS]),
     Delete(Vec<u64>),
     DeleteWhere(Condition),
+    /// Log time goes on by so many milliseconds.
+    Tick(u64),
     AddColumn,
     Publish,
     Link(usize),
@@ -76,6 +78,7 @@ fn step() -> impl Strategy<Value = Step> {
         3 => (rows(6), any::<[bool; 2 + COLUMNS]>()).prop_map(|(rows, which)| Step::Update(rows, which)),
         1 => proptest::collection::vec(0..IDS, 0..6).prop_map(Step::Delete),
         1 => condition().prop_map(Step::DeleteWhere),
+        2 => (0..800_u64).prop_map(Step::Tick),
         1 => Just(Step::AddColumn),
         4 => Just(Step::Publish),
         2 => (1..20_usize).prop_map(Step::Link),
@@ -248,6 +251,7 @@ fn run(at_first: usize, steps: &[Step], question: &Question) {
             Step::Update(rows, which) => world.update(rows, *which),
             Step::Delete(ids) => world.delete(ids),
             Step::DeleteWhere(condition) => world.delete_where(*condition),
+            Step::Tick(by) => world.tick(*by),
             Step::AddColumn => world.add_column(),
             Step::Publish => world.publish(),
             Step::Link(max) => drop(world.replica.reader().link(*max)),
@@ -339,17 +343,83 @@ fn slots_of_values_that_went_are_used_again() {
         let memory = world.replica.reader().memory();
         assert!(round < 2 || memory.vectors > 0);
     }
-    let (reader, fresh) = (world.replica.reader(), World::new(1));
-    let mut twice = fresh;
-    for _ in 0..2 {
-        twice.upsert(&rows, true);
-    }
+    // Written twice and never cleaned up after: what one round leaves until the next finds its slots free.
+    let mut twice = World::new(1);
+    twice.upsert(&rows, true);
+    twice.upsert(&rows, true);
     twice.publish();
-    let (have, want) = (reader.memory().vectors, twice.replica.reader().memory().vectors);
+    let bytes = |world: &World| world.replica.reader().memory().vectors;
+    let (have, want) = (bytes(&world), bytes(&twice));
     assert!(
         have <= 2 * want,
         "{have} bytes for what takes {want} when it is written twice"
     );
+    // And what further vectors take is accounted for.
+    let mut bare = World::new(1);
+    bare.upsert(&rows, false);
+    bare.publish();
+    assert!(bytes(&bare) < bytes(&twice));
+}
+
+/// Slots are given to others while searches go on: each finds what its view shows, and all of it.
+#[test]
+fn no_value_is_missing_or_another_while_all_are_replaced() {
+    use std::sync::atomic::{AtomicBool, Ordering};
+    const ROWS: u64 = 200;
+    let mut world = World::new(1);
+    let rows = |round: u64| -> Vec<Cells> {
+        let image = |id: u64| [id as f32, (round % 100) as f32, 1.0];
+        (0..ROWS).map(|id| row(id, Some(image(id)))).collect()
+    };
+    world.upsert(&rows(0), true);
+    world.publish();
+    let reader = world.replica.reader().clone();
+    let ended = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        let look = || {
+            let mut looks = 0;
+            while !ended.load(Ordering::Relaxed) || looks == 0 {
+                let view = reader.view();
+                let projection = Projection::new(view.layout(), &["w0".to_owned()], false).unwrap();
+                let near = [7.0_f32, 50.0, 1.0];
+                let query = Query {
+                    searched: Searched::new(view.layout(), "w0").unwrap(),
+                    vector: (&near).into(),
+                    k: ROWS as usize,
+                    ef: 1_000,
+                    recall_target: None,
+                    full_precision: false,
+                    exact: looks % 2 == 0,
+                    predicate: None,
+                    projection: &projection,
+                };
+                let found = view.search(&query, &|| false).unwrap().batch;
+                assert_eq!(found.num_rows() as u64, ROWS);
+                let distances = found
+                    .column_by_name("_distance")
+                    .unwrap()
+                    .as_primitive::<Float32Type>();
+                let ids = found.column_by_name("id").unwrap().as_primitive::<UInt64Type>();
+                let values = found.column_by_name("w0").unwrap().as_fixed_size_list();
+                let round = floats(&values.value(0))[1];
+                for at in 0..found.num_rows() {
+                    let value = floats(&values.value(at));
+                    assert_eq!(value[..2], [ids.value(at) as f32, round], "all are of one state");
+                    assert_eq!(distances.value(at), distance(model::metric(0), &near, &value));
+                }
+                looks += 1;
+            }
+        };
+        let readers = [scope.spawn(look), scope.spawn(look)];
+        for round in 1..150 {
+            world.upsert(&rows(round), true);
+            world.publish();
+            while reader.link(32) > 0 {}
+            while reader.vacuum(64) > 0 {}
+        }
+        ended.store(true, Ordering::Relaxed);
+        readers.into_iter().for_each(|reader| reader.join().unwrap());
+    });
 }
 
 #[test]

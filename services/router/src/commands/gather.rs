@@ -7,7 +7,7 @@ use arrow::{
         Array, ArrayRef, ArrowPrimitiveType, AsArray, FixedSizeListArray, PrimitiveArray, RecordBatch,
         UInt32Array,
     },
-    buffer::ScalarBuffer,
+    buffer::{NullBuffer, ScalarBuffer},
     compute::take,
     datatypes::{Float16Type, Float32Type, Float64Type},
 };
@@ -38,10 +38,11 @@ fn as_run(rows: &[u32]) -> Option<std::ops::Range<usize>> {
 }
 
 fn gather_column(column: &ArrayRef, rows: &UInt32Array) -> Result<ArrayRef, ArrowError> {
-    // Arrow's `take` goes element by element through vectors; whole vectors are copied faster.
+    // Arrow's `take` goes element by element through vectors, and where one is null it says so of each of its elements; whole
+    // vectors are copied faster.
     if let DataType::FixedSizeList(..) = column.data_type() {
         let list = column.as_fixed_size_list();
-        if list.null_count() == 0 && list.values().null_count() == 0 {
+        if list.values().null_count() == 0 {
             let gathered = match list.value_type() {
                 DataType::Float16 => Some(vectors::<Float16Type>(list, rows)),
                 DataType::Float32 => Some(vectors::<Float32Type>(list, rows)),
@@ -68,11 +69,18 @@ fn vectors<T: ArrowPrimitiveType>(
         gathered.extend_from_slice(&values[start..start + size]);
     }
     let values = PrimitiveArray::<T>::new(ScalarBuffer::from(gathered), None);
+    let valid = || {
+        rows.values()
+            .iter()
+            .map(|&row| list.is_valid(row as usize))
+            .collect()
+    };
+    let nulls: Option<NullBuffer> = (list.null_count() > 0).then(valid);
     let gathered = FixedSizeListArray::try_new_with_length(
         list.value_field().clone(),
         list.value_length(),
         Arc::new(values),
-        None,
+        nulls,
         rows.len(),
     )?;
     Ok(Arc::new(gathered))
@@ -82,8 +90,27 @@ fn vectors<T: ArrowPrimitiveType>(
 mod tests {
     use super::*;
     use crate::testing::batch_of_all_kinds;
+    use arrow::array::Float32Array;
     use arrow::compute::take_record_batch;
+    use arrow_schema::Field;
     use proptest::prelude::*;
+
+    /// Else a bit for each element would be written that no estimate counts.
+    #[test]
+    fn elements_of_a_null_vector_are_not_null() {
+        let item = Arc::new(Field::new("item", DataType::Float32, false));
+        let values = Float32Array::from_iter_values((0..40).map(|x| x as f32));
+        let nulls = NullBuffer::from(vec![true, false, true, false, true]);
+        let list = FixedSizeListArray::new(item, 8, Arc::new(values), Some(nulls));
+        let batch = RecordBatch::try_from_iter([("v", Arc::new(list) as ArrayRef)]).unwrap();
+        let gathered = gather(&batch, &[4, 1, 2]).unwrap();
+        let list = gathered.column(0).as_fixed_size_list();
+        assert_eq!((list.null_count(), list.values().null_count()), (1, 0));
+        assert!(list.is_null(1));
+        let first = list.value(0);
+        assert_eq!(first.as_primitive::<Float32Type>().value(0), 32.0);
+        assert_eq!(gathered, gather(&batch, &[0, 4, 1, 2]).unwrap().slice(1, 3));
+    }
 
     proptest! {
         #![proptest_config(ProptestConfig { cases: 64, ..ProptestConfig::default() })]

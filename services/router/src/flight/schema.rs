@@ -1,7 +1,8 @@
 //! Arrow schemas of existing clients and the schemas of datasets.
 //!
 //! Contract: an `id` of any integer type or text, a `vector` (FixedSizeList, or List of constant length), any other
-//! columns; `longbow.metric` and `longbow.vector_type` in the metadata of the schema or of the vector's field.
+//! columns; `longbow.metric` and `longbow.vector_type` in the metadata of the schema or of the vector's field. Other
+//! columns of fixed-size lists are further vectors, with their own of these in the metadata of their fields.
 
 use std::{collections::HashMap, sync::Arc};
 
@@ -11,7 +12,7 @@ use arrow::{
 };
 use arrow_schema::{ArrowError, DataType, Field, Schema as ArrowSchema};
 use longbow_types::{
-    Error, ErrorCode, Metric, Result, Schema, VectorElement,
+    Error, ErrorCode, Metric, Quantization, Result, Schema, VectorColumn, VectorElement,
     schema::{list_item, path, vector_type},
 };
 
@@ -45,7 +46,8 @@ pub fn of_stream(schema: &ArrowSchema, first: Option<&RecordBatch>) -> Result<Op
     let Some(dimension) = dimension(vector, column)? else {
         return Ok(None);
     };
-    let element = element(note(VECTOR_TYPE), vector)?;
+    let kept_as = element(note(VECTOR_TYPE), vector)?;
+    let mut further = Vec::new();
     let fields = schema
         .fields()
         .iter()
@@ -53,7 +55,15 @@ pub fn of_stream(schema: &ArrowSchema, first: Option<&RecordBatch>) -> Result<Op
             if field.name() == ID {
                 Ok(Field::new(ID, id_type(field)?, false))
             } else if field.name() == vector.name() {
-                Ok(Field::new(field.name(), vector_type(element, dimension), false))
+                Ok(Field::new(field.name(), vector_type(kept_as, dimension), false))
+            } else if let DataType::FixedSizeList(..) = field.data_type() {
+                // Of the stream's metric, unless it says so itself.
+                let own = field.metadata().get(METRIC).map(String::as_str);
+                further.push((
+                    field.name(),
+                    own.map_or(Ok(metric), |own| self::metric(Some(own)))?,
+                ));
+                further_vector(field)
             } else {
                 // Later streams may leave a column out, so it may always be null.
                 Ok(Field::new(
@@ -64,7 +74,22 @@ pub fn of_stream(schema: &ArrowSchema, first: Option<&RecordBatch>) -> Result<Op
             }
         })
         .collect::<Result<Vec<_>>>()?;
-    Schema::new(fields, ID, metric).map(Some)
+    let mut made = Schema::new(fields, ID, metric)?;
+    for (name, metric) in further {
+        made = made.with_vector(name, metric, Quantization::default())?;
+    }
+    Ok(Some(made))
+}
+
+/// A column of vectors beside the one that every row has a value in.
+fn further_vector(field: &Field) -> Result<Field> {
+    let own = field.metadata().get(VECTOR_TYPE).map(String::as_str);
+    let dimension = dimension(field, None)?.unwrap_or(0);
+    Ok(Field::new(
+        field.name(),
+        vector_type(element(own, field)?, dimension),
+        true,
+    ))
 }
 
 /// Positions of the columns that are stored: all but those in which pandas keeps a frame's index, which no dataset
@@ -88,42 +113,53 @@ pub fn kept(schema: &ArrowSchema) -> Vec<usize> {
 /// # Errors
 /// `SCHEMA_MISMATCH`, or `INVALID_VALUE` for a metric that is not known.
 pub fn check_metric(stream: &ArrowSchema, dataset: &Schema) -> Result<()> {
-    let of_field = stream
-        .field_with_name(dataset.vector_name())
-        .ok()
-        .and_then(|field| field.metadata().get(METRIC));
-    let named = of_field.or_else(|| stream.metadata().get(METRIC));
-    let Some(named) = named.filter(|named| !named.is_empty()) else {
-        return Ok(());
-    };
-    let has = dataset.vector().metric;
-    if metric(Some(named))? == has {
-        return Ok(());
+    for vector in dataset.vectors() {
+        let name = dataset.name_at(vector.position);
+        let field = stream.field_with_name(name).ok();
+        let of_field = field.and_then(|field| field.metadata().get(METRIC));
+        // What the stream says of itself is of the vector that every row has.
+        let of_stream = stream
+            .metadata()
+            .get(METRIC)
+            .filter(|_| *vector == dataset.vector());
+        let Some(named) = of_field.or(of_stream).filter(|named| !named.is_empty()) else {
+            continue;
+        };
+        if metric(Some(named))? != vector.metric {
+            let message =
+                format!("the stream names the metric {named:?}, which is not that of the column {name:?}");
+            return Err(Error::new(ErrorCode::SchemaMismatch, message)
+                .field(METRIC)
+                .limit(metric_name(vector.metric)));
+        }
     }
-    let message = format!("the stream names the metric {named:?}, which is not that of the dataset");
-    Err(Error::new(ErrorCode::SchemaMismatch, message)
-        .field(METRIC)
-        .limit(metric_name(has)))
+    Ok(())
 }
 
 /// The Arrow schema of a dataset, with what its metadata says for clients.
 pub fn of_dataset(schema: &Schema) -> SchemaRef {
-    let vector = schema.vector();
+    let fields = schema.arrow().fields().iter().enumerate();
+    let fields = fields.map(|(position, field)| {
+        let further = schema.further_vectors();
+        match further.iter().find(|vector| vector.position == position) {
+            Some(vector) => as_sent(field).with_metadata(notes(vector)),
+            None => as_sent(field),
+        }
+    });
+    let fields: Vec<Field> = fields.collect();
+    Arc::new(ArrowSchema::new(fields).with_metadata(notes(&schema.vector())))
+}
+
+/// What the metadata says of a vector column.
+fn notes(vector: &VectorColumn) -> HashMap<String, String> {
     let notes = [
         (METRIC, metric_name(vector.metric)),
         (VECTOR_TYPE, vector.element.as_str()),
     ];
-    let notes: HashMap<String, String> = notes
+    notes
         .into_iter()
         .map(|(key, value)| (key.to_owned(), value.to_owned()))
-        .collect();
-    let fields: Vec<Field> = schema
-        .arrow()
-        .fields()
-        .iter()
-        .map(|field| as_sent(field))
-        .collect();
-    Arc::new(ArrowSchema::new(fields).with_metadata(notes))
+        .collect()
 }
 
 /// A field as Arrow clients make it by default: everything may be null, so that what is fetched has the very types of

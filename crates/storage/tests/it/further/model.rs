@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use arrow::array::{ArrayRef, AsArray, FixedSizeListArray, Float16Array, Float32Array, Float64Array};
 use arrow::buffer::NullBuffer;
@@ -13,6 +14,8 @@ use longbow_types::{Metric, Quantization, Schema, VectorElement, schema::vector_
 use longbow_wire::v1::{self, CompareOp, Filter, filter::Node, value::Kind};
 
 pub const IDS: u64 = 20;
+/// How long rows live.
+const TTL_MS: u64 = 1_000;
 /// Most further vector columns.
 pub const COLUMNS: usize = 2;
 
@@ -71,6 +74,9 @@ pub struct Model {
     pub columns: usize,
     pub rows: BTreeMap<u64, Cells>,
     pub versions: BTreeMap<u64, u64>,
+    /// Log time of the first tick behind the write of each row.
+    pub ages: BTreeMap<u64, u64>,
+    pub log_time: u64,
     pub applied: u64,
 }
 
@@ -78,6 +84,18 @@ impl Model {
     pub fn write(&mut self, index: u64, row: &Cells) {
         self.rows.insert(row.id, row.clone());
         self.versions.insert(row.id, index);
+        self.ages.remove(&row.id);
+    }
+
+    /// Rows go that are too old.
+    pub fn tick(&mut self, log_time: u64) {
+        self.log_time = log_time;
+        for id in self.rows.keys() {
+            self.ages.entry(*id).or_insert(log_time);
+        }
+        self.ages.retain(|id, _| self.rows.contains_key(id));
+        let ages = &self.ages;
+        self.rows.retain(|id, _| ages[id] + TTL_MS > log_time);
     }
 
     pub fn matching(&self, condition: Option<Condition>) -> Vec<Cells> {
@@ -120,7 +138,7 @@ pub fn schema(at_first: usize, columns: usize) -> Schema {
         let codes = [Quantization::None, Quantization::Sq8][at];
         schema = schema.with_vector(&name(at), metric(at), codes).unwrap();
     }
-    schema
+    schema.with_ttl(Some(Duration::from_millis(TTL_MS))).unwrap()
 }
 
 /// Vectors of the tests have few, small, whole elements, so that distances are exact in every element type.

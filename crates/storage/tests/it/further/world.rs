@@ -21,6 +21,8 @@ enum Entry {
     DeleteWhere(Condition),
     /// With so many further vector columns from now on.
     Alter(usize),
+    /// It is so late.
+    Tick(u64),
     Nothing,
 }
 
@@ -83,6 +85,7 @@ impl World {
                 replica.alter(index, model::schema(at_first, *columns), version)?;
                 Ok(Applied::default())
             }
+            Entry::Tick(log_time) => replica.tick(index, *log_time),
             Entry::Nothing => {
                 replica.advance(index);
                 Ok(Applied::default())
@@ -248,6 +251,12 @@ impl World {
             self.log(Entry::Alter(self.model.columns + 1));
             self.model.columns += 1;
         }
+    }
+
+    pub fn tick(&mut self, by: u64) {
+        let log_time = self.model.log_time + by;
+        self.log(Entry::Tick(log_time));
+        self.model.tick(log_time);
     }
 
     pub fn advance(&mut self) {

@@ -81,6 +81,41 @@ fn metadata_of_schema_or_field_is_heeded_and_given_back() {
 }
 
 #[test]
+fn other_lists_of_a_fixed_size_are_further_vectors() {
+    let image = Field::new("image", vector_type(VectorElement::F16, 5), true);
+    let noted = |metric: &str| {
+        let notes = HashMap::from([(METRIC.to_owned(), metric.to_owned())]);
+        image.clone().with_metadata(notes)
+    };
+    let of = |image: Field| stream(DataType::UInt64, vector_type(VectorElement::F32, 3), vec![image]);
+    let made = of_stream(&of(image.clone()), None).unwrap().unwrap();
+    assert_eq!((made.vector_name(), made.vector().metric), ("vector", Metric::L2));
+    let further = made.vector_named("image").unwrap();
+    assert_eq!(
+        (further.dimension, further.element, further.metric),
+        (5, VectorElement::F16, Metric::L2)
+    );
+    let made = of_stream(&of(noted("cosine")), None).unwrap().unwrap();
+    assert_eq!(made.vector_named("image").unwrap().metric, Metric::Cosine);
+    assert_eq!(made.vector().metric, Metric::L2);
+    // What is told of a dataset makes the same one again.
+    let again = of_stream(&of_dataset(&made), None).unwrap().unwrap();
+    assert_eq!(again, made);
+    check_metric(&of(image.clone()), &made).unwrap();
+    let error = check_metric(&of(noted("euclidean")), &made).unwrap_err();
+    assert_eq!(
+        (error.code, error.limit.as_deref()),
+        (ErrorCode::SchemaMismatch, Some("cosine"))
+    );
+    let integers = DataType::FixedSizeList(Arc::new(Field::new("item", DataType::Int32, true)), 2);
+    let error = of_stream(&of(Field::new("image", integers, true)), None).unwrap_err();
+    assert_eq!(
+        (error.code, error.field.as_deref()),
+        (ErrorCode::Unsupported, Some("image"))
+    );
+}
+
+#[test]
 fn the_index_of_a_frame_is_not_stored() {
     let names = [
         "id",
