@@ -136,11 +136,16 @@ impl SegmentHeader {
 
     /// What each checksum in the segment starts from: a record of another life of the file never fits.
     pub fn salt(&self) -> u32 {
-        let mut bytes = [0; 16];
-        bytes[..8].copy_from_slice(&self.log_id.to_le_bytes());
-        bytes[8..].copy_from_slice(&self.generation.to_le_bytes());
-        crc32c::crc32c(&bytes)
+        salt_of(self.log_id, self.generation)
     }
+}
+
+/// The same, of a segment whose header cannot be read.
+pub(crate) fn salt_of(log_id: u64, generation: u64) -> u32 {
+    let mut bytes = [0; 16];
+    bytes[..8].copy_from_slice(&log_id.to_le_bytes());
+    bytes[8..].copy_from_slice(&generation.to_le_bytes());
+    crc32c::crc32c(&bytes)
 }
 
 /// First bytes of a record.

@@ -189,7 +189,8 @@ impl Found {
         self.scan_sealed(generation, end, &mut |_, _| Ok(()))
     }
 
-    fn take(&mut self, name: &str, generation: u64, record: &Record<'_>) -> Result<()> {
+    /// Takes a record into the index.
+    pub fn take(&mut self, name: &str, generation: u64, record: &Record<'_>) -> Result<()> {
         let header = &record.header;
         let wrong = |what: &str| Err(Error::corruption(name, record.offset, what));
         match header.kind {

@@ -13,6 +13,7 @@
 //! - What a file held in a former life never reads as a record of its present one.
 
 mod batch;
+pub mod cut;
 mod disk;
 mod error;
 mod format;
