@@ -4,6 +4,7 @@
 //! A refused entry changes nothing but the memory of its own answer.
 
 mod alter_dataset;
+mod begin_incarnation;
 mod create_dataset;
 mod drop_dataset;
 mod open_producer;
@@ -26,6 +27,7 @@ use longbow_types::{DatasetId, ErrorCode, NodeId};
 use longbow_wire::internal::{EntryHeader, Verdict, entry_header::Command};
 
 pub use alter_dataset::conflict;
+pub use begin_incarnation::incarnation_of;
 pub use producers::{ANSWERS_MAX, PRODUCERS_MAX};
 pub use verdict::{error_of, is_accepted, verdict_of};
 pub use write::FILTER_SEMANTICS;
@@ -75,6 +77,8 @@ pub struct Catalogue {
     applied_index: u64,
     /// Which log this is; 0 until an entry has told.
     log_id: u64,
+    /// Lives of the log after the first: the index of the entry that began each.
+    incarnations: BTreeMap<u32, u64>,
     /// As of the last tick.
     log_time_ms: u64,
     map_epoch: u64,
@@ -96,6 +100,7 @@ impl Catalogue {
         Self {
             applied_index: 0,
             log_id: 0,
+            incarnations: BTreeMap::new(),
             log_time_ms: 0,
             map_epoch: 1,
             datasets: BTreeMap::new(),
@@ -146,6 +151,7 @@ impl Catalogue {
             Some(Command::RegisterShard(command)) => self.apply_register_shard(command),
             Some(Command::OpenProducer(_)) => self.apply_open_producer(index),
             Some(Command::Tick(command)) => self.apply_tick(command),
+            Some(Command::BeginIncarnation(command)) => self.apply_begin_incarnation(index, command),
             // Raft's own entries have no header at all.
             None if *header == EntryHeader::default() => Ok(()),
             None => Err(verdict_of(

@@ -125,6 +125,11 @@ impl Snapshots {
         Ok(())
     }
 
+    /// What a snapshot was made of is gone, as its owner knows: from now on it is as good as a damaged one.
+    pub fn give_up(&mut self, generation: u64) {
+        self.damaged.insert(generation);
+    }
+
     /// Names of all files of the directory.
     fn files(&self) -> Result<Vec<String>> {
         self.disk

@@ -8,8 +8,8 @@ use crate::{Error, ErrorCode, limits::TOKEN_GROUPS_MAX};
 
 /// Position in the log: totally ordered inside one group.
 ///
-/// The incarnation changes when a cluster is restored from a backup, so that a position of the old
-/// life is never taken for one of the new.
+/// The incarnation changes when a damaged log is cut knowingly, or a cluster is restored from a backup, so that a position of
+/// the old life is never taken for one of the new.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Lsn {
     /// Log group.

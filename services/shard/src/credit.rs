@@ -28,13 +28,15 @@ pub(crate) async fn lend(state: Arc<State>, gossip: Gossip, peers: Peers, shutdo
     let telling = async {
         loop {
             tick.tick().await;
-            let log_id = state.catalogue().log_id();
+            let log = state.catalogue();
+            let log_id = log.log_id();
             if log_id == 0 || !state.is_caught_up() {
                 continue;
             }
             let report = [ReportDurableRequest {
                 replicas: Vec::new(),
                 log_id,
+                incarnation: log.incarnation(),
                 credit: Some(credit(&state)),
             }];
             let keepers = gossip.live(Role::WalKeeper);

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, AtomicU64};
+use std::sync::atomic::AtomicU64;
 
 use arc_swap::ArcSwap;
 use longbow_cluster::catalogue::Catalogue;
@@ -40,8 +40,6 @@ pub(crate) struct State {
     pub(crate) in_flight: AtomicU64,
     /// Bytes of chunks that are being merged.
     pub(crate) merging: AtomicU64,
-    /// Incarnation of the log group; 0 until a keeper told.
-    pub(crate) incarnation: AtomicU32,
     /// Wakes graph builders.
     pub(crate) builders: Arc<Wake>,
     /// Wakes the compactor.
@@ -63,7 +61,6 @@ impl State {
             memory_budget: u64::MAX,
             in_flight: AtomicU64::new(0),
             merging: AtomicU64::new(0),
-            incarnation: AtomicU32::new(0),
             builders: Arc::default(),
             compactor: Arc::default(),
         }

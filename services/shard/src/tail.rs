@@ -4,6 +4,7 @@ mod anew;
 mod breathe;
 mod cut;
 mod goal;
+mod identity;
 mod patience;
 mod register;
 mod route;
@@ -81,6 +82,8 @@ struct Follower {
     breath: Breath,
     /// Keepers that have not got the next entry any more.
     cut: Cut,
+    /// A later life of the log than what is here is of, of which it is known that it has all of that.
+    admitted: u32,
     /// Whether writes have stopped.
     latch: watch::Receiver<LatchRegister>,
 }
@@ -89,6 +92,8 @@ struct Follower {
 enum Stop {
     /// It failed, or another may do better.
     Keeper(anyhow::Error),
+    /// The log has begun another life, and may not have all any more that is here.
+    Rewound,
     /// What this node holds is of no use, or cannot be kept up to date: the role ends, and a start replays the log that there is.
     Node(Error),
 }
@@ -134,6 +139,7 @@ impl Tail {
             patience: Patience::new(),
             breath: Breath::new(),
             cut: Cut::default(),
+            admitted: 0,
         };
         tokio::select! {
             end = follower.run() => end,
@@ -193,10 +199,17 @@ impl Follower {
             turn += 1;
             let before = self.tail.state.routed();
             let Err(stop) = self.follow(keeper).await;
+            let stop = match stop {
+                Stop::Rewound => match self.go_back(keeper).await {
+                    Ok(()) => continue,
+                    Err(stop) => stop,
+                },
+                other => other,
+            };
             let error = match self.behind_the_cut(stop, keeper, &keepers).await {
                 Err(Stop::Keeper(error)) => error,
                 Err(Stop::Node(error)) => return Err(error),
-                Ok(()) => continue,
+                Ok(()) | Err(Stop::Rewound) => continue,
             };
             tracing::warn!(keeper = %keeper.node_id, next = self.next(), "the log's tail broke: {error:#}");
             pause = if self.tail.state.routed() > before {
@@ -384,49 +397,6 @@ impl Follower {
         }
         chunk.changed = true;
         Ok(())
-    }
-
-    /// Refuses entries of another log than the one followed so far: applied to what is here they would make rows that
-    /// neither has.
-    fn check_log(&mut self, message: &TailResponse) -> std::result::Result<(), Stop> {
-        self.check_group(message.group, message.incarnation)?;
-        let (mine, theirs) = (self.route.log_id(), message.log_id);
-        if mine == 0 || mine == theirs {
-            return Ok(());
-        }
-        if theirs != 0 {
-            return Err(self.formed_anew(mine, theirs));
-        }
-        // A keeper far behind, or one of a log that no shard has registered with. Registering tells: it changes
-        // nothing in the log that we know, and names another.
-        self.register();
-        if message.entries.is_empty() {
-            return Ok(());
-        }
-        Err(anyhow!("its log has no id, and this node follows {mine:016x}").into())
-    }
-
-    fn check_group(&self, group: u32, incarnation: u32) -> std::result::Result<(), Stop> {
-        let known = &self.tail.state.incarnation;
-        let before = known.load(Ordering::Relaxed);
-        if group != GROUP || (before != 0 && before != incarnation) {
-            let text =
-                format!("a keeper has log {group}/{incarnation}, and this node follows {GROUP}/{before}");
-            return Err(Stop::Node(Error::new(ErrorCode::WrongCluster, text)));
-        }
-        known.store(incarnation, Ordering::Relaxed);
-        Ok(())
-    }
-
-    /// The keepers have another log than this node: what it holds is of no use.
-    fn formed_anew(&self, mine: u64, theirs: u64) -> Stop {
-        if let Some(store) = &self.tail.snapshots {
-            store.disown(mine);
-        }
-        let text = format!(
-            "a keeper has log {theirs:016x}, and this node follows {mine:016x}: the keepers were formed anew"
-        );
-        Stop::Node(Error::new(ErrorCode::WrongCluster, text))
     }
 
     /// What this node itself waits for, while it catches up.

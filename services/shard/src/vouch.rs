@@ -58,19 +58,21 @@ pub(crate) async fn vouch(
 
 /// What there is to tell. Nothing before the log is known.
 fn reports(state: &State, store: &Store) -> Vec<ReportDurableRequest> {
-    let log_id = state.catalogue().log_id();
+    let log = state.catalogue();
+    let log_id = log.log_id();
     let partitions = state.partitions();
     // One that stopped writes no more snapshots: what was said of it stays said. One that is lost has nothing to say.
     let told = |(_, partition): &(&Key, &Arc<Partition>)| partition.stopped().is_none() && log_id != 0;
     let durable = |(key, _): (&Key, &Arc<Partition>)| DurableReplica {
         dataset_id: key.dataset.0,
         partition: key.ordinal,
-        index: store.durable.index(key, log_id),
+        index: store.durable.index(key, &log),
     };
     let replicas: Vec<DurableReplica> = partitions.iter().filter(told).map(durable).collect();
     let report = |replicas: &[DurableReplica]| ReportDurableRequest {
         replicas: replicas.to_vec(),
         log_id,
+        incarnation: log.incarnation(),
         credit: None,
     };
     replicas.chunks(REPLICAS_MAX).map(report).collect()

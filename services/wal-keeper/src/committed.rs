@@ -3,10 +3,11 @@
 use std::{
     collections::VecDeque,
     ops::Range,
-    sync::atomic::{AtomicU64, Ordering},
+    sync::atomic::{AtomicU32, AtomicU64, Ordering},
 };
 
 use bytes::Bytes;
+use longbow_cluster::catalogue::Catalogue;
 use longbow_types::{Error, ErrorCode, Result};
 use longbow_wal::Reader;
 use longbow_wire::{entry, internal::TailEntry};
@@ -26,6 +27,8 @@ pub(crate) struct Committed {
     commit: watch::Sender<u64>,
     /// Which log this is, as of the commit index; 0 until an entry has told.
     log_id: AtomicU64,
+    /// Which life of it, as of the commit index.
+    incarnation: AtomicU32,
     reader: Reader,
     bytes_max: usize,
 }
@@ -54,19 +57,20 @@ fn size(entry: &TailEntry) -> usize {
 }
 
 impl Committed {
-    /// `applied`, `log_id`: what the state machine starts with.
-    pub fn new(reader: Reader, applied: u64, log_id: u64, bytes_max: usize) -> Self {
+    /// `applied`: what the state machine starts with.
+    pub fn new(reader: Reader, applied: &Catalogue, bytes_max: usize) -> Self {
         Self {
             recent: Mutex::default(),
-            commit: watch::Sender::new(applied),
-            log_id: AtomicU64::new(log_id),
+            commit: watch::Sender::new(applied.applied_index()),
+            log_id: AtomicU64::new(applied.log_id()),
+            incarnation: AtomicU32::new(applied.incarnation()),
             reader,
             bytes_max,
         }
     }
 
-    /// Adds entries that were just applied; each follows the one before. `log_id`: what the catalogue says after them.
-    pub fn push(&self, entries: Vec<TailEntry>, log_id: u64) {
+    /// Adds entries that were just applied; each follows the one before. `after`: the catalogue after them.
+    pub fn push(&self, entries: Vec<TailEntry>, after: &Catalogue) {
         let Some(last) = entries.last().map(|entry| entry.index) else {
             return;
         };
@@ -82,17 +86,22 @@ impl Committed {
         }
         drop(recent);
         // Known before what it covers can be read.
-        self.log_id.store(log_id, Ordering::Release);
+        self.name(after);
         self.commit.send_replace(last);
     }
 
     /// A snapshot took the place of the log: everything up to its index is committed and cannot be read here.
-    pub fn restart(&self, index: u64, log_id: u64) {
+    pub fn restart(&self, index: u64, after: &Catalogue) {
         let mut recent = self.recent.lock();
         *recent = Recent::default();
         drop(recent);
-        self.log_id.store(log_id, Ordering::Release);
+        self.name(after);
         self.commit.send_replace(index);
+    }
+
+    fn name(&self, after: &Catalogue) {
+        self.log_id.store(after.log_id(), Ordering::Release);
+        self.incarnation.store(after.incarnation(), Ordering::Release);
     }
 
     /// First index in the log.
@@ -113,6 +122,11 @@ impl Committed {
     /// Which log this is; 0 until an entry has told.
     pub fn log_id(&self) -> u64 {
         self.log_id.load(Ordering::Acquire)
+    }
+
+    /// Which life of it.
+    pub fn incarnation(&self) -> u32 {
+        self.incarnation.load(Ordering::Acquire)
     }
 
     /// Some entries of a range of committed ones: at least one. `None`: they are not in memory, call [`Committed::read`].

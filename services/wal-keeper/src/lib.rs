@@ -33,5 +33,3 @@ pub use running::{Running, start};
 
 /// The one log group there is. Nothing else may assume that there is one.
 const GROUP: u32 = 0;
-/// Life of the group; changes when a cluster is restored from a backup.
-const INCARNATION: u32 = 1;

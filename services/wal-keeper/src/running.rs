@@ -161,7 +161,6 @@ fn assemble(
     let mailbox = Arc::new(Mailbox::new(config.queue_bytes));
     let shared = Arc::new(Shared::new());
     shared.set_status(launch::first_status(&found));
-    let applied = found.state.index();
     // One that has not formed may be a former life's place: whether it is gone is no news of this one.
     let raft_id = if found.group.formed {
         found.group.raft_id
@@ -171,8 +170,7 @@ fn assemble(
     let roster = Arc::new(Roster::new(raft_id, found.state.keepers.clone()));
     let committed = Arc::new(Committed::new(
         found.reader.clone(),
-        applied,
-        found.state.catalogue.log_id(),
+        &found.state.catalogue,
         config.cache_bytes,
     ));
     let watch = Watch {

@@ -3,7 +3,9 @@
 use std::{collections::VecDeque, sync::Arc};
 
 use longbow_types::{DatasetId, Error, ErrorCode, NodeId, Result};
-use longbow_wire::internal::{self, CatalogueDataset, CatalogueProducer, ProducerAnswer, ReplicaSet};
+use longbow_wire::internal::{
+    self, CatalogueDataset, CatalogueIncarnation, CatalogueProducer, ProducerAnswer, ReplicaSet,
+};
 
 use super::{
     ANSWERS_MAX, Catalogue, Dataset, PRODUCERS_MAX, is_accepted,
@@ -22,6 +24,7 @@ impl Catalogue {
             producers: producers.into_iter().flatten().collect(),
             log_id: self.log_id,
             log_time_ms: self.log_time_ms,
+            incarnations: self.incarnations.iter().map(incarnation_to_proto).collect(),
         }
     }
 
@@ -34,6 +37,14 @@ impl Catalogue {
             map_epoch: message.map_epoch.max(1),
             ..Self::new()
         };
+        for life in &message.incarnations {
+            let last = catalogue.incarnations.last_key_value();
+            let rises = last.is_none_or(|(&number, &began)| life.incarnation > number && life.began > began);
+            if !rises || life.incarnation <= 1 || life.began > catalogue.applied_index {
+                return Err(corrupt("lives of the log out of order", "incarnations"));
+            }
+            catalogue.incarnations.insert(life.incarnation, life.began);
+        }
         for node in &message.shards {
             catalogue.shards.insert(node.parse()?);
         }
@@ -51,6 +62,10 @@ impl Catalogue {
         catalogue.producers = producers_from_proto(&message.producers)?;
         Ok(catalogue)
     }
+}
+
+fn incarnation_to_proto((&incarnation, &began): (&u32, &u64)) -> CatalogueIncarnation {
+    CatalogueIncarnation { incarnation, began }
 }
 
 fn dataset_to_proto(dataset: &Dataset) -> CatalogueDataset {

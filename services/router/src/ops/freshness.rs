@@ -90,7 +90,7 @@ impl Level {
                     .map_err(|error: Error| error.field("consistency.at_least"))?;
                 match token.in_group(0) {
                     Some(lsn) if lsn.incarnation != incarnation => {
-                        let message = "the token is of another life of the log: the cluster was restored, or is another";
+                        let message = "the token is of another life of the log: it was cut since, or restored, or is another cluster's";
                         Err(Error::new(ErrorCode::InvalidToken, message).field("consistency.at_least"))
                     }
                     lsn => Ok(Level::AtLeast(lsn.map_or(0, |lsn| lsn.index))),

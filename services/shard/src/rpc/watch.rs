@@ -1,9 +1,9 @@
 //! `WatchShardCatalogue`: the catalogue as this shard has applied it, now and after each change.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 
 use futures::stream::unfold;
+use longbow_cluster::catalogue::incarnation_of;
 use longbow_wire::internal::WatchCatalogueResponse;
 
 use super::{Service, Streamed};
@@ -36,11 +36,11 @@ impl Service {
                 let mut message = catalogue.borrow_and_update().to_proto(false);
                 message.applied_index = message.applied_index.max(routed);
                 let response = WatchCatalogueResponse {
+                    incarnation: incarnation_of(&message),
                     catalogue: Some(message),
                     // Shards do not follow who leads.
                     leader: String::new(),
                     latch: Some(latch.borrow_and_update().clone()),
-                    incarnation: service.state.incarnation.load(Ordering::Relaxed),
                 };
                 Some((Ok(response), (catalogue, latch)))
             }

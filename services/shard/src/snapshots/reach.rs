@@ -4,6 +4,8 @@
 //! has what comes behind it. A replica is there if a snapshot of it is as new as that place, or newer; or if the log
 //! makes it later. Any other that the catalogue assigns to this node is lost.
 //!
+//! Of a log whose end was cut off, knowingly, a snapshot of what is gone is none.
+//!
 //! Wished for, each with a test:
 //! - what is neither there nor lost is nothing: nobody answers from less than everything;
 //! - as few replicas as can be are lost, of those that there still are at the end of the log;
@@ -44,17 +46,24 @@ pub(crate) fn reach(store: Option<&Store>, me: &NodeId, base: Base, cancel: &dyn
     let mut disk = OnDisk::default();
     let mut places = BTreeMap::new();
     if let Some(store) = store {
-        disk = match open_all(store, cancel) {
+        let log_id = base.catalogue.log_id();
+        let admitted = |held: &Catalogue| {
+            base.catalogue.admits(held.incarnation(), held.applied_index()) || held.log_id() != log_id
+        };
+        disk = match open_all(store, &admitted, cancel) {
             Some(disk) => disk,
             None => return Reached::Cancelled,
         };
-        let log_id = base.catalogue.log_id();
         let foreign = |id: &u64| *id != 0 && *id != log_id;
         let ids = disk.found.values().map(|found| found.catalogue.log_id());
         if let Some(foreign) = ids.into_iter().find(foreign) {
             return Reached::Foreign(foreign);
         }
-        places = catalogues(store, base.first, log_id);
+        places = catalogues(store, base.first, &base.catalogue);
+    }
+    if base.first <= 1 {
+        // Everything can be made again.
+        places.insert(0, Catalogue::new());
     }
     places.insert(base.catalogue.applied_index(), base.catalogue);
     let held: BTreeMap<Key, u64> = disk
@@ -101,7 +110,7 @@ fn split(catalogue: Catalogue, me: &NodeId, mut disk: OnDisk, first: u64) -> Rea
 
 /// The catalogues of all snapshots, behind which the log has every entry. Also of those whose rows are damaged: manifests
 /// have a sum of their own.
-fn catalogues(store: &Store, first: u64, log_id: u64) -> BTreeMap<u64, Catalogue> {
+fn catalogues(store: &Store, first: u64, log: &Catalogue) -> BTreeMap<u64, Catalogue> {
     let mut places = BTreeMap::new();
     for key in store.keys().unwrap_or_default() {
         let known = store.open.lock();
@@ -113,7 +122,7 @@ fn catalogues(store: &Store, first: u64, log_id: u64) -> BTreeMap<u64, Catalogue
                 continue; // opening it has said so
             };
             let is_place = |index: u64| index.saturating_add(1) >= first && !places.contains_key(&index);
-            let point = point_of(&manifest).filter(|point| point.log_id == log_id && is_place(point.index));
+            let point = point_of(&manifest).filter(|point| point.is_of(log) && is_place(point.index));
             if point.is_some()
                 && let Ok(catalogue) = catalogue_of(key, &manifest)
             {

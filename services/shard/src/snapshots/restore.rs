@@ -39,7 +39,7 @@ pub(super) struct OnDisk {
 
 /// Opens what is there. `None`: nothing usable is, and the log is to be replayed from its beginning.
 pub(crate) fn restore(store: &Store, me: &NodeId, cancel: &dyn Fn() -> bool) -> Option<Restored> {
-    let mut found = open_all(store, cancel)?.found;
+    let mut found = open_all(store, &|_| true, cancel)?.found;
     let held = found.iter().map(|(&key, found)| {
         let required = found
             .catalogue
@@ -62,15 +62,20 @@ pub(crate) fn restore(store: &Store, me: &NodeId, cancel: &dyn Fn() -> bool) -> 
     })
 }
 
-/// Opens the newest usable snapshot of each replica that has any. `None`: it was cancelled.
-pub(super) fn open_all(store: &Store, cancel: &dyn Fn() -> bool) -> Option<OnDisk> {
+/// Opens the newest usable snapshot of each replica that has any. Of use is one whose catalogue is `admitted`: its log still
+/// has what it was made of. `None`: it was cancelled.
+pub(super) fn open_all(
+    store: &Store,
+    admitted: &dyn Fn(&Catalogue) -> bool,
+    cancel: &dyn Fn() -> bool,
+) -> Option<OnDisk> {
     let keys = store.keys().unwrap_or_else(|error| {
         tracing::error!(%error, "the directory of snapshots cannot be read");
         Vec::new()
     });
     let mut all = OnDisk::default();
     for key in keys {
-        match open(store, key, cancel) {
+        match open(store, key, admitted, cancel) {
             Ok(Some(opened)) => drop(all.found.insert(key, opened)),
             Ok(None) => {}
             Err(error) => {
@@ -99,7 +104,12 @@ fn newest_whole(held: &BTreeMap<Key, (u64, Vec<Key>)>) -> Option<(u64, Key)> {
         .max()
 }
 
-fn open(store: &Store, key: Key, cancel: &dyn Fn() -> bool) -> Result<Option<Found>> {
+fn open(
+    store: &Store,
+    key: Key,
+    admitted: &dyn Fn(&Catalogue) -> bool,
+    cancel: &dyn Fn() -> bool,
+) -> Result<Option<Found>> {
     let failed = |error: std::io::Error| Error::new(ErrorCode::StorageFailed, error.to_string());
     // Held until the files are open: nobody writes or removes any meanwhile.
     let mut known = store.open.lock();
@@ -108,12 +118,23 @@ fn open(store: &Store, key: Key, cancel: &dyn Fn() -> bool) -> Result<Option<Fou
         verify: Verify::Everything,
         fall_back: true,
     };
+    let mut given_up = Vec::new();
     let mut schema = |manifest: &Manifest| {
         let catalogue = catalogue_of(key, manifest)?;
+        if !admitted(&catalogue) {
+            given_up.push(manifest.generation);
+            let index = catalogue.applied_index();
+            return Err(corrupt(&format!(
+                "the log was cut before entry {index}, which it holds"
+            )));
+        }
         let dataset = catalogue.dataset(key.dataset);
         schema_of(dataset.ok_or_else(|| corrupt("its catalogue has not got its dataset"))?)
     };
     let opened = snapshots.open(how, &mut schema, cancel);
+    for generation in given_up {
+        snapshots.give_up(generation);
+    }
     store.durable.look(key, &snapshots, store.keep);
     // Also if none can be opened: it knows which are damaged.
     known.insert(key, snapshots);

@@ -1,5 +1,7 @@
 //! What if the log begins behind the entry that is next? This node begins anew where the log still reaches: at one of its
 //! snapshots or, with none, at the catalogue of a keeper. What cannot be made from there is lost, and says so.
+//!
+//! The same where the end of the log was cut off knowingly, and this node had applied some of it.
 
 use std::time::Duration;
 
@@ -14,6 +16,7 @@ use longbow_wire::internal::{GetCatalogueRequest, GetCatalogueResponse};
 use tokio::time::timeout;
 
 use super::cut::is_cut;
+use super::identity::check_group;
 use super::route::Route;
 use super::{Follower, Stop};
 use crate::snapshots::{Base, Reached, Restored, reach};
@@ -32,7 +35,7 @@ impl Follower {
     ) -> Result<(), Stop> {
         let error = match stop {
             Stop::Keeper(error) => error,
-            node => return Err(node),
+            other => return Err(other),
         };
         let (next, id) = (self.next(), keeper.node_id.clone());
         match is_cut(&error) {
@@ -47,10 +50,38 @@ impl Follower {
         if base.first <= self.next() {
             return Ok(()); // it has the entry, after all
         }
-        self.begin_anew(base).await
+        let (next, first) = (self.next(), base.first);
+        let why = format!("it lacks entries from {next} on, and the log begins at {first}");
+        self.begin_anew(base, why).await
     }
 
-    /// Asks a keeper for its catalogue, and checks that it is one to go on from.
+    /// The log of a keeper is of a later life than what is here. Goes back to before its cut, if any of it was cut off.
+    pub(super) async fn go_back(&mut self, keeper: &Member) -> Result<(), Stop> {
+        let base = self.base(keeper).await?;
+        let (mine, life) = (self.route.catalogue().incarnation(), base.catalogue.incarnation());
+        if life <= mine {
+            return Err(
+                anyhow!("its catalogue is of life {life} of the log, which has begun another").into(),
+            );
+        }
+        // Replicas may be further than what was routed: a start takes each as far as its own snapshot goes.
+        let partitions = self.tail.state.partitions();
+        let applied = partitions
+            .values()
+            .map(|partition| partition.reader.view().applied_index());
+        let held = applied.fold(self.tail.state.routed(), u64::max);
+        if base.catalogue.admits(mine, held) {
+            self.admitted = life;
+            return Ok(());
+        }
+        let why = format!("entries that it has applied were cut off the log, which is in life {life} now");
+        self.begin_anew(base, why).await?;
+        // What was taken over is all of the log, though some replicas may be of its new life and the catalogue of an earlier one.
+        self.admitted = life;
+        Ok(())
+    }
+
+    /// Asks a keeper for its catalogue.
     async fn base(&self, keeper: &Member) -> Result<Base, Stop> {
         let mut client = KeeperServiceClient::new(self.tail.peers.channel(keeper.rpc_addr))
             .max_decoding_message_size(MESSAGE_BYTES_MAX);
@@ -60,32 +91,33 @@ impl Follower {
             catalogue,
             first_index: first,
             group,
-            incarnation,
+            ..
         } = answer.map_err(|status| from_status(&status))?.into_inner();
-        self.check_group(group, incarnation)?;
+        check_group(group)?;
         let catalogue = Catalogue::from_proto(&catalogue.context("it told no catalogue")?)?;
         let (mine, theirs) = (self.route.log_id(), catalogue.log_id());
         if mine != 0 && theirs != 0 && mine != theirs {
             return Err(self.formed_anew(mine, theirs));
         }
-        if theirs == 0 || catalogue.applied_index().saturating_add(1) < first {
-            let index = catalogue.applied_index();
-            return Err(anyhow!(
-                "its catalogue is of entry {index} of log {theirs:016x}, which begins at {first}"
-            )
-            .into());
-        }
         Ok(Base { first, catalogue })
     }
 
     /// Lets go of all replicas, and takes over those from which the log goes on.
-    async fn begin_anew(&mut self, base: Base) -> Result<(), Stop> {
-        let tail = &self.tail;
+    async fn begin_anew(&mut self, base: Base, why: String) -> Result<(), Stop> {
         let (next, first, theirs) = (self.next(), base.first, base.catalogue.log_id());
-        tail.readiness.set(
-            false,
-            format!("the log begins at entry {first}: opening snapshots"),
-        );
+        let newest = base.catalogue.applied_index();
+        if theirs == 0 || newest.saturating_add(1) < first {
+            if theirs == 0 {
+                // No shard has registered with it, or that was cut off. This gives it its id.
+                self.register();
+            }
+            return Err(anyhow!(
+                "its catalogue is of entry {newest} of log {theirs:016x}, which begins at {first}"
+            )
+            .into());
+        }
+        let tail = &self.tail;
+        tail.readiness.set(false, format!("{why}: opening snapshots"));
         let (store, me) = (tail.snapshots.clone(), tail.state.me.clone());
         let shutdown = tail.shutdown.clone();
         let open = move || reach(store.as_deref(), &me, base, &|| shutdown.is_triggered());
@@ -103,9 +135,9 @@ impl Follower {
             index,
             replicas = replicas.len(),
             lost = lost.len(),
-            "the log was cut behind this node, which begins anew"
+            why,
+            "the log was cut, and this node begins anew"
         );
-        let why = format!("it lacks entries from {next} on, and the log begins at {first}");
         tail.actors.release(why).await.map_err(Stop::Node)?;
         // Before the others can be asked: what is lost is never taken for what is not there yet.
         tail.state.set_lost(lost);

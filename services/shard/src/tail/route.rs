@@ -89,7 +89,7 @@ impl Route {
             Some(Command::CreateDataset(_)) => Some(self.created(DatasetId(index))),
             Some(Command::AlterDataset(alter)) => Some(self.altered(index, DatasetId(alter.dataset_id))),
             Some(Command::DropDataset(_)) => dropped.map(Step::Evict),
-            Some(Command::RegisterShard(_)) => Some(Step::Changed),
+            Some(Command::RegisterShard(_) | Command::BeginIncarnation(_)) => Some(Step::Changed),
             Some(Command::Tick(_)) => Some(Step::Tick(self.ticked(index))),
             Some(Command::OpenProducer(_)) | None => None,
         }

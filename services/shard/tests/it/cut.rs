@@ -17,7 +17,7 @@ use crate::rows::{PARTITIONS, ids, partition};
 use crate::snapshots::{cluster, found, restart, snapshots, until_snapshot};
 
 /// The indexes that a replica's snapshots go on from, oldest first.
-fn indexes(folder: &Path) -> Vec<u64> {
+pub fn indexes(folder: &Path) -> Vec<u64> {
     let snapshots = Snapshots::new(FsDisk::open(folder).unwrap(), 2);
     let generations = snapshots.generations().unwrap();
     let index = |generation: &u64| {
@@ -44,7 +44,7 @@ fn damage(folder: &Path, prefix: &str) {
 }
 
 /// A shard with two snapshots of every replica; gives the dataset and the index that all hold. Rows are 0..200.
-async fn twice() -> (Cluster, u64, u64) {
+pub async fn twice() -> (Cluster, u64, u64) {
     let cluster = cluster().await;
     let dataset = cluster.create("d");
     for from in [0, 100] {
@@ -74,7 +74,7 @@ async fn search(cluster: &Cluster, target: PartitionSet) -> Vec<u64> {
 }
 
 /// Replicas that say that they are lost, by dataset and partition.
-async fn lost(cluster: &Cluster) -> BTreeMap<(u64, u32), String> {
+pub async fn lost(cluster: &Cluster) -> BTreeMap<(u64, u32), String> {
     let replicas = cluster.status().await.replicas.into_iter();
     let lost = replicas.filter(|replica| !replica.lost.is_empty());
     lost.map(|replica| {

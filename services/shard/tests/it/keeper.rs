@@ -95,6 +95,36 @@ impl Log {
         *self.committed.borrow()
     }
 
+    /// Cuts the log behind an entry, as if what followed had been damaged, and begins another life of it.
+    pub fn cut(&self, after: u64) {
+        let mut inner = self.inner.lock();
+        let (last, incarnation) = (inner.entries.len() as u64 + 1, inner.catalogue.incarnation() + 1);
+        inner.entries.truncate(after as usize);
+        let command = Command::BeginIncarnation(BeginIncarnationCommand {
+            incarnation,
+            reason: "a test".to_owned(),
+        });
+        let header = EntryHeader {
+            command: Some(command),
+            ..EntryHeader::default()
+        };
+        let begin = Bytes::from(header.encode_to_vec());
+        let empty = std::iter::repeat(Bytes::new());
+        for (index, header) in (after + 1..=last).zip(std::iter::once(begin).chain(empty)) {
+            inner.entries.push(TailEntry {
+                index,
+                header,
+                ..TailEntry::default()
+            });
+        }
+        let mut catalogue = Catalogue::new();
+        for entry in &inner.entries {
+            catalogue.apply(entry.index, &EntryHeader::decode(entry.header.clone()).unwrap());
+        }
+        inner.catalogue = catalogue;
+        self.committed.send_replace(last);
+    }
+
     fn from(&self, from: u64, to: u64) -> Vec<TailEntry> {
         let inner = self.inner.lock();
         inner.entries[from as usize - 1..to as usize].to_vec()
@@ -189,7 +219,7 @@ impl KeeperService for Service {
         let (index, verdict) = self.log.append_raw(header, body);
         Ok(Response::new(AppendResponse {
             group: 0,
-            incarnation: 1,
+            incarnation: self.log.catalogue().incarnation(),
             index,
             verdict: Some(verdict),
         }))
@@ -234,7 +264,7 @@ impl KeeperService for Service {
                     entries,
                     commit_index: end,
                     group: 0,
-                    incarnation: 1,
+                    incarnation: log.catalogue().incarnation(),
                     log_id: log.catalogue().log_id(),
                 };
                 if send.send(Ok(message)).await.is_err() {
@@ -263,7 +293,7 @@ impl KeeperService for Service {
         }
         Ok(Response::new(ReadIndexResponse {
             group: 0,
-            incarnation: 1,
+            incarnation: self.log.catalogue().incarnation(),
             index: self.log.last(),
         }))
     }
@@ -325,7 +355,7 @@ impl KeeperService for Service {
             catalogue: Some(self.log.catalogue().to_proto(true)),
             first_index,
             group: 0,
-            incarnation: 1,
+            incarnation: self.log.catalogue().incarnation(),
         }))
     }
 

@@ -12,6 +12,7 @@ mod keeper;
 mod outcomes;
 mod process;
 mod reads;
+mod rewound;
 mod rows;
 mod settings;
 mod snapshots;

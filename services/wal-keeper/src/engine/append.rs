@@ -13,7 +13,7 @@ use longbow_cluster::catalogue::Applied;
 
 use super::Engine;
 use crate::{
-    GROUP, INCARNATION,
+    GROUP,
     mailbox::{Append, Refusal},
 };
 
@@ -41,7 +41,7 @@ impl Engine {
             .catalogue
             .answer(header.producer, header.sequence)
         {
-            answer(reply, &first);
+            answer(reply, &first, self.incarnation());
             return;
         }
         if !self.core.is_leader() || self.stopping.is_some() {
@@ -122,11 +122,15 @@ impl Engine {
             return;
         };
         if pending.term == term {
-            answer(pending.reply, applied);
+            answer(pending.reply, applied, self.incarnation());
         } else {
             // Another leader's entry took the place: this one is in no log and never will be.
             let _ = pending.reply.send(Err(self.not_leader()));
         }
+    }
+
+    fn incarnation(&self) -> u32 {
+        self.parts.state.catalogue.incarnation()
     }
 
     /// Leadership of a term has ended or begun. Appends of the former may still be committed by the next leader: those
@@ -179,13 +183,13 @@ fn refuse(
     }
 }
 
-fn answer(reply: Reply, applied: &Applied) {
+fn answer(reply: Reply, applied: &Applied, incarnation: u32) {
     let accepted = applied.verdict.code.is_empty();
     count(if accepted { "ok" } else { "refused" });
     // A caller that went away asks again if it cares.
     let _ = reply.send(Ok(AppendResponse {
         group: GROUP,
-        incarnation: INCARNATION,
+        incarnation,
         index: applied.index,
         verdict: Some(applied.verdict.clone()),
     }));

@@ -47,9 +47,7 @@ impl Engine {
             self.core.applied(last.index);
         }
         // Readable before it is acknowledged: who writes and then looks finds it.
-        self.parts
-            .committed
-            .push(tail, self.parts.state.catalogue.log_id());
+        self.parts.committed.push(tail, &self.parts.state.catalogue);
         for (index, term, applied) in answers {
             self.resolve(index, term, &applied);
         }
@@ -66,6 +64,7 @@ fn changes_view(header: &EntryHeader) -> bool {
                 | Command::AlterDataset(_)
                 | Command::DropDataset(_)
                 | Command::RegisterShard(_)
+                | Command::BeginIncarnation(_)
         )
     )
 }

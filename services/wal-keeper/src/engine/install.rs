@@ -130,7 +130,7 @@ impl Engine {
         };
         self.parts
             .committed
-            .restart(at.index, self.parts.state.catalogue.log_id());
+            .restart(at.index, &self.parts.state.catalogue);
         self.core.applied(at.index);
         // Not marked any more: the log begins behind it.
         self.uncheckpointed = self.uncheckpointed.max(1);

@@ -97,6 +97,10 @@ fn check(encoded: &bytes::Bytes, body_len: usize) -> Result<EntryHeader, Error> 
         let message = "log time is told by the keeper that leads, of its own accord";
         return Err(Error::new(ErrorCode::RoleNotAllowed, message).field("header.command"));
     }
+    if matches!(command, Command::BeginIncarnation(_)) {
+        let message = "a new life of the log begins where it was cut, by `longbow wal cut` alone";
+        return Err(Error::new(ErrorCode::RoleNotAllowed, message).field("header.command"));
+    }
     // The state machine sees the header alone, so it is here that ranges and body are held together.
     let used = match command {
         Command::Write(write) => write.ranges.iter().try_fold(0, |end: u64, range| {

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use longbow_cluster::catalogue::incarnation_of;
 use longbow_node::rpc::{MESSAGE_BYTES_MAX, require};
 use longbow_types::{Error, ErrorCode, Result, Role};
 use longbow_wire::{
@@ -13,7 +14,7 @@ use tokio::sync::oneshot;
 use tonic::{Request, Status};
 
 use super::{Inner, refused, stopping};
-use crate::{GROUP, INCARNATION, mailbox::Request as Mail};
+use crate::{GROUP, mailbox::Request as Mail};
 
 /// Room in a message for what goes with the catalogue.
 const REST_BYTES: usize = 1 << 10;
@@ -36,11 +37,12 @@ pub(super) async fn get(
     let message = tokio::task::spawn_blocking(move || catalogue.to_proto(true)).await;
     let message = message.map_err(|error| to_status(&Error::new(ErrorCode::Internal, error.to_string())))?;
     check_length(&message, MESSAGE_BYTES_MAX - REST_BYTES).map_err(|error| to_status(&error))?;
+    let incarnation = incarnation_of(&message);
     Ok(GetCatalogueResponse {
         catalogue: Some(message),
         first_index: keeper.committed.first_index(),
         group: GROUP,
-        incarnation: INCARNATION,
+        incarnation,
     })
 }
 

@@ -38,6 +38,13 @@ pub(super) async fn report(
         let error = Error::new(ErrorCode::WrongCluster, message).field("log_id");
         return Err(to_status(&error));
     }
+    // Behind the cut, a shard that has not gone back yet has snapshots of entries that the log does not have.
+    let (life, mine) = (report.incarnation.max(1), keeper.committed.incarnation());
+    if life != mine {
+        let message = format!("a report of life {life} of the log, and this keeper has {mine}");
+        let error = Error::new(ErrorCode::WrongCluster, message).field("incarnation");
+        return Err(to_status(&error.limit(mine)));
+    }
     let (reply, answer) = oneshot::channel();
     let queued = keeper
         .mailbox

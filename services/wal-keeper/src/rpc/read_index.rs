@@ -12,7 +12,7 @@ use tokio::sync::oneshot;
 use tonic::{Request, Status};
 
 use super::{Inner, refused, stopping};
-use crate::{GROUP, INCARNATION, mailbox::Request as Mail};
+use crate::{GROUP, mailbox::Request as Mail};
 
 pub(super) async fn read_index(
     keeper: &Arc<Inner>,
@@ -31,7 +31,7 @@ pub(super) async fn read_index(
         .map_err(|refusal| refused(&refusal))?;
     Ok(ReadIndexResponse {
         group: GROUP,
-        incarnation: INCARNATION,
+        incarnation: keeper.committed.incarnation(),
         index,
     })
 }

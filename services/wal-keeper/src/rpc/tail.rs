@@ -16,7 +16,7 @@ use tonic::{Request, Status};
 
 use self::wanted::Wanted;
 use super::{BoxStream, Inner, too_many_streams};
-use crate::{GROUP, INCARNATION};
+use crate::GROUP;
 
 /// Batches that wait for the reader.
 const QUEUE_BATCHES: usize = 2;
@@ -105,7 +105,7 @@ fn message(keeper: &Inner, entries: Vec<TailEntry>, commit_index: u64) -> TailRe
         entries,
         commit_index,
         group: GROUP,
-        incarnation: INCARNATION,
+        incarnation: keeper.committed.incarnation(),
         log_id: keeper.committed.log_id(),
     }
 }

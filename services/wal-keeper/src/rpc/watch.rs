@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use longbow_cluster::catalogue::incarnation_of;
 use longbow_node::rpc::require;
 use longbow_wire::internal::{WatchCatalogueRequest, WatchCatalogueResponse};
 use tokio::sync::mpsc;
@@ -9,7 +10,6 @@ use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Status};
 
 use super::{ANYBODY, BoxStream, Inner, too_many_streams};
-use crate::INCARNATION;
 
 pub(super) fn watch(
     keeper: &Arc<Inner>,
@@ -48,6 +48,7 @@ async fn follow(keeper: &Arc<Inner>, out: &mpsc::Sender<Result<WatchCatalogueRes
             let mut catalogue = current.catalogue.clone();
             catalogue.applied_index = catalogue.applied_index.max(applied);
             let message = WatchCatalogueResponse {
+                incarnation: incarnation_of(&catalogue),
                 catalogue: Some(catalogue),
                 leader: current
                     .leader
@@ -55,7 +56,6 @@ async fn follow(keeper: &Arc<Inner>, out: &mpsc::Sender<Result<WatchCatalogueRes
                     .map(ToString::to_string)
                     .unwrap_or_default(),
                 latch: Some(register),
-                incarnation: INCARNATION,
             };
             if out.send(Ok(message)).await.is_err() {
                 return;

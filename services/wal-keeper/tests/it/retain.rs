@@ -41,6 +41,7 @@ async fn report_of(
         let report = ReportDurableRequest {
             replicas,
             log_id,
+            incarnation: 0,
             credit: None,
         };
         let mut keeper = shard.keeper(keepers.addr(at));
@@ -219,6 +220,7 @@ async fn a_log_that_is_too_long_refuses_rows_until_it_may_be_cut() {
     let told = ReportDurableRequest {
         replicas: Vec::new(),
         log_id: catalogue(&shard, &keepers, 0).await.log_id() ^ 1,
+        incarnation: 0,
         credit: None,
     };
     let refused = shard.keeper(keepers.addr(0)).report_durable(told).await;

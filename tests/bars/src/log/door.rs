@@ -206,6 +206,7 @@ impl Door {
             let report = ReportDurableRequest {
                 replicas: replicas.clone(),
                 log_id: self.log_id,
+                incarnation: 0,
                 credit: Some(ShardCredit {
                     applied_index: self.last,
                     free_bytes: u64::MAX,

@@ -17,7 +17,8 @@ pub(super) fn nothing_is_lost(seeds: u64) -> Result<()> {
     run_tests("env", &[&words[..], &TESTS].concat()).map(drop)
 }
 
-const TESTS: [&str; 7] = ["test", "-p", "longbow", "--test", "integration", "--", "faults::"];
+/// Of the whole workspace, so that features are those of `cargo test --workspace` and little is built anew.
+const TESTS: [&str; 6] = ["test", "--workspace", "--test", "integration", "--", "faults::"];
 
 /// A guard, how its absence is written, and the test that must see it.
 struct Mutant {
@@ -50,7 +51,7 @@ const MUTANTS: &[Mutant] = &[
         guard: "an answer waits for the quorum",
         file: "services/wal-keeper/src/engine/append.rs",
         from: "                self.pending.insert(proposed.index, pending);\n",
-        to: "                let (verdict, index) = (Default::default(), proposed.index);\n                answer(pending.reply, &Applied { verdict, index, duplicate: false });\n",
+        to: "                let (verdict, index) = (Default::default(), proposed.index);\n                answer(pending.reply, &Applied { verdict, index, duplicate: false }, 1);\n",
         test: "faults::network::the_leader_is_isolated",
     },
     Mutant {
@@ -71,7 +72,7 @@ const MUTANTS: &[Mutant] = &[
 
 /// Builds the program without each guard in turn, in a copy of the sources, and has a test look at it, which must fail.
 pub(super) fn mutants_are_caught() -> Result<()> {
-    run("cargo", &[&TESTS[..5], &["--no-run"]].concat())?;
+    run("cargo", &[&TESTS[..4], &["--no-run"]].concat())?;
     let tree = root().join("target/mutants");
     for mutant in MUTANTS {
         copy_sources(&tree)?;
@@ -93,7 +94,7 @@ pub(super) fn mutants_are_caught() -> Result<()> {
 
 fn is_caught(mutant: &Mutant, binary: &Path) -> Result<()> {
     let output = Command::new("cargo")
-        .args(&TESTS[..6])
+        .args(&TESTS[..5])
         .args(["--exact", mutant.test])
         .env("FAULTS_BINARY", binary)
         .current_dir(root())
