@@ -6,6 +6,7 @@
 mod alter;
 mod bad_input;
 mod config;
+mod cut;
 mod deadline;
 mod demo;
 mod doors;

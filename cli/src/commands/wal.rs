@@ -1,4 +1,7 @@
-//! `longbow wal …`: look at a keeper's log while the keeper is stopped. Nothing is ever changed.
+//! `longbow wal …`: look at a keeper's log while the keeper is stopped. Only `cut` changes anything, and only where it is told
+//! what is to be left.
+
+mod cut;
 
 use std::path::{Path, PathBuf};
 
@@ -37,6 +40,14 @@ Examples:
   longbow wal dump /var/lib/longbow/wal-keeper --limit 20
   longbow wal dump ./data/keeper-1 --data --json | jq -r 'select(.kind == \"entry\") | .index'";
 
+const CUT_EXAMPLES: &str = "\
+Examples:
+  longbow wal cut /var/lib/longbow/wal-keeper
+  longbow wal cut /var/lib/longbow/wal-keeper --after 48211 --reason 'a sector of the only disk is gone'
+
+Without --after nothing is changed: it says which entries would stay and which would be lost. What was acknowledged behind
+the cut is lost for good; shards that have it go back to a snapshot before it.";
+
 /// What to do with a log.
 #[derive(Debug, Subcommand)]
 pub enum WalCommand {
@@ -49,6 +60,9 @@ pub enum WalCommand {
     /// Print the records, one on a line, replaced ones included.
     #[command(after_help = DUMP_EXAMPLES)]
     Dump(DumpArgs),
+    /// Cut a damaged log where the damage begins, if its keeper is the only one and there is no copy.
+    #[command(after_help = CUT_EXAMPLES)]
+    Cut(CutArgs),
 }
 
 /// Which log.
@@ -73,6 +87,20 @@ pub struct DumpArgs {
     pub data: bool,
 }
 
+/// Where to cut.
+#[derive(Debug, Args)]
+pub struct CutArgs {
+    /// The keeper's data path. The keeper must be stopped.
+    #[arg(value_name = "DIR")]
+    pub dir: PathBuf,
+    /// The last entry that stays, as the command says without this. Cuts.
+    #[arg(long, value_name = "INDEX", requires = "reason")]
+    pub after: Option<u64>,
+    /// Why; stands in the log.
+    #[arg(long, value_name = "TEXT", requires = "after")]
+    pub reason: Option<String>,
+}
+
 /// Runs the command.
 pub fn run(command: &WalCommand, global: &Global) -> anyhow::Result<()> {
     let output = Output { json: global.json };
@@ -87,6 +115,7 @@ pub fn run(command: &WalCommand, global: &Global) -> anyhow::Result<()> {
             output.result(&sound, || verdict(&report))?;
         }
         WalCommand::Dump(args) => dump(args, global.json)?,
+        WalCommand::Cut(args) => cut::run(args, &output)?,
     }
     Ok(())
 }

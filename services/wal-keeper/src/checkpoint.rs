@@ -107,26 +107,44 @@ impl Checkpoints {
     /// Opens the folder, creating it if it is not there, and reads the newest state in it. `formed`: the group as it
     /// was formed, which is the first state.
     pub fn open(dir: &Path, formed: &Keepers) -> Result<(Self, State)> {
+        let (checkpoints, states) = Self::open_all(dir, formed)?;
+        let newest = states.into_iter().next_back();
+        Ok((
+            checkpoints,
+            newest.unwrap_or_else(|| State::first(formed.clone())),
+        ))
+    }
+
+    /// The same, with all states that are whole, the newest last.
+    pub fn open_all(dir: &Path, formed: &Keepers) -> Result<(Self, Vec<State>)> {
         let mut checkpoints = Self {
             dir: dir.to_owned(),
             open: None,
             next: 0,
         };
         let open = checkpoints.opened()?;
-        let mut next = 0;
-        let mut newest = State::first(formed.clone());
+        let mut found = Vec::new();
         for slot in SLOTS {
-            // Of two at one index the one counts that says that the log begins behind it.
-            let age = |state: &State| (state.index(), state.snapshot_term == 0);
-            if let Some(state) = load(&open.db, slot, formed)?
-                && age(&state) >= age(&newest)
-            {
-                newest = state;
-                next = 1 - slot;
+            found.extend(load(&open.db, slot, formed)?.map(|state| (slot, state)));
+        }
+        // Of two at one index the one counts that says that the log begins behind it.
+        found.sort_by_key(|(_, state)| (state.index(), state.snapshot_term == 0));
+        checkpoints.next = found.last().map_or(0, |&(slot, _)| 1 - slot);
+        Ok((checkpoints, found.into_iter().map(|(_, state)| state).collect()))
+    }
+
+    /// Goes back to a state: no newer one is left.
+    pub fn go_back(&mut self, state: &State) -> Result<()> {
+        for _ in SLOTS {
+            match self.store(state)? {
+                Stored::Durable => {}
+                Stored::Missed => {
+                    let message = format!("{}: no room for a checkpoint", self.dir.display());
+                    return Err(Error::new(ErrorCode::StorageFailed, message));
+                }
             }
         }
-        checkpoints.next = next;
-        Ok((checkpoints, newest))
+        Ok(())
     }
 
     /// Writes a state durably. An error is a failed sync, and final.

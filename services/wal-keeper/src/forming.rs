@@ -198,6 +198,7 @@ mod tests {
             log_id: 5,
             initial_voters: voters(),
             formed,
+            incarnation: 1,
         };
         decide_as("k1", &group, one, two)
     }
@@ -271,6 +272,7 @@ mod tests {
             log_id: 5,
             initial_voters: voters(),
             formed: false,
+            incarnation: 1,
         };
         let decide = |one, two| decide_as("k4", &waiting, one, two);
         assert_eq!(decide(None, None), Step::WaitToBeAdded);

@@ -30,6 +30,8 @@ pub(crate) struct Group {
     pub initial_voters: Vec<NodeId>,
     /// Whether the log was durable once, and all others had said that theirs were empty.
     pub formed: bool,
+    /// Highest number that a life of the log was ever to have.
+    pub incarnation: u32,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -43,6 +45,13 @@ struct Stored {
     log_id: String,
     voters: Vec<String>,
     formed: bool,
+    /// The highest number that a life of the log was ever to have, if it was cut knowingly. The log itself may have lost it again.
+    #[serde(default, skip_serializing_if = "is_first")]
+    incarnation: u32,
+}
+
+fn is_first(incarnation: &u32) -> bool {
+    *incarnation <= 1
 }
 
 impl Group {
@@ -59,6 +68,7 @@ impl Group {
             log_id: log_id.max(1),
             initial_voters,
             formed: false,
+            incarnation: 1,
         }
     }
 
@@ -85,29 +95,29 @@ impl Group {
             );
             return Err(Error::new(ErrorCode::InvalidValue, message).field("node.id"));
         }
-        let voters: Result<Vec<NodeId>> = stored.voters.iter().map(|voter| voter.parse()).collect();
-        let voters = voters.map_err(|error| corrupt(dir, &error))?;
-        let log_id = u64::from_str_radix(&stored.log_id, 16).map_err(|error| corrupt(dir, &error))?;
-        // Ids above are of those that were added later.
-        let owner = usize::try_from(stored.raft_id)
-            .ok()
-            .and_then(|id| voters.get(id.checked_sub(1)?));
-        if owner.is_some_and(|owner| *owner != identity.node_id) || stored.raft_id == 0 && stored.formed {
-            return Err(corrupt(dir, &"the raft id does not fit the voters"));
-        }
-        if !initial_voters.is_empty() && voters != initial_voters {
+        let group = stored.group(dir)?;
+        if !initial_voters.is_empty() && group.initial_voters != initial_voters {
             let message = format!(
                 "the group was formed by {:?} and cannot be formed again",
                 stored.voters
             );
             return Err(Error::new(ErrorCode::InvalidValue, message).field("keeper.initial_voters"));
         }
-        Ok(Some(Self {
-            raft_id: stored.raft_id,
-            log_id,
-            initial_voters: voters,
-            formed: stored.formed,
-        }))
+        Ok(Some(group))
+    }
+
+    /// Reads the file of a keeper that does not run, whoever it is; `None` if there is none.
+    pub fn peek(dir: &Path) -> Result<Option<Self>> {
+        read(dir)?.map(|stored| stored.group(dir)).transpose()
+    }
+
+    /// Notes, durably, that a life of the log is to have this number, before it begins.
+    pub fn raise_incarnation(dir: &Path, incarnation: u32) -> Result<()> {
+        let Some(mut stored) = read(dir)? else {
+            return Err(corrupt(dir, &"it is gone"));
+        };
+        stored.incarnation = stored.incarnation.max(incarnation);
+        stored.write(dir)
     }
 
     /// Writes the file durably: beside, synced, renamed over.
@@ -124,21 +134,48 @@ impl Group {
                 .map(|voter| voter.to_string())
                 .collect(),
             formed: self.formed,
+            incarnation: self.incarnation,
         };
-        let write = || -> io::Result<()> {
-            let beside = dir.join(format!("{FILE}.new"));
-            let mut file = File::create(&beside)?;
-            file.write_all(&serde_json::to_vec_pretty(&stored)?)?;
-            file.sync_all()?;
-            fs::rename(&beside, dir.join(FILE))?;
-            File::open(dir)?.sync_all()
-        };
-        write().map_err(|error| storage_error(dir, &error))
+        stored.write(dir)
     }
 
     /// The group as it was formed.
     pub fn as_formed(&self) -> Keepers {
         Keepers::formed(&self.initial_voters)
+    }
+}
+
+impl Stored {
+    fn group(&self, dir: &Path) -> Result<Group> {
+        let voters: Result<Vec<NodeId>> = self.voters.iter().map(|voter| voter.parse()).collect();
+        let voters = voters.map_err(|error| corrupt(dir, &error))?;
+        let log_id = u64::from_str_radix(&self.log_id, 16).map_err(|error| corrupt(dir, &error))?;
+        // Ids above are of those that were added later.
+        let owner = usize::try_from(self.raft_id)
+            .ok()
+            .and_then(|id| voters.get(id.checked_sub(1)?));
+        if owner.is_some_and(|owner| owner.as_str() != self.node_id) || self.raft_id == 0 && self.formed {
+            return Err(corrupt(dir, &"the raft id does not fit the voters"));
+        }
+        Ok(Group {
+            raft_id: self.raft_id,
+            log_id,
+            initial_voters: voters,
+            formed: self.formed,
+            incarnation: self.incarnation.max(1),
+        })
+    }
+
+    fn write(&self, dir: &Path) -> Result<()> {
+        let write = || -> io::Result<()> {
+            let beside = dir.join(format!("{FILE}.new"));
+            let mut file = File::create(&beside)?;
+            file.write_all(&serde_json::to_vec_pretty(self)?)?;
+            file.sync_all()?;
+            fs::rename(&beside, dir.join(FILE))?;
+            File::open(dir)?.sync_all()
+        };
+        write().map_err(|error| storage_error(dir, &error))
     }
 }
 

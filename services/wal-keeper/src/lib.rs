@@ -11,6 +11,7 @@
 mod checkpoint;
 mod committed;
 mod config;
+pub mod cut;
 mod disk;
 mod engine;
 mod forming;

@@ -60,6 +60,15 @@ pub(crate) fn recover(config: &Config, identity: &Identity, data_path: &Path) ->
     // Who votes now stands in the log, which may be what failed: those that formed the group are the best guess.
     let voters = group.initial_voters.clone();
     let (group, mut log) = open_log(group, disk, options, identity, data_path).map_err(|mut failure| {
+        let is_alone = voters == [identity.node_id.clone()];
+        if is_alone && failure.error.code == ErrorCode::Corruption {
+            let path = data_path.display();
+            let way_out = format!(
+                "; with no other keeper to repair it from, put a copy of {path} back or, to go on without what was \
+                 acknowledged behind the damage, see what `longbow wal cut {path}` would lose"
+            );
+            failure.error.message = format!("{}{way_out}", failure.error.message).into();
+        }
         if let Some(of) = &mut failure.flush_failed_of {
             *of = voters;
         }

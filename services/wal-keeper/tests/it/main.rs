@@ -6,6 +6,7 @@
 mod change;
 mod cluster;
 mod crash;
+mod cut;
 mod doors;
 mod group;
 mod latch;
