@@ -17,7 +17,7 @@ use tokio::sync::watch;
 use crate::{GROUP, recover};
 
 /// Entries in one message of a tail.
-pub(crate) const BATCH_BYTES_MAX: usize = 256 << 10;
+pub(crate) const BATCH_BYTES_MAX: usize = 128 << 10;
 /// Small entries: so many in one message.
 const BATCH_ENTRIES_MAX: usize = 1_024;
 

@@ -18,8 +18,9 @@ use self::wanted::Wanted;
 use super::{BoxStream, Inner, too_many_streams};
 use crate::GROUP;
 
-/// Batches that wait for the reader.
-const QUEUE_BATCHES: usize = 2;
+/// Batches that wait for the reader: one, while the one before it is sent. The next is not even read meanwhile, so that readers
+/// who stall keep little in memory.
+const QUEUE_BATCHES: usize = 1;
 /// Between two heartbeats while nothing is committed.
 const HEARTBEAT: Duration = Duration::from_secs(1);
 
@@ -72,10 +73,13 @@ async fn follow(
                 Ok(Ok(())) | Err(_) => continue,
             }
         }
+        let Ok(room) = out.reserve().await else {
+            return;
+        };
         let entries = match batch(keeper, next, last).await {
             Ok(entries) => entries,
             Err(error) => {
-                let _ = out.send(Err(to_status(&error))).await;
+                room.send(Err(to_status(&error)));
                 return;
             }
         };
@@ -83,9 +87,7 @@ async fn follow(
             return;
         };
         let entries = entries.into_iter().map(|entry| wanted.pick(entry)).collect();
-        if out.send(Ok(message(keeper, entries, last))).await.is_err() {
-            return;
-        }
+        room.send(Ok(message(keeper, entries, last)));
         next = sent + 1;
     }
 }
