@@ -177,17 +177,14 @@ fn files_that_are_gone_or_blank_are_passed_over() {
     let (whole, written) = log(&[4; 30]);
     let files = segments(&whole);
     assert!(files.len() > 5);
-    for at in 1..files.len() - 1 {
+    for file in &files[1..files.len() - 1] {
         let lost = copy(&whole);
-        Disk::remove(&lost, &files[at]).unwrap();
-        assert!(cut(&lost, written).is_some(), "without {}", files[at]);
+        Disk::remove(&lost, file).unwrap();
+        assert!(cut(&lost, written).is_some(), "without {file}");
         let blank = copy(&whole);
-        let zeros = vec![0; whole.contents(&files[at]).unwrap().len()];
-        Disk::open(&blank, &files[at])
-            .unwrap()
-            .write_at(&zeros, 0)
-            .unwrap();
-        assert!(cut(&blank, written).is_some(), "{} of zeros", files[at]);
+        let zeros = vec![0; whole.contents(file).unwrap().len()];
+        Disk::open(&blank, file).unwrap().write_at(&zeros, 0).unwrap();
+        assert!(cut(&blank, written).is_some(), "{file} of zeros");
     }
     // All of the last one: as many entries as it has room for may have been in it.
     let blank = copy(&whole);
