@@ -19,7 +19,7 @@ use longbow_wire::internal::RaftEntryType;
 use metrics::{Counter, Histogram};
 use parking_lot::{Condvar, Mutex, MutexGuard};
 
-use self::linger::{GAP_MAX, Linger, is_enough};
+use self::linger::{GAP_MAX, Linger, WAIT_MAX, is_enough};
 use crate::{GROUP, mailbox::Mailbox, spare::SpareMaker};
 
 /// A flush takes no more than about this, so that its first records do not wait for all others.
@@ -53,8 +53,8 @@ struct State {
     /// The last thing done was a trim: what is staged comes first.
     trimmed: bool,
     linger: Linger,
-    /// The thread waits for more to share a flush: it looks by itself, and need not be woken for each record.
-    lingers: bool,
+    /// The thread waits for so many records to share a flush, and need not be woken for each.
+    awaited: Option<usize>,
     end: Option<End>,
 }
 
@@ -87,7 +87,7 @@ impl DiskQueue {
             trim: None,
             trimmed: false,
             linger: Linger::default(),
-            lingers: false,
+            awaited: None,
             end: None,
         };
         Self {
@@ -112,9 +112,12 @@ impl DiskQueue {
         let mut state = self.state.lock();
         state.waiting.push_back(job);
         self.stage(&mut state);
-        let is_awaited = !state.lingers || is_enough(state.staged.records(), state.staged.bytes());
+        let (records, bytes) = (state.staged.records(), state.staged.bytes());
+        let is_due = state
+            .awaited
+            .is_none_or(|awaited| records >= awaited || is_enough(records, bytes));
         drop(state);
-        if is_awaited {
+        if is_due {
             self.news.notify_one();
         }
     }
@@ -156,25 +159,34 @@ impl DiskQueue {
 
     /// Waits for more to share the flush of what is staged, as long as more keeps coming.
     fn linger(&self, state: &mut MutexGuard<'_, State>) {
-        let began = Instant::now();
-        state.lingers = true;
+        let (records, bytes) = (state.staged.records(), state.staged.bytes());
+        let Some(awaited) = state.linger.awaited(records, bytes) else {
+            return;
+        };
+        let until = Instant::now() + WAIT_MAX;
+        state.awaited = Some(awaited);
         loop {
             let (records, bytes) = (state.staged.records(), state.staged.bytes());
             let is_over = state.end.is_some() || state.failed.is_some();
-            if is_over || !state.linger.is_worth_it(records, bytes, began.elapsed()) {
+            let left = until.saturating_duration_since(Instant::now());
+            if is_over || records >= awaited || is_enough(records, bytes) || left.is_zero() {
                 break;
             }
-            self.news.wait_for(state, GAP_MAX);
+            self.news.wait_for(state, GAP_MAX.min(left));
             if state.staged.records() == records {
                 break;
             }
         }
-        state.lingers = false;
+        state.awaited = None;
     }
 
     /// Waits for work. Swaps what is staged with `empty`.
     fn take(&self, empty: &mut Batch) -> Next {
         let mut state = self.state.lock();
+        if !state.trimmed {
+            let came_meanwhile = state.staged.records();
+            state.linger.flushed(came_meanwhile);
+        }
         loop {
             if state.end == Some(End::Abandon) {
                 return Next::End(End::Abandon);

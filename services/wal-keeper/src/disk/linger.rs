@@ -2,35 +2,44 @@
 //!
 //! Not while few write: each waits for its own answer, and nothing else comes. With many writers, on a disk that syncs faster
 //! than the CPU takes entries in, each sync would serve a handful and cost as much as all of them; there it is worth to
-//! wait as long as entries keep coming.
+//! wait for those whose entries the last flush had: they were answered just now, and write again.
 
 use std::time::Duration;
 
 /// A flush of so many records waits for no more: an entry is one, and often has a hard state with it.
 const RECORDS_ENOUGH: usize = 128;
 const BYTES_ENOUGH: usize = 1 << 20;
-/// In the last flush and since: fewer mean that few write.
-const RECORDS_BUSY: usize = 32;
+/// In the last flush and during it: fewer mean that few write.
+const RECORDS_BUSY: usize = 16;
 /// Longest time that a flush waits, and longest pause between records in it.
-const WAIT_MAX: Duration = Duration::from_millis(4);
-pub(super) const GAP_MAX: Duration = Duration::from_micros(200);
+pub(super) const WAIT_MAX: Duration = Duration::from_millis(8);
+pub(super) const GAP_MAX: Duration = Duration::from_millis(2);
 
 /// What has been flushed, as far as it matters.
 #[derive(Debug, Default)]
 pub(super) struct Linger {
     last_records: usize,
+    /// What was staged when the last flush ended. Whatever came later may be of those that it had.
+    came_meanwhile: usize,
 }
 
 impl Linger {
-    /// Whether a flush of so much should wait for more, after it has waited so long.
-    pub fn is_worth_it(&self, records: usize, bytes: usize, waited: Duration) -> bool {
-        let is_busy = self.last_records + records >= RECORDS_BUSY;
-        is_busy && !is_enough(records, bytes) && waited < WAIT_MAX
+    /// How many records a flush of so much should wait for; none if it should not.
+    pub fn awaited(&self, records: usize, bytes: usize) -> Option<usize> {
+        let all = self.last_records + self.came_meanwhile;
+        let waits = all >= RECORDS_BUSY && records < all && !is_enough(records, bytes);
+        waits.then_some(all.min(RECORDS_ENOUGH))
     }
 
     /// A flush of so many records begins.
     pub fn flushes(&mut self, records: usize) {
         self.last_records = records;
+        self.came_meanwhile = 0;
+    }
+
+    /// A flush has ended, during which so many records came.
+    pub fn flushed(&mut self, came_meanwhile: usize) {
+        self.came_meanwhile = came_meanwhile;
     }
 }
 
@@ -44,23 +53,28 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_small_flushes_of_many_writers_wait_and_not_for_long() {
+    fn only_small_flushes_of_many_writers_wait_and_for_no_more_than_there_are() {
         let mut linger = Linger::default();
-        let worth = |linger: &Linger, records| linger.is_worth_it(records, 100 * records, Duration::ZERO);
-        assert!(!worth(&linger, 1), "one writer");
+        let awaited = |linger: &Linger, records| linger.awaited(records, 100 * records);
+        assert_eq!(awaited(&linger, 1), None, "one writer");
         linger.flushes(1);
-        assert!(!worth(&linger, 7), "a few");
+        linger.flushed(7);
+        assert_eq!(awaited(&linger, 7), None, "a few");
+        // Writers of two flushes in turn become those of one,
         linger.flushes(20);
-        assert!(!worth(&linger, 11) && worth(&linger, 12));
-        linger.flushes(128);
-        assert!(worth(&linger, 1) && worth(&linger, 127) && !worth(&linger, 128));
-        assert!(
-            !linger.is_worth_it(40, BYTES_ENOUGH, Duration::ZERO),
-            "large ones"
-        );
-        assert!(!linger.is_worth_it(40, 4_000, WAIT_MAX));
+        linger.flushed(11);
+        assert_eq!((awaited(&linger, 11), awaited(&linger, 31)), (Some(31), None));
+        // and then they are those who are waited for.
+        linger.flushes(31);
+        linger.flushed(0);
+        assert_eq!((awaited(&linger, 1), awaited(&linger, 31)), (Some(31), None));
+        linger.flushes(100);
+        linger.flushed(90);
+        assert_eq!((awaited(&linger, 127), awaited(&linger, 128)), (Some(128), None));
+        assert_eq!(linger.awaited(40, BYTES_ENOUGH), None, "large ones");
         // The writers have gone: one flush waits in vain, not the next.
         linger.flushes(1);
-        assert!(!worth(&linger, 1));
+        linger.flushed(0);
+        assert_eq!(awaited(&linger, 1), None);
     }
 }
