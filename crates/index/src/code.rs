@@ -60,15 +60,25 @@ pub(crate) trait Code: Send + Sync + Sized + 'static {
 
 /// Largest code of a query in magnitude.
 const QUERY_MAX: f32 = 127.0;
+/// Coordinates that are coded side by side.
+const LANES: usize = 8;
 /// Most coordinates of one integer product.
 const BLOCK: usize = 1 << 16;
+
+/// 1.5·2²³: adding it leaves no bits behind the point.
+const SHIFT: f32 = 12_582_912.0;
 
 /// Rounds to the nearest integer without calling into the mathematics library.
 #[inline(always)]
 pub(crate) fn nearest(x: f32) -> f32 {
-    // 1.5·2²³: adding it leaves no bits behind the point.
-    const SHIFT: f32 = 12_582_912.0;
     (x + SHIFT) - SHIFT
+}
+
+/// A whole number from 0 to 255.
+#[inline(always)]
+fn byte_of(code: f32) -> u8 {
+    // As in `nearest`: the number stands in the lowest bits. `as` would look for what is out of range.
+    (code + SHIFT).to_bits() as u8
 }
 
 /// Codes per unit where the largest magnitude gets the largest code; 0, which makes all codes 0, where there is no such
@@ -125,21 +135,28 @@ impl<const BITS: u32> Levels<BITS> {
         let top = ((1 << BITS) - 1) as f32;
         let half = Self::BIAS as f32 / 2.0;
         let code = |x: f32| nearest(x * inverse + half).clamp(0.0, top);
-        let mut sums = [0.0f32; 8];
-        let mut add = |at: usize, code: f32, x: f32| sums[at % 8] += (2.0 * code - Self::BIAS as f32) * x;
+        let product = |code: f32, x: f32| (2.0 * code - Self::BIAS as f32) * x;
+        let mut sums = [0.0f32; LANES];
+        let (bytes, rest) = row.as_chunks_mut::<LANES>();
+        debug_assert!(rest.is_empty(), "rows of codes are whole lines");
         if BITS == 8 {
-            for (at, (byte, &x)) in row.iter_mut().zip(direction).enumerate() {
-                let code = code(x);
-                add(at, code, x);
-                *byte = code as u8;
+            for (bytes, xs) in bytes.iter_mut().zip(direction.as_chunks::<LANES>().0) {
+                for (at, byte) in bytes.iter_mut().enumerate() {
+                    let code = code(xs[at]);
+                    sums[at] += product(code, xs[at]);
+                    *byte = byte_of(code);
+                }
             }
         } else {
-            let (low, high) = direction.split_at(row.len());
-            for (at, (byte, (&a, &b))) in row.iter_mut().zip(low.iter().zip(high)).enumerate() {
-                let (low, high) = (code(a), code(b));
-                add(at, low, a);
-                add(at, high, b);
-                *byte = low as u8 | (high as u8) << 4;
+            let (low, high) = direction.split_at(direction.len() / 2);
+            let both = low.as_chunks::<LANES>().0.iter().zip(high.as_chunks::<LANES>().0);
+            for (bytes, (a, b)) in bytes.iter_mut().zip(both) {
+                for (at, byte) in bytes.iter_mut().enumerate() {
+                    let (low, high) = (code(a[at]), code(b[at]));
+                    sums[at] += product(low, a[at]);
+                    sums[at] += product(high, b[at]);
+                    *byte = byte_of(low) | byte_of(high) << 4;
+                }
             }
         }
         sums.iter().sum()
@@ -156,23 +173,29 @@ impl<const BITS: u32> Levels<BITS> {
         let mut left = missing;
         // Close to the middle between two codes it makes little difference which is taken.
         for least in [0.4, 0.25] {
-            for (at, &x) in direction.iter().enumerate() {
-                let (byte, shift) = match at.checked_sub(row.len()) {
-                    None => (&mut row[at], 0),
-                    // The second half of the coordinates, in the upper bits.
-                    Some(at) => (&mut row[at], 4),
-                };
+            for (group, xs) in direction.as_chunks::<LANES>().0.iter().enumerate() {
+                let at = group * LANES;
+                // The second half of the coordinates of 4 bits is in the upper bits.
+                let (at, shift) = at.checked_sub(row.len()).map_or((at, 0), |at| (at, 4));
                 let mask = ((1u32 << BITS) - 1) as u8;
-                let code = f32::from(*byte >> shift & mask);
-                let off = x * inverse + half - code;
-                let other = code + off.signum();
-                let more = 2.0 * x * off.signum();
-                if (least..0.5).contains(&off.abs())
-                    && (0.0..=top).contains(&other)
-                    && (left - more).abs() < left.abs()
-                {
-                    *byte = *byte & !(mask << shift) | (other as u8) << shift;
-                    left -= more;
+                let bytes = &mut row[at..at + LANES];
+                let mut off = [0.0f32; LANES];
+                let mut is_near = 0u32;
+                for (lane, off) in off.iter_mut().enumerate() {
+                    let code = f32::from(bytes[lane] >> shift & mask);
+                    *off = xs[lane] * inverse + half - code;
+                    is_near |= u32::from((least..0.5).contains(&off.abs())) << lane;
+                }
+                while is_near != 0 {
+                    let lane = is_near.trailing_zeros() as usize;
+                    is_near &= is_near - 1;
+                    let (byte, off, x) = (&mut bytes[lane], off[lane], xs[lane]);
+                    let other = f32::from(*byte >> shift & mask) + off.signum();
+                    let more = 2.0 * x * off.signum();
+                    if (0.0..=top).contains(&other) && (left - more).abs() < left.abs() {
+                        *byte = *byte & !(mask << shift) | (other as u8) << shift;
+                        left -= more;
+                    }
                 }
             }
         }
@@ -284,6 +307,8 @@ impl<const BITS: u32> Code for Levels<BITS> {
 
 #[cfg(test)]
 mod tests {
+    use rand::{Rng, SeedableRng, rngs::SmallRng};
+
     use super::*;
 
     #[test]
@@ -305,6 +330,71 @@ mod tests {
         }
         errors.sort_by(f32::total_cmp);
         assert!(errors[100] < 5e-4 && errors[190] < 5e-3, "{errors:?}");
+    }
+
+    /// Coordinate by coordinate, as the codes are defined: without one for each lane.
+    fn coded<const BITS: u32>(code: &Levels<BITS>, direction: &[f32], own: bool) -> Vec<i32> {
+        let top = (1 << BITS) - 1;
+        let half = Levels::<BITS>::BIAS as f32 / 2.0;
+        let step = if own && BITS == 8 {
+            largest(direction) / QUERY_MAX
+        } else {
+            code.step
+        };
+        let inverse = 1.0 / step;
+        let mut codes: Vec<i32> = direction
+            .iter()
+            .map(|x| ((x * inverse + half).round_ties_even() as i32).clamp(0, top))
+            .collect();
+        // Of 4 bits a lane has one coordinate of each half in turn.
+        let halves = if BITS == 8 { 1 } else { 2 };
+        let part = direction.len() / halves;
+        let mut sums = [0.0f32; LANES];
+        for at in (0..part).flat_map(|at| (0..halves).map(move |half| at + half * part)) {
+            sums[at % LANES] += (2.0 * codes[at] as f32 - 2.0 * half) * direction[at];
+        }
+        let mut left = 1.0 / code.factor() - sums.iter().sum::<f32>();
+        for least in [0.4, 0.25].iter().filter(|_| !own) {
+            for (code, &x) in codes.iter_mut().zip(direction) {
+                let off = x * inverse + half - *code as f32;
+                let (other, more) = (*code + off.signum() as i32, 2.0 * x * off.signum());
+                let is_near = (*least..0.5).contains(&off.abs());
+                if is_near && (0..=top).contains(&other) && (left - more).abs() < left.abs() {
+                    *code = other;
+                    left -= more;
+                }
+            }
+        }
+        codes
+    }
+
+    fn codes_are_as_defined<const BITS: u32>() {
+        let mut rng = SmallRng::seed_from_u64(3);
+        for len in [128, 384, 1024] {
+            let code = Levels::<BITS>::new(len);
+            for spread in [0.1, 1.0, 8.0] {
+                let unit = spread / (len as f32).sqrt();
+                let direction: Vec<f32> = (0..len).map(|_| rng.random_range(-1.7..1.7) * unit).collect();
+                for own in [false, true] {
+                    let mut row = vec![0; code.bytes()];
+                    code.encode(&direction, own, &mut row);
+                    let mask = ((1u32 << BITS) - 1) as u8;
+                    let of = |at: usize| (row[at % row.len()] >> (at / row.len() * 4) & mask).into();
+                    let found: Vec<i32> = (0..len).map(of).collect();
+                    assert_eq!(
+                        found,
+                        coded(&code, &direction, own),
+                        "{BITS} {len} {spread} {own}"
+                    );
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn codes_are_those_of_each_coordinate_alone() {
+        codes_are_as_defined::<8>();
+        codes_are_as_defined::<4>();
     }
 
     #[test]
