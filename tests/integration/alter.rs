@@ -19,7 +19,7 @@ use longbow_harness::cluster::{Cluster, Shape};
 use longbow_types::ErrorCode;
 use serde_json::Value as Json;
 
-use crate::shared::{binary, small_cluster};
+use crate::shared::{binary, small_cluster, snapshotting_cluster};
 
 const DIMENSION: usize = 3;
 const ROWS: u64 = 40;
@@ -103,14 +103,7 @@ async fn holds(dataset: &DatasetHandle) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn rows_from_before_are_rows_of_the_new_schema() {
-    let shape = Shape {
-        keepers: 1,
-        shards: 2,
-        routers: 2,
-    };
-    // A snapshot after nearly every write, so that files of both versions are opened again.
-    let env = [("LONGBOW_SHARD_SNAPSHOT_EVERY".to_owned(), "1024".to_owned())];
-    let mut cluster = Cluster::start_with(binary(), shape, &env).unwrap();
+    let mut cluster = snapshotting_cluster();
     let (one, other) = (
         connect([cluster.endpoints()[0].clone()]).await,
         connect([cluster.endpoints()[1].clone()]).await,

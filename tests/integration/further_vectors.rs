@@ -7,11 +7,10 @@ use longbow_client::{
     Ack, Client, DatasetHandle, IdKind, Metric, Options, Quantization, Row, Schema, SchemaBuilder, Value,
     VectorElement, col,
 };
-use longbow_harness::cluster::{Cluster, Shape};
 use longbow_types::ErrorCode;
 use serde_json::json;
 
-use crate::shared::{binary, longbow, small_cluster};
+use crate::shared::{longbow, small_cluster, snapshotting_cluster};
 
 const ROWS: u64 = 60;
 
@@ -98,14 +97,7 @@ async fn holds(dataset: &DatasetHandle) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_vector_column_is_added_written_and_searched() {
-    let shape = Shape {
-        keepers: 1,
-        shards: 2,
-        routers: 2,
-    };
-    // A snapshot after nearly every write, so that files from before and after the change are opened again.
-    let env = [("LONGBOW_SHARD_SNAPSHOT_EVERY".to_owned(), "1024".to_owned())];
-    let mut cluster = Cluster::start_with(binary(), shape, &env).unwrap();
+    let mut cluster = snapshotting_cluster();
     let (one, other) = (
         connect([cluster.endpoints()[0].clone()]).await,
         connect([cluster.endpoints()[1].clone()]).await,

@@ -42,3 +42,15 @@ pub fn small_cluster() -> Arc<Cluster> {
     *slot = Arc::downgrade(&cluster);
     cluster
 }
+
+/// Two shards that write a snapshot after nearly every write, so that files from before and after a change of the schema are
+/// opened again, and two routers.
+pub fn snapshotting_cluster() -> Cluster {
+    let shape = Shape {
+        keepers: 1,
+        shards: 2,
+        routers: 2,
+    };
+    let env = [("LONGBOW_SHARD_SNAPSHOT_EVERY".to_owned(), "1024".to_owned())];
+    Cluster::start_with(binary(), shape, &env).unwrap()
+}

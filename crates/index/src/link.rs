@@ -102,10 +102,7 @@ impl<S: Points> Linker<'_, S> {
             drop(guard);
             rest = &rest[count..];
         }
-        for at in 0..context.chosen.len() {
-            let (level, neighbor) = context.chosen[at];
-            self.link_back(level, neighbor, slot, context);
-        }
+        self.link_back_chosen(slot, context);
         if level > entry.level {
             self.graph.offer_entry(slot, level);
         }
@@ -158,6 +155,14 @@ impl<S: Points> Linker<'_, S> {
             context
                 .chosen
                 .extend(context.selector.links.iter().map(|&link| (level, link)));
+        }
+    }
+
+    /// Links all of `context.chosen` to `new`.
+    pub(crate) fn link_back_chosen(&self, new: u32, context: &mut Context<S>) {
+        for at in 0..context.chosen.len() {
+            let (level, node) = context.chosen[at];
+            self.link_back(level, node, new, context);
         }
     }
 

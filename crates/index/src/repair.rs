@@ -29,10 +29,7 @@ impl<S: Points> Linker<'_, S> {
         self.graph.write(level, node, &selector.links);
         let is_linked = !selector.links.is_empty();
         drop(guard);
-        for at in 0..context.chosen.len() {
-            let (level, neighbor) = context.chosen[at];
-            self.link_back(level, neighbor, node, context);
-        }
+        self.link_back_chosen(node, context);
         is_linked
     }
 

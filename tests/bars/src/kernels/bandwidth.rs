@@ -39,6 +39,8 @@ pub fn flat_scan(threads: usize, samples: &mut dyn Write) -> Result<f64> {
     let memory = image(&mut rng)?;
     let rows = rows(&memory)?;
     let index = VectorIndex::from_image(memory)?;
+    // SAFETY: the index keeps the memory where it is as long as it lives, and writes no rows that it has.
+    let rows = unsafe { std::slice::from_raw_parts(rows, ROWS * DIMENSION) };
     let query: Vec<f32> = random(&mut rng, DIMENSION).collect();
     let everything = Bitset::full(ROWS);
     let mut scans = Vec::new();
@@ -81,8 +83,8 @@ fn numbers(bytes: &[u8]) -> &[f32] {
     unsafe { bytes.align_to().1 }
 }
 
-/// Where the rows lie in an image of [`image`], as long as an index of it lives.
-fn rows<'a>(memory: &ImageMemory) -> Result<&'a [f32]> {
+/// Where the rows begin in an image of [`image`].
+fn rows(memory: &ImageMemory) -> Result<*const f32> {
     let first: Vec<u8> = random(&mut SmallRng::seed_from_u64(1), DIMENSION)
         .flat_map(f32::to_ne_bytes)
         .collect();
@@ -92,9 +94,7 @@ fn rows<'a>(memory: &ImageMemory) -> Result<&'a [f32]> {
         .step_by(size_of::<f32>())
         .position(|window| window == first)
         .context("the image has no such row")?;
-    let rows = &numbers(bytes)[at..][..ROWS * DIMENSION];
-    // SAFETY: the index that the memory becomes keeps it where it is, and writes no rows that it has.
-    Ok(unsafe { std::slice::from_raw_parts(rows.as_ptr(), rows.len()) })
+    Ok(numbers(bytes)[at..][..ROWS * DIMENSION].as_ptr())
 }
 
 /// The image of an index of random rows, in the kind of memory that rows lie in, huge pages included.
