@@ -6,7 +6,7 @@
 
 use longbow_kernels::{CODE_LANE, CodeFn, codes};
 
-use crate::space::GROUP;
+use crate::{lanes::largest, space::GROUP};
 
 /// A way to code rotated directions.
 pub(crate) trait Code: Send + Sync + Sized + 'static {
@@ -86,11 +86,6 @@ fn byte_of(code: f32) -> u8 {
 pub(crate) fn density(code: f32, largest: f32) -> f32 {
     let density = code / largest;
     if density.is_finite() { density } else { 0.0 }
-}
-
-/// The largest magnitude.
-pub(crate) fn largest(vector: &[f32]) -> f32 {
-    vector.iter().fold(0.0f32, |largest, x| largest.max(x.abs()))
 }
 
 /// Equal steps, `BITS` (8 or 4) bits for each coordinate.
@@ -190,8 +185,10 @@ impl<const BITS: u32> Levels<BITS> {
                     let lane = is_near.trailing_zeros() as usize;
                     is_near &= is_near - 1;
                     let (byte, off, x) = (&mut bytes[lane], off[lane], xs[lane]);
-                    let other = f32::from(*byte >> shift & mask) + off.signum();
-                    let more = 2.0 * x * off.signum();
+                    // Without a look for what is not a number, as `signum` has.
+                    let step = 1.0f32.copysign(off);
+                    let other = f32::from(*byte >> shift & mask) + step;
+                    let more = 2.0 * x * step;
                     if (0.0..=top).contains(&other) && (left - more).abs() < left.abs() {
                         *byte = *byte & !(mask << shift) | (other as u8) << shift;
                         left -= more;

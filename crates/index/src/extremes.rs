@@ -11,6 +11,8 @@
 
 use longbow_kernels::Number;
 
+use crate::lanes;
+
 /// Exponent from which on distances are kept by their logarithms.
 const OUTER: i32 = 100;
 /// The distances between which nothing is done to one.
@@ -38,6 +40,11 @@ fn length_of(values: impl Iterator<Item = f64> + Clone) -> (f64, i32) {
     if is_usual(plain) || plain.is_nan() {
         return (plain, 0);
     }
+    scaled_length_of(values)
+}
+
+/// As [`length_of`], where the sum of squares overflows or vanishes.
+fn scaled_length_of(values: impl Iterator<Item = f64> + Clone) -> (f64, i32) {
     let exponent = values.clone().map(exponent_of).max().unwrap_or(0);
     let sum: f64 = values.map(|x| times_power(x, -exponent).powi(2)).sum();
     (sum.sqrt(), exponent)
@@ -45,7 +52,11 @@ fn length_of(values: impl Iterator<Item = f64> + Clone) -> (f64, i32) {
 
 /// Length of a row.
 pub(crate) fn length(row: &[f64]) -> f64 {
-    let (length, exponent) = length_of(row.iter().copied());
+    let plain = lanes::sum(row, |x| x * x).sqrt();
+    if is_usual(plain) || plain.is_nan() {
+        return plain;
+    }
+    let (length, exponent) = scaled_length_of(row.iter().copied());
     times_power(length, exponent)
 }
 

@@ -46,6 +46,7 @@ mod image;
 mod index;
 mod key;
 mod kind;
+mod lanes;
 mod link;
 mod memory;
 mod mix;

@@ -23,6 +23,7 @@ use crate::{
     error::Error,
     extremes::Unit,
     image::{Image, ImageError, Saver, Tag},
+    lanes::{dot, sum},
     rotation::Rotation,
 };
 
@@ -53,15 +54,7 @@ pub(crate) type Wide = Vec<f32>;
 
 /// Length of a vector.
 pub(crate) fn norm_of(vector: &[f32]) -> f64 {
-    let (lanes, rest) = vector.as_chunks::<8>();
-    let mut sums = [0.0f64; 8];
-    for lane in lanes {
-        for (sum, &x) in sums.iter_mut().zip(lane) {
-            *sum += f64::from(x) * f64::from(x);
-        }
-    }
-    let rest: f64 = rest.iter().map(|&x| f64::from(x).powi(2)).sum();
-    (sums.iter().sum::<f64>() + rest).sqrt()
+    sum(vector, |x| f64::from(x) * f64::from(x)).sqrt()
 }
 
 impl<C: Code> Plane<C> {
@@ -138,11 +131,7 @@ impl<C: Code> Plane<C> {
             );
         }
         let length = norm_of(wide);
-        let along: f64 = wide
-            .iter()
-            .zip(&self.centre)
-            .map(|(&r, &c)| f64::from(r) * f64::from(c))
-            .sum();
+        let along = dot(wide, &self.centre);
         if length > 0.0 {
             wide.iter_mut().for_each(|x| *x = (f64::from(*x) / length) as f32);
         }
@@ -220,11 +209,7 @@ impl<C: Code> Plane<C> {
             let scale = if norm > 0.0 { 1.0 / norm } else { 0.0 };
             query.iter_mut().for_each(|x| *x = (f64::from(*x) * scale) as f32);
         }
-        let along: f64 = query
-            .iter()
-            .zip(&self.centre)
-            .map(|(&q, &c)| f64::from(q) * f64::from(c))
-            .sum();
+        let along = dot(query, &self.centre);
         let t = match self.metric {
             Metric::L2 => 1.0,
             _ if self.centre_square > 0.0 => along / self.centre_square,

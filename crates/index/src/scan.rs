@@ -110,14 +110,14 @@ pub(crate) fn compare<S: Space>(
 ) -> Result<(), Cancelled> {
     let mut distances = [0.0; GROUP];
     let (unasked_max, mut unasked) = (unasked_max(space.bytes()), 0);
-    tiles(space.tile(), all, |slots, ahead| {
+    tiles(space.stretch(), all, |slots, ahead| {
         let distances = &mut distances[..slots.len()];
         space.stream(query, slots, ahead, distances);
         take(slots, distances, top);
         stats.distances += slots.len() as u64;
         unasked += slots.len();
         if unasked >= unasked_max {
-            unasked = 0;
+            unasked %= unasked_max;
             if cancel() {
                 return Err(Cancelled);
             }

@@ -7,7 +7,8 @@
 use longbow_kernels::{BitsFn, bits};
 
 use crate::{
-    code::{Code, density, largest, nearest},
+    code::{Code, density, nearest},
+    lanes::largest,
     space::GROUP,
 };
 

@@ -47,9 +47,14 @@ pub(crate) trait Space: Send + Sync {
         256
     }
 
-    /// Slots that a scan takes together; at most [`GROUP`].
+    /// Slots that many queries are compared with before the next ones; at most [`GROUP`].
     fn tile(&self) -> usize {
         GROUP
+    }
+
+    /// Slots that a scan takes together; at most [`GROUP`].
+    fn stretch(&self) -> usize {
+        self.tile()
     }
 
     /// As [`Space::distances`] where the slots of `ahead` are next; may ask for their memory meanwhile, and count on

@@ -39,6 +39,7 @@ macro_rules! ps_lanes {
             type V = __m256;
             const N: usize = 8;
             const HOLDS: bool = $holds;
+            const RUN_AHEAD: usize = 0;
             #[inline(always)]
             unsafe fn zero() -> __m256 {
                 // SAFETY: the caller has the features.
@@ -136,6 +137,7 @@ impl Lanes for F64 {
     type V = __m256d;
     const N: usize = 4;
     const HOLDS: bool = true;
+    const RUN_AHEAD: usize = 0;
     #[inline(always)]
     unsafe fn zero() -> __m256d {
         // SAFETY: the caller has the features.

@@ -35,6 +35,20 @@ pub(crate) unsafe fn each<T, G: Group<T>>(group: &mut G, rows: &[*const T], out:
     }
 }
 
+/// As [`each`], one row at a time, of the first half and of the second in turn.
+///
+/// # Safety
+/// As [`each`].
+#[inline(always)]
+pub(crate) unsafe fn each_in_turn<T, G: Group<T>>(group: &mut G, rows: &[*const T], out: &mut [G::Out]) {
+    let half = rows.len().div_ceil(2);
+    for turn in 0..rows.len() {
+        let at = turn / 2 + turn % 2 * half;
+        // SAFETY: passed on to the caller.
+        unsafe { each_of::<T, G, 1>(group, &rows[at..=at], &mut out[at..=at]) };
+    }
+}
+
 /// # Safety
 /// As [`each`].
 #[inline(always)]

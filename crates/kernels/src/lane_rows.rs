@@ -13,10 +13,6 @@ use crate::{
     wide::{Again, rows_again},
 };
 
-/// How far ahead of their use a run's lines are asked for: what the processor asks for by itself stops short wherever a
-/// row's sum is taken.
-const RUN_AHEAD: usize = 1536;
-
 /// Sums of one query's steps with the rows of a group, which is one of a run if so told.
 struct Sums<'a, L: Lanes, S, const RUN: bool> {
     query: &'a [L::Q],
@@ -45,9 +41,9 @@ impl<L: Lanes, S: Step<L>, const RUN: bool> Group<L::T> for Sums<'_, L, S, RUN> 
             };
             let mut at = 0;
             while at + 2 * L::N <= len {
-                if RUN {
+                if RUN && L::RUN_AHEAD > 0 {
                     for row in rows {
-                        let ahead = row.add(at).cast::<u8>().wrapping_add(RUN_AHEAD);
+                        let ahead = row.add(at).cast::<u8>().wrapping_add(L::RUN_AHEAD);
                         prefetch_lines(ahead, (2 * L::N * size_of::<L::T>()).div_ceil(LINE));
                     }
                 }
@@ -84,7 +80,7 @@ pub(crate) unsafe fn sums<L: Lanes, S: Step<L> + Again>(
     unsafe { by_groups::<L, S, false>(query, rows, out) }
 }
 
-/// As [`sums`], one row after the other.
+/// As [`sums`], of rows that follow each other in memory, one at a time.
 ///
 /// # Safety
 /// As [`sums`].
@@ -115,8 +111,10 @@ unsafe fn by_groups<L: Lanes, S: Step<L> + Again, const RUN: bool>(
     };
     // SAFETY: passed on to the caller.
     unsafe {
-        if RUN {
+        if RUN && L::RUN_AHEAD > 0 {
             groups::each_of::<_, _, 1>(&mut sums, rows, out);
+        } else if RUN {
+            groups::each_in_turn(&mut sums, rows, out);
         } else {
             groups::each(&mut sums, rows, out);
         }

@@ -21,6 +21,10 @@ pub(crate) trait Lanes {
     /// Whether the register's numbers hold products of any two `T`, and sums of them, as well as the twin's do, so that
     /// nothing but infinities and NaNs in a result need be looked at. Of queries, which may be larger, it says nothing.
     const HOLDS: bool;
+    /// How far ahead of its use the memory of a run of rows is asked for, in bytes: processors with such registers stop
+    /// asking by themselves wherever a row's sum is taken. With 0 nothing is asked for, and rows are read from two places
+    /// in turn: processors that have no wider registers are slowed down by the one and keep more under way by the other.
+    const RUN_AHEAD: usize = 1536;
 
     unsafe fn zero() -> Self::V;
     /// Loads `N` elements.
