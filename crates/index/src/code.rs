@@ -60,6 +60,9 @@ pub(crate) trait Code: Send + Sync + Sized + 'static {
 
 /// Largest code of a query in magnitude.
 const QUERY_MAX: f32 = 127.0;
+/// What a sum of products may be off by, of what it should be, where a code is rounded so that it is right. To a query as
+/// near as that the code's noise is more; to be nearer yet costs a look at every coordinate.
+const ENOUGH: f32 = 1e-5;
 /// Coordinates that are coded side by side.
 const LANES: usize = 8;
 /// Most coordinates of one integer product.
@@ -126,6 +129,7 @@ impl<const BITS: u32> Levels<BITS> {
     }
 
     /// The codes of one block, coordinate by coordinate, and the sum of products with what they were made from.
+    #[inline(always)]
     fn encode_block(inverse: f32, direction: &[f32], row: &mut [u8]) -> f32 {
         let top = ((1 << BITS) - 1) as f32;
         let half = Self::BIAS as f32 / 2.0;
@@ -158,17 +162,21 @@ impl<const BITS: u32> Levels<BITS> {
     }
 
     /// Rounds some coordinates the other way, those that cost least, so that the sum of products with what the code was
-    /// made from becomes larger by `missing`, about. Returns what it became larger by.
+    /// made from becomes larger by `missing`, give or take `enough` where that can be. Returns what it became larger by.
     ///
     /// A query that nearly is the row, as among the rows of a tight cluster, has that sum's error whole, which a factor
     /// of the row's own would take away and one for all rows does not.
-    fn make_up(inverse: f32, direction: &[f32], row: &mut [u8], missing: f32) -> f32 {
+    #[inline(always)]
+    fn make_up(inverse: f32, direction: &[f32], row: &mut [u8], missing: f32, enough: f32) -> f32 {
         let top = ((1 << BITS) - 1) as f32;
         let half = Self::BIAS as f32 / 2.0;
         let mut left = missing;
         // Close to the middle between two codes it makes little difference which is taken.
         for least in [0.4, 0.25] {
             for (group, xs) in direction.as_chunks::<LANES>().0.iter().enumerate() {
+                if left.abs() <= enough {
+                    return missing - left;
+                }
                 let at = group * LANES;
                 // The second half of the coordinates of 4 bits is in the upper bits.
                 let (at, shift) = at.checked_sub(row.len()).map_or((at, 0), |at| (at, 4));
@@ -220,6 +228,7 @@ impl<const BITS: u32> Code for Levels<BITS> {
         self.len * BITS as usize / 8
     }
 
+    #[inline(always)]
     fn encode(&self, direction: &[f32], own: bool, row: &mut [u8]) -> f32 {
         let step = if own && BITS == 8 {
             largest(direction) / QUERY_MAX
@@ -230,11 +239,14 @@ impl<const BITS: u32> Code for Levels<BITS> {
         let blocks = direction
             .chunks(BLOCK)
             .zip(row.chunks_mut(BLOCK * BITS as usize / 8));
-        let mut product: f32 = blocks
-            .map(|(block, row)| Self::encode_block(inverse, block, row))
-            .sum();
+        let mut product = 0.0;
+        // Not by an iterator's own loop, which would not be compiled for the registers that this is.
+        for (block, row) in blocks {
+            product += Self::encode_block(inverse, block, row);
+        }
         if !own && direction.len() <= BLOCK {
-            product += Self::make_up(inverse, direction, row, 1.0 / self.factor() - product);
+            let whole = 1.0 / self.factor();
+            product += Self::make_up(inverse, direction, row, whole - product, whole * ENOUGH);
         }
         match own {
             false => self.factor(),
@@ -350,9 +362,13 @@ mod tests {
         for at in (0..part).flat_map(|at| (0..halves).map(move |half| at + half * part)) {
             sums[at % LANES] += (2.0 * codes[at] as f32 - 2.0 * half) * direction[at];
         }
-        let mut left = 1.0 / code.factor() - sums.iter().sum::<f32>();
-        for least in [0.4, 0.25].iter().filter(|_| !own) {
-            for (code, &x) in codes.iter_mut().zip(direction) {
+        let whole = 1.0 / code.factor();
+        let mut left = whole - sums.iter().sum::<f32>();
+        'least: for least in [0.4, 0.25].iter().filter(|_| !own) {
+            for (at, (code, &x)) in codes.iter_mut().zip(direction).enumerate() {
+                if at % LANES == 0 && left.abs() <= whole * ENOUGH {
+                    break 'least;
+                }
                 let off = x * inverse + half - *code as f32;
                 let (other, more) = (*code + off.signum() as i32, 2.0 * x * off.signum());
                 let is_near = (*least..0.5).contains(&off.abs());

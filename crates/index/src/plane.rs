@@ -15,7 +15,7 @@
 
 use std::io;
 
-use longbow_kernels::Metric;
+use longbow_kernels::{Metric, Vectorize, vectorize};
 
 use crate::{
     arena::Arena,
@@ -53,8 +53,76 @@ pub(crate) struct Plane<C: Code> {
 pub(crate) type Wide = Vec<f32>;
 
 /// Length of a vector.
+#[inline(always)]
 pub(crate) fn norm_of(vector: &[f32]) -> f64 {
     sum(vector, |x| f64::from(x) * f64::from(x)).sqrt()
+}
+
+/// A row on its way to a code.
+struct Encoding<'a, C: Code> {
+    plane: &'a Plane<C>,
+    row: &'a [f64],
+    norm: f64,
+    rotation: &'a Rotation,
+    wide: &'a mut Wide,
+    codes: &'a mut [u8],
+}
+
+/// What is left of a row without the centre.
+struct Residual {
+    length: f64,
+    /// Its product with the centre.
+    along: f64,
+    /// The factor of its code.
+    factor: f32,
+}
+
+impl<C: Code> Vectorize for Encoding<'_, C> {
+    type Output = Residual;
+
+    #[inline(always)]
+    fn run(self) -> Residual {
+        let Self {
+            plane,
+            row,
+            norm,
+            rotation,
+            wide,
+            codes,
+        } = self;
+        let scale = match plane.metric {
+            // Of the smallest numbers the reciprocal is none.
+            Metric::Cosine if norm > 0.0 => (1.0 / norm).min(f64::MAX),
+            Metric::Cosine => 0.0,
+            _ => 1.0,
+        };
+        wide.clear();
+        wide.resize(rotation.len(), 0.0);
+        let residual = &mut wide[..row.len()];
+        for (left, x) in residual.iter_mut().zip(row) {
+            *left = (x * scale) as f32;
+        }
+        if !plane.centre.is_empty() {
+            for (left, (x, &c)) in residual.iter_mut().zip(row.iter().zip(&plane.centre)) {
+                *left = (x * scale - f64::from(c)) as f32;
+            }
+        }
+        let length = norm_of(residual);
+        let along = dot(residual, &plane.centre);
+        if length > 0.0 {
+            let inverse = 1.0 / length;
+            for left in residual {
+                *left = (f64::from(*left) * inverse) as f32;
+            }
+        }
+        rotation.apply(wide);
+        let factor = plane.code.encode(wide, plane.factored, codes);
+        Residual {
+            length,
+            along,
+            factor,
+        }
+    }
 }
 
 impl<C: Code> Plane<C> {
@@ -114,33 +182,21 @@ impl<C: Code> Plane<C> {
         rotation: &Rotation,
         wide: &mut Wide,
     ) {
-        let scale = match self.metric {
-            // Of the smallest numbers the reciprocal is none.
-            Metric::Cosine if norm > 0.0 => (1.0 / norm).min(f64::MAX),
-            Metric::Cosine => 0.0,
-            _ => 1.0,
-        };
-        wide.clear();
-        if self.centre.is_empty() {
-            wide.extend(row.iter().map(|x| (x * scale) as f32));
-        } else {
-            wide.extend(
-                row.iter()
-                    .zip(&self.centre)
-                    .map(|(x, &c)| (x * scale - f64::from(c)) as f32),
-            );
-        }
-        let length = norm_of(wide);
-        let along = dot(wide, &self.centre);
-        if length > 0.0 {
-            wide.iter_mut().for_each(|x| *x = (f64::from(*x) / length) as f32);
-        }
-        wide.resize(rotation.len(), 0.0);
-        rotation.apply(wide);
         self.codes.touch(slot);
         // SAFETY: the caller is alone with the slot; a row of codes is this long.
         let codes = unsafe { std::slice::from_raw_parts_mut(self.codes.row(slot), self.code.bytes()) };
-        let factor = self.code.encode(wide, self.factored, codes);
+        let Residual {
+            length,
+            along,
+            factor,
+        } = vectorize(Encoding {
+            plane: self,
+            row,
+            norm,
+            rotation,
+            wide,
+            codes,
+        });
         if self.factored {
             let b = (length * f64::from(factor)) as f32;
             let factors = match self.metric {

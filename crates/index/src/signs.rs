@@ -80,6 +80,7 @@ impl Code for Signs {
         self.len / 8
     }
 
+    #[inline(always)]
     fn encode(&self, direction: &[f32], _own: bool, row: &mut [u8]) -> f32 {
         let mut ones = 0;
         for (word, part) in row

@@ -30,6 +30,7 @@ mod rows;
 pub mod scalar;
 mod split;
 mod tables;
+mod vectorize;
 mod wide;
 mod words;
 
@@ -52,3 +53,4 @@ pub use prefetch::{prefetch_line, prefetch_lines};
 pub use rotate::{rotate, rotate_at};
 pub use rows::{ROW_ALIGN, RowFn, Rows, Stored, rows, rows_at};
 pub use split::Split;
+pub use vectorize::{Vectorize, vectorize};

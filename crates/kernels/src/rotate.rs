@@ -1,6 +1,9 @@
 //! A random rotation in O(d log d): signs, Hadamard transforms and Kac's walk.
 
-use crate::Simd;
+use crate::{
+    Simd,
+    vectorize::{Vectorize, vectorize_unchecked},
+};
 
 /// Rotates `vector` in place by as many rounds as `signs` holds vectors of ±1.
 ///
@@ -30,30 +33,24 @@ pub fn rotate_at(simd: Simd, vector: &mut [f32], signs: &[f32]) {
 unsafe fn rotate_unchecked(simd: Simd, vector: &mut [f32], signs: &[f32]) {
     assert!(!vector.is_empty() && vector.len().is_multiple_of(64));
     assert!(signs.len().is_multiple_of(vector.len()));
-    match simd {
-        #[cfg(target_arch = "x86_64")]
-        // SAFETY: the caller knows that the machine has the instruction set.
-        Simd::Avx512 => unsafe { avx512(vector, signs) },
-        #[cfg(target_arch = "x86_64")]
-        // SAFETY: as above.
-        Simd::Avx2 => unsafe { avx2(vector, signs) },
-        _ => rounds(vector, signs),
+    // SAFETY: passed on to the caller.
+    unsafe { vectorize_unchecked(simd, Rounds { vector, signs }) };
+}
+
+struct Rounds<'a> {
+    vector: &'a mut [f32],
+    signs: &'a [f32],
+}
+
+impl Vectorize for Rounds<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run(self) {
+        rounds(self.vector, self.signs);
     }
 }
 
-#[cfg(target_arch = "x86_64")]
-#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx2")]
-fn avx512(vector: &mut [f32], signs: &[f32]) {
-    rounds(vector, signs);
-}
-
-#[cfg(target_arch = "x86_64")]
-#[target_feature(enable = "avx2")]
-fn avx2(vector: &mut [f32], signs: &[f32]) {
-    rounds(vector, signs);
-}
-
-/// The rounds, compiled for whatever target features the caller has.
 #[inline(always)]
 fn rounds(vector: &mut [f32], signs: &[f32]) {
     let len = vector.len();
