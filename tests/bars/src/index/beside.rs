@@ -69,13 +69,23 @@ impl Lazy<'_> {
         self.run.get(|| self.measure(&dataset, self.args.full))
     }
 
-    /// A run in which all is built on one thread and on two: the short one. To build twenty peers twice takes too long.
+    /// A run in which hnswlib and ours are built on one thread and on two.
     fn on_two_threads(&self) -> Result<&Run> {
-        if !self.args.full {
-            return self.run();
-        }
+        only_full(self.args)?;
         let dataset = dataset(self.args)?;
-        self.on_two_threads.get(|| self.measure(&dataset, false))
+        let setup = Setup {
+            name: "peers-on-two-threads",
+            dataset: &dataset,
+            peers: "hnswlib",
+            required: &["hnswlib"],
+            tried: &[],
+            ours: &[(&F32, &[])],
+            threads: "1,2",
+            ef: &SHORT_EF[..1],
+            rounds: "1",
+            filters: false,
+        };
+        self.on_two_threads.get(|| Run::new(self.args, &setup))
     }
 
     fn measure(&self, dataset: &str, full: bool) -> Result<Run> {
@@ -84,11 +94,10 @@ impl Lazy<'_> {
         let filtered: Vec<String> = filtered.iter().map(u64::to_string).collect();
         // 0 is the width of a search that names none.
         let filtered = format!("0,{}", filtered.join(","));
-        // Only the first is compared by how it is built on two threads.
         let with_filters = ["--threads", "1", "--filters", "--filter-ef", &filtered];
         let one_thread = &with_filters[..2];
         let ours: [(&Ours, &[&str]); 5] = [
-            (&F32, &[]),
+            (&F32, one_thread),
             (&SQ4_F16, &with_filters),
             (&SQ8_F32, one_thread),
             (&SQ8_F16, one_thread),
@@ -102,7 +111,7 @@ impl Lazy<'_> {
             tried: if full { &OTHER_PEERS } else { &[] },
             // The other modes of ours only count where the best of all is looked for.
             ours: &ours[..if full { 5 } else { 2 }],
-            threads: if full { "1" } else { "1,2" },
+            threads: "1",
             ef: efs,
             rounds: if full { "3" } else { "2" },
             filters: true,
