@@ -1,6 +1,6 @@
 //! The index of one kind of points: rows, graph, and what is on its way into the graph or out of it.
 
-use std::ops::Range;
+use std::{ops::Range, thread};
 
 use crate::{
     bits::Bits,
@@ -200,7 +200,7 @@ impl<S: Points> Hnsw<S> {
         self.contexts.with(|context| {
             for taken in 0..max {
                 // What was met and may be linked to stays what it is until this is unpinned.
-                let _pin = epoch::pin();
+                let pin = epoch::pin();
                 if let Some(slot) = self.waiting.take() {
                     self.link_slot(slot, context);
                     self.waiting.done(slot);
@@ -211,6 +211,9 @@ impl<S: Points> Hnsw<S> {
                 } else {
                     return taken;
                 }
+                drop(pin);
+                // A search that waits for a core need not wait for the rest of the rows.
+                thread::yield_now();
             }
             max
         })
