@@ -19,6 +19,17 @@ const HOLE_SHARE: f64 = 0.125;
 /// Nodes around a query whose neighbours are looked at before it is said to be in a hole.
 const AROUND: usize = 32;
 
+/// What a walk came to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Walked {
+    /// The nodes around the query.
+    Around,
+    /// The edge of a hole.
+    InHole,
+    /// An end before its beam was full: the nodes it may see do not hang together.
+    CutOff,
+}
+
 /// Whether so small a share of what is around a query matches that it is in a hole.
 pub(crate) fn is_hole(matching: f64, task: &Task) -> bool {
     matching < HOLE_SHARE * task.share()

@@ -15,6 +15,8 @@ pub(crate) struct Task {
     pub(crate) allowed: usize,
     /// Bytes that a distance reads.
     pub(crate) bytes: usize,
+    /// Of so many scanned rows one is compared on the vectors in addition; 0 where next to none is.
+    pub(crate) mixed_share: usize,
 }
 
 impl Task {
@@ -59,10 +61,15 @@ const WALK_BYTES_PER_NS: f64 = 30.0;
 const SCAN_NS: f64 = 2.0;
 /// Bytes that a scan reads in a nanosecond: what one core gets from memory.
 const SCAN_BYTES_PER_NS: f64 = 16.0;
-/// Times an unfiltered traversal that one over allowed nodes takes: it has to read many more lists.
-const TWO_HOP_COST: f64 = 4.0;
-/// Below this share of allowed slots, traversing only those is cheaper than traversing all.
+/// Nanoseconds of a scan per row that is kept and compared on the vectors in addition.
+const MIXED_NS: f64 = 250.0;
+/// Times an unfiltered traversal that one over allowed nodes takes, which has to read many more lists; rather more than that,
+/// because a scan finds more.
+const TWO_HOP_COST: f64 = 7.0;
+/// Below this share of allowed slots, traversing only those is cheaper than traversing all,
 const TWO_HOP_SHARE_MAX: f64 = 0.2;
+/// and below this one they hang together no more: a node has a thousand neighbours of neighbours, many of them twice.
+const TWO_HOP_SHARE_MIN: f64 = 0.05;
 
 /// Times as wide a beam where nothing near the query is allowed,
 const FAR_TIMES: usize = 16;
@@ -79,7 +86,8 @@ pub(crate) fn plan(task: &Task) -> Plan {
     }
     let (walk_ns, scan_ns) = costs(task.bytes);
     let (way, distances) = walk(task);
-    if task.allowed as f64 * scan_ns <= distances * walk_ns {
+    let mixed = task.allowed.checked_div(task.mixed_share).unwrap_or(0);
+    if task.allowed as f64 * scan_ns + mixed as f64 * MIXED_NS <= distances * walk_ns {
         Plan::Scan
     } else {
         way
@@ -100,10 +108,10 @@ fn walk(task: &Task) -> (Plan, f64) {
     let (way, times) = if share >= DROP_SHARE_MIN {
         let width = (ef as f64 / share).ceil() as usize;
         (Plan::Beam { width }, 1.0)
-    } else if share >= TWO_HOP_SHARE_MAX {
-        (filtered(task), 1.0 / share)
-    } else {
+    } else if is_two_hop(share) {
         (Plan::TwoHop { far: false }, TWO_HOP_COST)
+    } else {
+        (filtered(task), 1.0 / share)
     };
     (way, distances * times)
 }
@@ -136,7 +144,12 @@ fn costs(bytes: usize) -> (f64, f64) {
     )
 }
 
-/// How to search where [`Plan::Beam`] found too few.
+/// Whether traversing only allowed nodes, such a share of all, is the cheapest.
+fn is_two_hop(share: f64) -> bool {
+    (TWO_HOP_SHARE_MIN..TWO_HOP_SHARE_MAX).contains(&share)
+}
+
+/// How to search where [`Plan::Beam`] found too few, or [`Plan::TwoHop`] came to an end.
 pub(crate) fn filtered(task: &Task) -> Plan {
     let share = task.share();
     let width = (task.ef.min(task.linked) as f64 / share).ceil() as usize * 2;
@@ -152,9 +165,27 @@ pub(crate) fn far(task: &Task, bytes: usize) -> Option<Task> {
     (task.allowed as f64 * scan_ns > FAR_PATIENCE * walk).then_some(Task { ef, bytes, ..*task })
 }
 
-/// The beam when the caller names none: what gives recall@10 of 0.95 and more on text embeddings.
+/// The beam when the caller names none: what gives recall@10 of 0.95 and more on text embeddings, where all nodes are
+/// allowed.
 pub(crate) fn default_ef(k: usize) -> usize {
     k.saturating_mul(2).max(k.saturating_add(64)).max(96)
+}
+
+/// As [`default_ef`], where a share of the nodes is allowed, and so many of those found are refined.
+///
+/// [`Plan::Filtered`] sees all nodes, among which the `k` wanted are the nearest `k / share`: its beam is that for so many,
+/// of which a share is allowed. [`Plan::TwoHop`] compares as many for each place in its beam as a walk through all nodes,
+/// but only such as are allowed: half the beam finds as much.
+pub(crate) fn default_ef_among(k: usize, share: f64, refined: usize) -> usize {
+    let most = default_ef(k);
+    let beam = if share >= DROP_SHARE_MIN {
+        most
+    } else if is_two_hop(share) {
+        most / 2
+    } else {
+        (default_ef((k as f64 / share) as usize) as f64 * share) as usize
+    };
+    beam.max(k).max(refined.min(most))
 }
 
 #[cfg(test)]
@@ -168,6 +199,7 @@ mod tests {
             linked: 1_000_000,
             allowed,
             bytes: 192,
+            mixed_share: 0,
         })
     }
 
@@ -190,9 +222,57 @@ mod tests {
             linked: 100_000,
             allowed: 5_000,
             bytes,
+            mixed_share: 0,
         };
         assert_eq!(plan(&task(64)), Plan::Scan);
         assert_eq!(plan(&task(6144)), Plan::TwoHop { far: false });
+    }
+
+    #[test]
+    fn few_that_do_not_hang_together_are_not_walked_alone() {
+        let task = |allowed| Task {
+            k: 10,
+            ef: 20,
+            linked: 100_000_000,
+            allowed,
+            bytes: 1024,
+            mixed_share: 0,
+        };
+        assert_eq!(plan(&task(6_000_000)), Plan::TwoHop { far: false });
+        assert!(matches!(plan(&task(4_000_000)), Plan::Filtered { .. }));
+        assert_eq!(plan(&task(20_000)), Plan::Scan);
+    }
+
+    #[test]
+    fn rows_that_are_compared_on_vectors_too_make_scans_dear() {
+        let task = |mixed_share| Task {
+            k: 10,
+            ef: 96,
+            linked: 100_000,
+            allowed: 10_000,
+            bytes: 48,
+            mixed_share,
+        };
+        assert_eq!(plan(&task(0)), Plan::Scan);
+        assert_eq!(plan(&task(4)), Plan::TwoHop { far: false });
+    }
+
+    #[test]
+    fn default_beams_are_as_wide_as_what_they_have_to_find() {
+        assert_eq!(default_ef_among(10, 1.0, 10), 96);
+        assert_eq!(default_ef_among(10, 0.99, 10), 96);
+        // The nearest 20 of all, in a beam of 96, of which a half is allowed.
+        assert_eq!(default_ef_among(10, 0.5, 10), 48);
+        assert_eq!(default_ef_among(100, 0.5, 100), 200);
+        assert_eq!(default_ef_among(10, 0.1, 10), 48);
+        // The nearest 1000, in a beam of 2000.
+        assert_eq!(default_ef_among(10, 0.01, 10), 20);
+        // What is refined must be found first, but no wider a beam is needed than where all are allowed.
+        assert_eq!(default_ef_among(10, 0.01, 30), 30);
+        assert_eq!(default_ef_among(10, 0.01, 210), 96);
+        // Whatever the numbers.
+        assert_eq!(default_ef_among(7, 0.0, 0), 7);
+        assert_eq!(default_ef_among(usize::MAX, 0.3, usize::MAX), usize::MAX);
     }
 
     #[test]
@@ -203,6 +283,7 @@ mod tests {
             linked: 1_000_000,
             allowed,
             bytes: 192,
+            mixed_share: 0,
         };
         for allowed in [1, 1_000, 300_000, 990_000, 1_000_000] {
             assert_eq!(plan(&task(allowed)), Plan::Scan);
@@ -218,6 +299,7 @@ mod tests {
                 linked: 500,
                 allowed: 500,
                 bytes: 192,
+                mixed_share: 0,
             }),
             Plan::Scan
         );

@@ -103,6 +103,11 @@ pub(crate) fn codes_are_idle<P: Space>(scope: &Scope<'_>) -> bool {
     kept::<P>(scope.k, Plan::Scan, scope, true).saturating_mul(IDLE_TIMES) >= rows
 }
 
+/// How many of the nearest by estimates are kept of a walk for an answer of `k`.
+pub(crate) fn walked_to_keep<P: Space>(k: usize) -> usize {
+    k.saturating_mul(P::CANDIDATES).saturating_add(10)
+}
+
 /// How many of the nearest are kept for an answer of `k`: of estimates, those among which the `k` nearest are looked for.
 pub(crate) fn kept<P: Space>(k: usize, way: Plan, scope: &Scope<'_>, estimates: bool) -> usize {
     if !estimates {
@@ -115,7 +120,7 @@ pub(crate) fn kept<P: Space>(k: usize, way: Plan, scope: &Scope<'_>, estimates: 
             k.saturating_mul(P::CANDIDATES + 1).saturating_add(20),
             scope.task.allowed + scope.tail,
         ),
-        _ => (k.saturating_mul(P::CANDIDATES).saturating_add(10), scope.tail),
+        _ => (walked_to_keep::<P>(k), scope.tail),
     };
     let more = scanned.checked_div(P::MIXED_SHARE).unwrap_or(0).min(MIXED_MAX);
     walked.saturating_add(more)

@@ -11,15 +11,15 @@ use crate::{
     error::Cancelled,
     graph::Entry,
     hnsw::Hnsw,
-    hole::{is_hole, is_in_hole},
+    hole::{Walked, is_hole, is_in_hole},
     key::{Key, slot_of},
     kind::Query,
     params::{Mode, Neighbor, SearchParams, Stats, Way},
-    plan::{Plan, Task, default_ef, far, filtered, plan},
+    plan::{Plan, Task, default_ef_among, far, filtered, plan},
     query::QueryVector,
     queue::Beam,
     scan::{Allowed, compare, scan},
-    scope::{Ask, Scope, codes_are_idle},
+    scope::{Ask, Scope, codes_are_idle, walked_to_keep},
     slack::Stop,
     space::{Points, Space},
     sync::epoch,
@@ -235,22 +235,23 @@ impl<S: Points> Hnsw<S> {
         let tail = allow.count_from(linked as usize) - beyond;
         let allowed = allow.count() - beyond - tail;
         let k = params.k.min(allowed + tail);
-        let ef = if params.ef == 0 {
-            default_ef(k)
-        } else {
-            params.ef.max(k)
+        let (bytes, mixed_share) = match params.mode {
+            Mode::Auto => (self.points.bytes(), S::MIXED_SHARE),
+            Mode::FullPrecision | Mode::Exact => (Space::bytes(self.points.rows()), 0),
         };
-        let task = Task {
+        let mut task = Task {
             k: k.min(allowed),
-            ef,
+            ef: params.ef.max(k),
             // What is out of the graph does not make the rest rarer in it.
             linked: (linked as usize).saturating_sub(self.vacuum.gone()).max(allowed),
             allowed,
-            bytes: match params.mode {
-                Mode::Auto => self.points.bytes(),
-                Mode::FullPrecision | Mode::Exact => Space::bytes(self.points.rows()),
-            },
+            bytes,
+            mixed_share,
         };
+        if params.ef == 0 {
+            let refined = if S::QUANTIZED { walked_to_keep::<S>(k) } else { k };
+            task.ef = default_ef_among(k, task.share(), refined);
+        }
         Scope {
             allow,
             removed: &self.removed,
@@ -326,15 +327,20 @@ impl<S: Points> Hnsw<S> {
         if way != Plan::Scan
             && let Some(entry) = self.graph.entry()
         {
-            let mut in_hole = self.walk(way, ask, entry, context, stats)?;
+            let mut walked = self.walk(way, ask, entry, context, stats)?;
             let found = context.found.len();
             ask.keep_allowed(context);
-            if matches!(way, Plan::Beam { .. }) && context.found.len() < task.k.max(found / 2) {
+            let is_over = match way {
                 // The few that are not allowed lie just here.
-                in_hole = self.walk(filtered(task), ask, entry, context, stats)?;
+                Plan::Beam { .. } => context.found.len() < task.k.max(found / 2),
+                Plan::TwoHop { far } => !far && walked == Walked::CutOff,
+                _ => false,
+            };
+            if is_over {
+                walked = self.walk(filtered(task), ask, entry, context, stats)?;
                 ask.keep_allowed(context);
             }
-            let enough = !in_hole && context.found.len() + context.waiting.len() >= task.k;
+            let enough = walked == Walked::Around && context.found.len() + context.waiting.len() >= task.k;
             // Slots that are not certainly linked are the scan's business.
             context.found.retain(|&key| slot_of(key) < linked);
             return Ok(if enough {
@@ -355,8 +361,7 @@ impl<S: Points> Hnsw<S> {
         Ok(Nearest::Found)
     }
 
-    /// Walks the graph in one of the ways and leaves what it found, nearest first, in `context.found`. Returns whether next
-    /// to nothing around the query is allowed, so that what was found lies on the edge of a hole, by chance.
+    /// Walks the graph in one of the ways and leaves what it found, nearest first, in `context.found`.
     fn walk<P: Space>(
         &self,
         way: Plan,
@@ -364,7 +369,7 @@ impl<S: Points> Hnsw<S> {
         entry: Entry,
         context: &mut Context<S>,
         stats: &mut Stats,
-    ) -> Result<bool, Cancelled> {
+    ) -> Result<Walked, Cancelled> {
         let Context {
             visited,
             batch,
@@ -401,10 +406,16 @@ impl<S: Points> Hnsw<S> {
                 let k = k.saturating_mul(width) / ef;
                 self.slack.searching(self.params.metric, k, width, SORTED_MAX)
             }
+            Plan::TwoHop { far: false } => {
+                let task = &ask.scope.task;
+                let ranks = (task.k, task.ef);
+                self.slack
+                    .searching_among(self.params.metric, ranks, task.share(), SORTED_MAX)
+            }
             _ => Stop::at(width),
         };
         if stop.width <= SORTED_MAX {
-            let in_hole = run(way, &mut walk, start, stop, ask, sorted, top, found)?;
+            let walked = run(way, &mut walk, start, stop, ask, sorted, top, found)?;
             if matches!(way, Plan::Beam { .. }) && is_crowded(found) {
                 let distinct = Distinct {
                     beam: sorted,
@@ -412,7 +423,7 @@ impl<S: Points> Hnsw<S> {
                 };
                 past_crowd(&mut walk, start, &stop, ask.scope.len, distinct, met, found)?;
             }
-            Ok(in_hole)
+            Ok(walked)
         } else {
             run(way, &mut walk, start, stop, ask, heaps, top, found)
         }
@@ -430,7 +441,7 @@ fn run<P: Space, B: Beam>(
     beam: &mut B,
     top: &mut TopK,
     found: &mut Vec<Key>,
-) -> Result<bool, Cancelled> {
+) -> Result<Walked, Cancelled> {
     let (allow, ef) = (ask.scope.allow, ask.scope.task.ef);
     beam.reset(stop.width);
     let start_allowed = allow.get(slot_of(start) as usize);
@@ -444,11 +455,13 @@ fn run<P: Space, B: Beam>(
             let matching = walk.filtered(beam, top, allow)?;
             found.clear();
             found.extend_from_slice(top.sorted());
-            return Ok(is_hole(matching, &ask.scope.task));
+            if is_hole(matching, &ask.scope.task) {
+                return Ok(Walked::InHole);
+            }
         }
         Plan::TwoHop { far } => {
             if !far && is_in_hole(walk, start, beam, found, (allow, &ask.scope.task))? {
-                return Ok(true);
+                return Ok(Walked::InHole);
             }
             walk.begin(ask.scope.len, beam, &stop, &mut []);
             walk.visited.insert(slot_of(start));
@@ -457,8 +470,11 @@ fn run<P: Space, B: Beam>(
             }
             let count = allow.len().min(ask.scope.linked as usize);
             walk.seed(seeds(ask.scope.allowed(), count), beam);
-            walk.two_hop(slot_of(start), beam, allow)?;
+            let is_exhausted = walk.two_hop(slot_of(start), beam, &stop, allow)?;
             beam.drain(found);
+            if is_exhausted && found.len() < ef {
+                return Ok(Walked::CutOff);
+            }
         }
         Plan::Beam { .. } | Plan::Scan => {
             beam.push(&mut [start]);
@@ -466,7 +482,7 @@ fn run<P: Space, B: Beam>(
             beam.drain(found);
         }
     }
-    Ok(false)
+    Ok(Walked::Around)
 }
 
 /// Allowed slots spread over `0..count`: where matching rows lie far from the query, its own neighbourhood has none.

@@ -165,10 +165,23 @@ impl Slack {
 
     /// How a search for the `k` nearest with a beam of `ef` ends, where beams of up to `max` can end so.
     pub(crate) fn searching(&self, metric: Metric, k: usize, ef: usize, max: usize) -> Stop {
+        self.searching_among(metric, (k, ef), 1.0, max)
+    }
+
+    /// As [`Slack::searching`], of a search that sees only a share of all points: the ranks there are farther apart.
+    pub(crate) fn searching_among(
+        &self,
+        metric: Metric,
+        (k, ef): (usize, usize),
+        share: f64,
+        max: usize,
+    ) -> Stop {
+        let of_all = |rank: usize| (rank as f64 / share) as usize;
         let width = wider(ef);
-        let slack = (width <= max).then(|| self.usual(metric, k, ef)).flatten();
-        slack.map_or(Stop::at(ef), |slack| Stop {
+        let slack = (width <= max).then(|| self.usual(metric, of_all(k), of_all(ef)));
+        slack.flatten().map_or(Stop::at(ef), |slack| Stop {
             width,
+            rank: k,
             ..slack.times(SEARCHING)
         })
     }
@@ -307,6 +320,10 @@ mod tests {
         near(reach(&slack, Metric::Cosine, 8, 64, 2.6), 2.6 + 0.6 * SEARCHING);
         assert_eq!(slack.searching(Metric::Dot, 8, 64, 1024), Stop::at(64));
         near(reach(&slack, Metric::L2, 64, 8, 0.5), 0.5);
+        // Among a share of the points ranks lie as many doublings apart, farther out.
+        let among = slack.searching_among(Metric::L2, (8, 64), 0.25, 1024);
+        assert_eq!(among.rank, 8);
+        near(among.reach(0.5), 0.5 + 0.3 * SEARCHING);
     }
 
     #[test]

@@ -182,23 +182,31 @@ impl<S: Space> Walk<'_, S> {
         self.batch.len = 0;
     }
 
-    /// Best-first search over allowed nodes alone, reaching through at most one other node between two of them.
+    /// Best-first search over allowed nodes alone, reaching through at most one other node between two of them. Whether it
+    /// ended because no more was in reach of what it had found.
     pub(crate) fn two_hop<B: Beam>(
         &mut self,
         start: u32,
         beam: &mut B,
+        stop: &Stop,
         allow: &Bitset,
-    ) -> Result<(), Cancelled> {
-        let mut from = Some(start);
-        while let Some(slot) = from {
+    ) -> Result<bool, Cancelled> {
+        let mut from = start;
+        loop {
             self.hop()?;
-            self.reach(slot, allow);
+            self.reach(from, allow);
             self.measure();
             beam.push(self.batch.keys());
-            from = beam.pop().map(slot_of);
+            let reach = beam.reach(stop);
+            let Some(key) = beam.pop() else {
+                return Ok(true);
+            };
+            if distance_of(key) > reach {
+                return Ok(false);
+            }
+            from = slot_of(key);
             beam.upcoming(EXPANSIONS, |key| self.graph.prefetch(slot_of(key)));
         }
-        Ok(())
     }
 
     /// Measures unseen slots and offers them to the beam.

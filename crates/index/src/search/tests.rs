@@ -1,6 +1,7 @@
 //! Searches beside a linker that is slow, and under filters that leave a hole.
 
 use longbow_kernels::{Element, Metric};
+use rand::{Rng, SeedableRng, rngs::SmallRng};
 
 use super::*;
 use crate::{params::Params, store::Store};
@@ -65,4 +66,49 @@ fn deleted_rows_round_the_query_cost_a_second_walk_and_no_recall() {
         "{found:?}"
     );
     assert!(!stats.exact, "{stats:?}");
+}
+
+#[test]
+fn allowed_nodes_that_do_not_hang_together_are_found_through_the_others() {
+    let (rows, dimension) = (20_000, 16);
+    let mut params = Params::new(Element::F32, Metric::L2, dimension);
+    (params.m, params.ef_construction) = (4, 30);
+    let hnsw = Hnsw::<Store>::new(params);
+    let mut rng = SmallRng::seed_from_u64(7);
+    let mut vector = || -> Vec<f32> { (0..dimension).map(|_| rng.random_range(-1.0..1.0)).collect() };
+    let bytes: Vec<u8> = (0..rows)
+        .flat_map(|_| vector())
+        .flat_map(f32::to_ne_bytes)
+        .collect();
+    hnsw.append(&bytes).unwrap();
+    while hnsw.link(100) > 0 {}
+    // Of the nodes one and two links away from one, one or two.
+    let allow: Bitset = (0..rows).filter(|row| row * 7919 % rows < rows / 80).collect();
+    let manner = |plan| Manner {
+        plan,
+        hidden: None,
+        clock: None,
+    };
+    let ask = |plan: fn(&Task) -> Plan, query: &[f32]| {
+        let (mut out, params) = (
+            Vec::new(),
+            SearchParams {
+                k: 10,
+                ef: 120,
+                mode: Mode::Auto,
+            },
+        );
+        let stats = hnsw.search_by(manner(plan), query.into(), &params, &allow, &|| false, &mut out);
+        (out, stats.unwrap())
+    };
+    let (mut hits, mut others) = (0, 0);
+    for _ in 0..50 {
+        let query = vector();
+        let (found, stats) = ask(|_| Plan::TwoHop { far: false }, &query);
+        let (exact, _) = ask(|_| Plan::Scan, &query);
+        others += u32::from(stats.way == Way::Filtered);
+        hits += found.iter().filter(|found| exact.contains(found)).count();
+    }
+    assert!(others > 25, "{others} walks went on through all nodes");
+    assert!(hits >= 475, "{hits} of 500");
 }

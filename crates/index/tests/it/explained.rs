@@ -10,7 +10,7 @@ use longbow_index::{
 use crate::support::{Linked, clustered};
 
 /// So many, and so long, that a sixth of them is not scanned.
-const ROWS: usize = 7_500;
+const ROWS: usize = 13_000;
 const UNLINKED: usize = 37;
 const DIMENSION: usize = 256;
 

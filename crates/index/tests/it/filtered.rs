@@ -36,15 +36,15 @@ fn recall_holds_at_every_share() {
 #[test]
 fn every_way_of_searching_is_taken() {
     let query = &clustered(1, DIMENSION, 25)[0];
-    // (share, ef, whether all allowed rows are compared)
-    for (share, ef, exact) in [
-        (0.05, 10, true),
-        (0.19, 10, false),
-        (0.5, 10, false),
-        (0.15, 0, true),
+    // (share, k, ef, whether all allowed rows are compared)
+    for (share, k, ef, exact) in [
+        (0.05, 10, 10, true),
+        (0.19, 1, 1, false),
+        (0.5, 10, 10, false),
+        (0.15, 10, 0, true),
     ] {
         let params = SearchParams {
-            k: 10,
+            k,
             ef,
             mode: Mode::Auto,
         };
