@@ -8,6 +8,9 @@ use crate::{
 /// A batch keeps this much between flushes; more is given back.
 const BUFFER_KEPT_BYTES: usize = 16 << 20;
 
+/// Room before the flush, for what a segment begins with: nearly always enough.
+const HEAD_BYTES: usize = 4096;
+
 /// A staged record: what the index must learn once it is durable.
 #[derive(Debug)]
 pub(crate) enum Staged {
@@ -15,7 +18,7 @@ pub(crate) enum Staged {
         group: u32,
         term: u64,
         index: u64,
-        /// Offset in the buffer.
+        /// Offset in the flush.
         at: usize,
     },
     HardState(u32, HardState),
@@ -30,7 +33,7 @@ pub(crate) enum Staged {
 /// Records that are to become durable together. Used again and again, it stops allocating.
 #[derive(Debug)]
 pub struct Batch {
-    /// Room for the flush record, then staged records.
+    /// Room for the beginning of a segment and for the flush record, then staged records.
     buffer: Vec<u8>,
     pub(crate) staged: Vec<Staged>,
     /// Salt of the checksums in the buffer: that of the segment expected to take them.
@@ -47,7 +50,7 @@ impl Batch {
     /// An empty batch.
     pub fn new() -> Self {
         Self {
-            buffer: vec![0; FLUSH_BYTES],
+            buffer: vec![0; HEAD_BYTES + FLUSH_BYTES],
             staged: Vec::new(),
             salt: 0,
         }
@@ -56,7 +59,7 @@ impl Batch {
     /// Stages an entry. One at or below the last index replaces everything from there on.
     pub fn entry(&mut self, group: u32, kind: EntryKind, term: u64, index: u64, data: &[u8]) -> Result<()> {
         check_payload(data.len())?;
-        let at = self.buffer.len();
+        let at = self.flush_bytes();
         let kind = Kind::Entry(kind);
         encode_record(kind, group, term, index, data, self.salt, &mut self.buffer);
         self.staged.push(Staged::Entry {
@@ -92,7 +95,7 @@ impl Batch {
 
     /// Bytes staged.
     pub fn bytes(&self) -> usize {
-        self.buffer.len() - FLUSH_BYTES
+        self.flush_bytes() - FLUSH_BYTES
     }
 
     /// Records staged.
@@ -107,14 +110,14 @@ impl Batch {
 
     /// Forgets what is staged; keeps the room.
     pub fn clear(&mut self) {
-        self.buffer.truncate(FLUSH_BYTES);
+        self.buffer.truncate(HEAD_BYTES + FLUSH_BYTES);
         self.buffer.shrink_to(BUFFER_KEPT_BYTES);
         self.staged.clear();
     }
 
     /// Bytes that the whole flush writes.
     pub(crate) fn flush_bytes(&self) -> usize {
-        self.buffer.len()
+        self.buffer.len() - HEAD_BYTES
     }
 
     /// Says which segment is expected to take what is staged from now on. A wrong guess costs time alone.
@@ -126,11 +129,30 @@ impl Batch {
 
     /// The bytes of the flush, for the segment of this salt.
     pub(crate) fn seal(&mut self, flush_record: &[u8; FLUSH_BYTES], salt: u32) -> &[u8] {
+        let (_, flush) = self.buffer.split_at_mut(HEAD_BYTES);
         if self.salt != salt {
-            reseal(&mut self.buffer[FLUSH_BYTES..], salt);
+            reseal(&mut flush[FLUSH_BYTES..], salt);
             self.salt = salt;
         }
-        self.buffer[..FLUSH_BYTES].copy_from_slice(flush_record);
-        &self.buffer
+        flush[..FLUSH_BYTES].copy_from_slice(flush_record);
+        flush
+    }
+
+    /// As [`seal`](Self::seal), behind what its segment begins with. `long` takes all of it where there is too much of that.
+    pub(crate) fn seal_behind<'a>(
+        &'a mut self,
+        head: &[u8],
+        long: &'a mut Vec<u8>,
+        flush_record: &[u8; FLUSH_BYTES],
+        salt: u32,
+    ) -> &'a mut [u8] {
+        let flush = self.seal(flush_record, salt);
+        let Some(start) = HEAD_BYTES.checked_sub(head.len()) else {
+            long.extend_from_slice(head);
+            long.extend_from_slice(flush);
+            return long;
+        };
+        self.buffer[start..HEAD_BYTES].copy_from_slice(head);
+        &mut self.buffer[start..]
     }
 }

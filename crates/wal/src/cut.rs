@@ -20,7 +20,7 @@ use crate::{
     index::GroupIndex,
     reader::{Segment, Shared},
     scan::{Window, find_flush, read_header, record_at, walk},
-    segment::{MakeError, carry, make_segment},
+    segment::{MakeError, carry, header_room, make_segment},
     spares::Spares,
 };
 
@@ -178,17 +178,17 @@ impl Cut {
             filled: 0,
             recycled: false,
         };
-        let (salt, mut records) = (header.salt(), Vec::new());
+        let (salt, mut bytes) = (header.salt(), header_room());
         for (&group, held) in &state.index.groups {
             let (kept, resume) = (self.groups[&group], &resume[&group]);
-            carry(group, held, salt, &mut records);
+            carry(group, held, salt, &mut bytes);
             let hard = HardState {
                 term: resume.term,
                 vote: 0,
                 commit: resume.last,
             };
             let mut record = |kind, index, data: &[u8]| {
-                encode_record(kind, group, resume.term, index, data, salt, &mut records);
+                encode_record(kind, group, resume.term, index, data, salt, &mut bytes);
             };
             record(Kind::HardState, 0, &hard_state_payload(&hard));
             record(Kind::Entry(EntryKind::Normal), kept.last + 1, &resume.first);
@@ -207,7 +207,7 @@ impl Cut {
         };
         // No spare: it might hold records of this very generation, which has been there before.
         let spares = Spares::load(disk.clone(), options, &[], self.last)?;
-        match make_segment(&**disk, &spares, header, &records) {
+        match make_segment(&**disk, &spares, header, &mut bytes) {
             Ok(_) => Ok(()),
             Err(MakeError::Full(error)) => Err(error),
             Err(MakeError::Fatal(cause)) => Err(Error::Failed { cause }),

@@ -10,7 +10,7 @@ use crate::{
     format::{FLUSH_BYTES, Kind, NEW_SEGMENT_NAME, SegmentHeader, flush_record, segment_name},
     found::{Found, Last, Tail, generations, list},
     reader::{Segment, Shared},
-    segment::{MakeError, NewSegment, carry, make_segment},
+    segment::{MakeError, NewSegment, carry, header_room, make_segment},
     spares::{NEW_SPARE_NAME, Spares},
 };
 
@@ -134,14 +134,14 @@ impl Log {
         header: SegmentHeader,
         tail: &[Tail],
     ) -> Result<Log> {
-        let (salt, mut records) = (header.salt(), Vec::new());
+        let (salt, mut bytes) = (header.salt(), header_room());
         for (&group, held) in &found.index.groups {
-            carry(group, held, salt, &mut records);
+            carry(group, held, salt, &mut bytes);
         }
         for record in tail {
-            record.encode(salt, &mut records);
+            record.encode(salt, &mut bytes);
         }
-        let made = make_segment(&*disk, &spares, header, &records);
+        let made = make_segment(&*disk, &spares, header, &mut bytes);
         let made = made.map_err(|error| match error {
             MakeError::Full(error) => error,
             MakeError::Fatal(cause) => Error::Failed { cause },

@@ -54,14 +54,20 @@ pub(crate) fn carry(group: u32, held: &GroupIndex, salt: u32, out: &mut Vec<u8>)
     }
 }
 
-/// Makes a segment that starts with some records, with one write and one sync: from a spare if there is one.
+/// Room for the header of a segment, which [`make_segment`] fills. Its records go behind.
+pub(crate) fn header_room() -> Vec<u8> {
+    vec![0; SEGMENT_HEADER_BYTES]
+}
+
+/// Makes a segment of these bytes, room for its header and the first records, with one write and one sync: from a spare if
+/// there is one.
 pub(crate) fn make_segment(
     disk: &dyn Disk,
     spares: &Spares,
     header: SegmentHeader,
-    records: &[u8],
+    bytes: &mut [u8],
 ) -> Result<NewSegment, MakeError> {
-    let end = (SEGMENT_HEADER_BYTES + records.len()) as u64;
+    let end = bytes.len() as u64;
     // Room for the close record of a clean end.
     let need = end + FLUSH_BYTES as u64;
     let generation = header.generation;
@@ -75,7 +81,7 @@ pub(crate) fn make_segment(
                 ..header
             };
             let name = spare.name();
-            let made = fill(&*spare.file, header, records, end);
+            let made = fill(&*spare.file, header, bytes);
             if let Err(error) = made {
                 let error = MakeError::of("write segment", generation, error);
                 if matches!(error, MakeError::Full(_)) {
@@ -90,7 +96,7 @@ pub(crate) fn make_segment(
             let capacity = spares.segment_bytes().max(need);
             let made = disk
                 .create(NEW_SEGMENT_NAME, capacity)
-                .and_then(|file| fill(&*file, header, records, end).map(|()| file));
+                .and_then(|file| fill(&*file, header, bytes).map(|()| file));
             match made {
                 Ok(file) => finish(disk, header, NEW_SEGMENT_NAME, file, capacity, end),
                 Err(error) => {
@@ -105,11 +111,10 @@ pub(crate) fn make_segment(
     }
 }
 
-fn fill(file: &dyn DiskFile, mut header: SegmentHeader, records: &[u8], end: u64) -> io::Result<()> {
-    header.filled = end;
-    let mut bytes = header.encode().to_vec();
-    bytes.extend_from_slice(records);
-    write_full(file, &bytes, 0)
+fn fill(file: &dyn DiskFile, mut header: SegmentHeader, bytes: &mut [u8]) -> io::Result<()> {
+    header.filled = bytes.len() as u64;
+    bytes[..SEGMENT_HEADER_BYTES].copy_from_slice(&header.encode());
+    write_full(file, bytes, 0)
 }
 
 /// Syncs a segment and gives it its name.

@@ -139,6 +139,41 @@ fn one_sync_for_each_flush() {
 }
 
 #[test]
+fn segments_of_many_groups_begin_with_the_states_of_all() {
+    let disk = SimDisk::new();
+    let options = Options {
+        segment_bytes: 32 << 10,
+        spares: 0,
+    };
+    let mut log = Log::create(Arc::new(disk.clone()), options, LOG_ID).unwrap();
+    let hard = |group| HardState {
+        term: 1,
+        vote: u64::from(group),
+        commit: 0,
+    };
+    let members = |group: u32| [group as u8; 40];
+    for group in 0..100 {
+        log.writer.hard_state(group, hard(group));
+        log.writer.conf_state(group, &members(group)).unwrap();
+    }
+    for index in 1..=50 {
+        put(&mut log.writer, 1, index, &[index as u8; 2000]);
+        log.writer.flush().unwrap();
+    }
+    log.writer.trim(|_| u64::MAX, usize::MAX).unwrap();
+    drop(log);
+    let log = Log::open(Arc::new(disk.clone()), options).unwrap();
+    assert_eq!(log.recovered.groups.len(), 100);
+    for group in 0..100 {
+        let found = &log.recovered.groups[&group];
+        assert_eq!(found.hard_state, hard(group));
+        assert_eq!(found.conf_state.as_deref(), Some(&members(group)[..]));
+    }
+    assert_eq!(log.reader.last_index(0), 50);
+    assert_eq!(all(&log.reader).pop(), Some(entry(1, 50, &[50; 2000])));
+}
+
+#[test]
 fn a_conflicting_suffix_is_replaced() {
     let disk = SimDisk::new();
     let mut log = create(&disk);

@@ -9,9 +9,9 @@ use crate::{
     Batch, Disk, EntryKind, Error, HardState, Reader, Result,
     batch::Staged,
     disk::{is_full, write_full},
-    format::{FLUSH_BYTES, Kind, SEGMENT_HEADER_BYTES, SegmentHeader, flush_record, segment_name},
+    format::{FLUSH_BYTES, Kind, SegmentHeader, flush_record, segment_name},
     reader::{Segment, Shared},
-    segment::{MakeError, NewSegment, carry, make_segment},
+    segment::{MakeError, NewSegment, carry, header_room, make_segment},
     spares::Spares,
 };
 
@@ -242,10 +242,11 @@ impl Writer {
             recycled: false,
         };
         let salt = header.salt();
-        let mut records = self.carried(salt);
-        let position = (SEGMENT_HEADER_BYTES + records.len()) as u64;
-        records.extend_from_slice(batch.seal(&flush_record(Kind::Flush, position, salt), salt));
-        let made = make_segment(&*self.disk, &self.spares, header, &records);
+        let (head, mut long) = (self.head(salt), Vec::new());
+        let position = head.len() as u64;
+        let flush = flush_record(Kind::Flush, position, salt);
+        let bytes = batch.seal_behind(&head, &mut long, &flush, salt);
+        let made = make_segment(&*self.disk, &self.spares, header, bytes);
         let made = made.map_err(|error| match error {
             MakeError::Full(error) => error,
             MakeError::Fatal(cause) => {
@@ -280,12 +281,12 @@ impl Writer {
     }
 
     /// What each segment starts with, so that it can be read without those before it.
-    fn carried(&self, salt: u32) -> Vec<u8> {
-        let mut records = Vec::new();
+    fn head(&self, salt: u32) -> Vec<u8> {
+        let mut head = header_room();
         for (&group, held) in &self.shared.read().index.groups {
-            carry(group, held, salt, &mut records);
+            carry(group, held, salt, &mut head);
         }
-        records
+        head
     }
 
     fn fail_unless_full(&mut self, operation: &'static str, error: io::Error) -> Error {
