@@ -9,7 +9,7 @@ use crate::shared::{longbow, small_cluster};
 
 const DIMENSION: usize = 128;
 /// So many that the graph is walked where a fifth match.
-const ROWS: u64 = 10_000;
+const ROWS: u64 = 16_000;
 const NAME: &str = "explained";
 
 fn vector(row: u64) -> Vec<f32> {

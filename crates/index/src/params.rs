@@ -115,7 +115,8 @@ pub struct SearchParams {
     /// Neighbours wanted.
     pub k: usize,
     /// Candidates kept while traversing the graph: more is more exact and slower. A query with many points at like
-    /// distances takes up to twice as many, an easy one fewer. 0 takes the default for `k`.
+    /// distances takes up to twice as many, an easy one fewer. 0 takes the default for `k`, and for the share of the slots that is
+    /// allowed.
     pub ef: usize,
     /// How to search.
     pub mode: Mode,

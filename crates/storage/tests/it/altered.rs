@@ -21,6 +21,7 @@ use longbow_types::{DatasetId, DefaultValue, ErrorCode, Metric, Schema, VectorEl
 use longbow_wire::v1::{self, CompareOp, filter::Node, value::Kind};
 use proptest::prelude::*;
 
+use crate::many::hold;
 use crate::snapshots::disk::MemDisk;
 use crate::steps::SIZES;
 
@@ -423,17 +424,15 @@ fn cells(batch: &RecordBatch, from: usize, columns: &[Column]) -> BTreeMap<u64, 
         .collect()
 }
 
-proptest! {
-    #![proptest_config(ProptestConfig { cases: 96, ..ProptestConfig::default() })]
-
-    #[test]
-    fn every_row_reads_as_one_of_the_newest_schema(steps in proptest::collection::vec(step(), 1..40)) {
+#[test]
+fn every_row_reads_as_one_of_the_newest_schema() {
+    hold(1_000, &proptest::collection::vec(step(), 1..40), |steps| {
         let mut pair = Pair::new();
         for step in &steps {
             pair.step(step);
             pair.check();
         }
-    }
+    });
 }
 
 #[test]

@@ -7,6 +7,7 @@ mod compaction;
 mod digests;
 mod expiry;
 mod further;
+mod many;
 mod model;
 mod oracle;
 mod quantized;

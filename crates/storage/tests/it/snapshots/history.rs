@@ -8,6 +8,7 @@ use proptest::prelude::*;
 
 use super::disk::MemDisk;
 use super::support::{FALL_BACK, never, open, owner};
+use crate::many::hold;
 use crate::model::Model;
 use crate::oracle::{Question, check, kind, question};
 use crate::rows::Kind;
@@ -116,15 +117,10 @@ fn run(kind: Kind, events: &[Event], question: &Question) {
     assert_eq!(replica.reader().view().digest(), fed.reader().view().digest());
 }
 
-proptest! {
-    #![proptest_config(ProptestConfig::with_cases(200))]
-
-    #[test]
-    fn a_replica_that_was_restarted_answers_as_one_that_was_not(
-        kind in kind(),
-        events in proptest::collection::vec(event(), 1..48),
-        question in question(),
-    ) {
-        run(kind, &events, &question);
-    }
+#[test]
+fn a_replica_that_was_restarted_answers_as_one_that_was_not() {
+    let all = (kind(), proptest::collection::vec(event(), 1..48), question());
+    hold(4_000, &all, |(kind, events, question)| {
+        run(kind, &events, &question)
+    });
 }
