@@ -15,8 +15,6 @@ pub(crate) struct Task {
     pub(crate) allowed: usize,
     /// Bytes that a distance reads.
     pub(crate) bytes: usize,
-    /// Of so many scanned rows one is compared on the vectors in addition; 0 where next to none is.
-    pub(crate) mixed_share: usize,
 }
 
 impl Task {
@@ -61,8 +59,6 @@ const WALK_BYTES_PER_NS: f64 = 30.0;
 const SCAN_NS: f64 = 2.0;
 /// Bytes that a scan reads in a nanosecond: what one core gets from memory.
 const SCAN_BYTES_PER_NS: f64 = 16.0;
-/// Nanoseconds of a scan per row that is kept and compared on the vectors in addition.
-const MIXED_NS: f64 = 250.0;
 /// Times an unfiltered traversal that one over allowed nodes takes, which has to read many more lists; rather more than that,
 /// because a scan finds more.
 const TWO_HOP_COST: f64 = 7.0;
@@ -86,8 +82,7 @@ pub(crate) fn plan(task: &Task) -> Plan {
     }
     let (walk_ns, scan_ns) = costs(task.bytes);
     let (way, distances) = walk(task);
-    let mixed = task.allowed.checked_div(task.mixed_share).unwrap_or(0);
-    if task.allowed as f64 * scan_ns + mixed as f64 * MIXED_NS <= distances * walk_ns {
+    if task.allowed as f64 * scan_ns <= distances * walk_ns {
         Plan::Scan
     } else {
         way
@@ -175,13 +170,13 @@ pub(crate) fn default_ef(k: usize) -> usize {
 ///
 /// [`Plan::Filtered`] sees all nodes, among which the `k` wanted are the nearest `k / share`: its beam is that for so many,
 /// of which a share is allowed. [`Plan::TwoHop`] compares as many for each place in its beam as a walk through all nodes,
-/// but only such as are allowed: half the beam finds as much.
+/// but only such as are allowed: half as many beyond `k` find as much.
 pub(crate) fn default_ef_among(k: usize, share: f64, refined: usize) -> usize {
     let most = default_ef(k);
     let beam = if share >= DROP_SHARE_MIN {
         most
     } else if is_two_hop(share) {
-        most / 2
+        k.midpoint(most)
     } else {
         (default_ef((k as f64 / share) as usize) as f64 * share) as usize
     };
@@ -199,7 +194,6 @@ mod tests {
             linked: 1_000_000,
             allowed,
             bytes: 192,
-            mixed_share: 0,
         })
     }
 
@@ -222,7 +216,6 @@ mod tests {
             linked: 100_000,
             allowed: 5_000,
             bytes,
-            mixed_share: 0,
         };
         assert_eq!(plan(&task(64)), Plan::Scan);
         assert_eq!(plan(&task(6144)), Plan::TwoHop { far: false });
@@ -236,25 +229,10 @@ mod tests {
             linked: 100_000_000,
             allowed,
             bytes: 1024,
-            mixed_share: 0,
         };
         assert_eq!(plan(&task(6_000_000)), Plan::TwoHop { far: false });
         assert!(matches!(plan(&task(4_000_000)), Plan::Filtered { .. }));
         assert_eq!(plan(&task(20_000)), Plan::Scan);
-    }
-
-    #[test]
-    fn rows_that_are_compared_on_vectors_too_make_scans_dear() {
-        let task = |mixed_share| Task {
-            k: 10,
-            ef: 96,
-            linked: 100_000,
-            allowed: 10_000,
-            bytes: 48,
-            mixed_share,
-        };
-        assert_eq!(plan(&task(0)), Plan::Scan);
-        assert_eq!(plan(&task(4)), Plan::TwoHop { far: false });
     }
 
     #[test]
@@ -264,7 +242,8 @@ mod tests {
         // The nearest 20 of all, in a beam of 96, of which a half is allowed.
         assert_eq!(default_ef_among(10, 0.5, 10), 48);
         assert_eq!(default_ef_among(100, 0.5, 100), 200);
-        assert_eq!(default_ef_among(10, 0.1, 10), 48);
+        assert_eq!(default_ef_among(10, 0.1, 10), 53);
+        assert_eq!(default_ef_among(100, 0.1, 100), 150);
         // The nearest 1000, in a beam of 2000.
         assert_eq!(default_ef_among(10, 0.01, 10), 20);
         // What is refined must be found first, but no wider a beam is needed than where all are allowed.
@@ -283,7 +262,6 @@ mod tests {
             linked: 1_000_000,
             allowed,
             bytes: 192,
-            mixed_share: 0,
         };
         for allowed in [1, 1_000, 300_000, 990_000, 1_000_000] {
             assert_eq!(plan(&task(allowed)), Plan::Scan);
@@ -299,7 +277,6 @@ mod tests {
                 linked: 500,
                 allowed: 500,
                 bytes: 192,
-                mixed_share: 0,
             }),
             Plan::Scan
         );

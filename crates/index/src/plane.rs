@@ -109,7 +109,10 @@ impl<C: Code> Vectorize for Encoding<'_, C> {
         }
         let length = norm_of(residual);
         let along = dot(residual, &plane.centre);
-        if length > 0.0 {
+        if !length.is_finite() {
+            // No direction; the code of none is near to nothing.
+            residual.fill(0.0);
+        } else if length > 0.0 {
             let inverse = 1.0 / length;
             for left in residual {
                 *left = (f64::from(*left) * inverse) as f32;

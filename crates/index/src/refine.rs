@@ -7,6 +7,7 @@
 use crate::{
     context::Context,
     error::Cancelled,
+    extremes::MOST,
     fit::Fit,
     hnsw::Hnsw,
     key::{Key, distance_of, slot_of},
@@ -84,10 +85,11 @@ impl<S: Points> Hnsw<S> {
         while rest.peek().is_some() {
             let bound = distance_of(top.bound());
             let near = |&key: &Key| {
-                // Not a number while `top` is not full, and where estimates are none: everything is near.
+                // Not a number while `top` is not full, and where estimates are none: everything is near. So it is where the
+                // bound may be squeezed, as estimates are not.
                 let deviation = self.points.deviation(coarse, slot_of(key));
                 let least = distance_of(key) - REFINE_DEVIATIONS * deviation;
-                least <= bound || bound.is_nan() || least.is_nan()
+                least <= bound || bound.is_nan() || bound.abs() > MOST || least.is_nan()
             };
             // Those that are needed whatever they are, then a few at a time: each may bring the bound nearer.
             let first = k.clamp(REFINE_STEP, GROUP);

@@ -235,18 +235,16 @@ impl<S: Points> Hnsw<S> {
         let tail = allow.count_from(linked as usize) - beyond;
         let allowed = allow.count() - beyond - tail;
         let k = params.k.min(allowed + tail);
-        let (bytes, mixed_share) = match params.mode {
-            Mode::Auto => (self.points.bytes(), S::MIXED_SHARE),
-            Mode::FullPrecision | Mode::Exact => (Space::bytes(self.points.rows()), 0),
-        };
         let mut task = Task {
             k: k.min(allowed),
             ef: params.ef.max(k),
             // What is out of the graph does not make the rest rarer in it.
             linked: (linked as usize).saturating_sub(self.vacuum.gone()).max(allowed),
             allowed,
-            bytes,
-            mixed_share,
+            bytes: match params.mode {
+                Mode::Auto => self.points.bytes(),
+                Mode::FullPrecision | Mode::Exact => Space::bytes(self.points.rows()),
+            },
         };
         if params.ef == 0 {
             let refined = if S::QUANTIZED { walked_to_keep::<S>(k) } else { k };

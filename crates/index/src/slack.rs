@@ -12,7 +12,10 @@
 
 use longbow_kernels::Metric;
 
-use crate::sync::{AtomicU32, Mutex, Ordering};
+use crate::{
+    extremes::MOST,
+    sync::{AtomicU32, Mutex, Ordering},
+};
 
 /// Doublings of the rank that are known.
 const OCTAVES: usize = 10;
@@ -101,7 +104,8 @@ impl Slack {
 
     /// Learns from the distances of a point's candidates, in order.
     pub(crate) fn learn(&self, candidates: usize, distance_of: impl Fn(usize) -> f32) {
-        if candidates < CANDIDATES_MIN {
+        // Distances so large may be squeezed, and say nothing of estimates.
+        if candidates < CANDIDATES_MIN || distance_of(candidates - 1).abs() > MOST {
             return;
         }
         let samples = &mut *self.samples.lock();

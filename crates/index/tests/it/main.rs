@@ -18,6 +18,7 @@ mod image_damage;
 mod image_golden;
 mod kinds;
 mod lengths;
+mod odd;
 mod quantized;
 mod range;
 mod stress;

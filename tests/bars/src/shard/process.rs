@@ -12,6 +12,7 @@ use half::f16;
 use longbow_harness::{
     cluster::{Cluster, PATIENCE, Shape, http_get},
     load::{channel, create_dataset, upsert_of},
+    process::anonymous_bytes,
     wait,
 };
 use longbow_wire::v1::{
@@ -32,6 +33,8 @@ const ROWS: usize = 116_659;
 const DIMENSION: usize = 384;
 const STARTS: usize = 3;
 const WRITES: u64 = 2_000;
+const SAMPLES: usize = 15;
+const BETWEEN_SAMPLES: Duration = Duration::from_secs(1);
 /// Time between two writes.
 const EVERY: Duration = Duration::from_millis(2);
 
@@ -41,6 +44,9 @@ pub(super) fn bars(report: &mut Report, _: &ShardArgs) {
     });
     report.bar("shard-restart-116659-rows-seconds", AtMost(1.0), || {
         Runtime::new()?.block_on(restart())
+    });
+    report.bar("shard-rss-over-accounted", AtMost(1.15), || {
+        Runtime::new()?.block_on(accounted())
     });
 }
 
@@ -87,33 +93,13 @@ async fn restart() -> Result<f64> {
     // A snapshot as soon as there is anything.
     let mut cluster = start(&[("LONGBOW_SHARD_SNAPSHOT_EVERY", "1048576")])?;
     let endpoint = endpoint(&cluster)?;
-    let file = cluster.data_dir().join("rows.npy");
-    write_rows(&file)?;
-    let binary = root().join("target/release/longbow").display().to_string();
-    let file = file.display().to_string();
-    let words = [
-        "import",
-        &file,
-        "--dataset",
-        "bars",
-        "--create",
-        "--ack",
-        "indexed",
-        "--endpoint",
-        &endpoint,
-    ];
-    run(&binary, &words)?;
+    import(&cluster, &endpoint)?;
     let shard = cluster.of_role("shard").next().context("no shard")?.clone();
     // The next start goes on from it.
     wait::until("a snapshot", PATIENCE, || async {
         let (_, metrics) = http_get(&shard.http_addr, "/metrics").await?;
-        let of = |name: &str| {
-            let line = metrics.lines().find(|line| line.starts_with(name));
-            line.and_then(|line| line.rsplit(' ').next()?.parse::<f64>().ok())
-        };
-        let held = of("longbow_snapshot_index").context("no snapshot")?;
-        ensure!(held > 0.0, "none yet");
-        Ok(held)
+        ensure!(sum_of(&metrics, "longbow_snapshot_index") > 0.0, "none yet");
+        Ok(())
     })
     .await?;
     let mut rng = SmallRng::seed_from_u64(5);
@@ -139,6 +125,58 @@ async fn restart() -> Result<f64> {
     }
     eprintln!("  {times:?} s");
     Ok(median(times))
+}
+
+/// Anonymous memory of a shard's process by what it says it takes, or the other way round, whichever is more: with all rows
+/// linked, and the system's allocator as it is.
+async fn accounted() -> Result<f64> {
+    let cluster = start(&[])?;
+    let endpoint = endpoint(&cluster)?;
+    import(&cluster, &endpoint)?;
+    let shard = cluster.of_role("shard").next().context("no shard")?.clone();
+    let pid = cluster.pid(&shard.id)?;
+    let mut ratios = Vec::new();
+    for _ in 0..SAMPLES {
+        tokio::time::sleep(BETWEEN_SAMPLES).await;
+        let (_, metrics) = http_get(&shard.http_addr, "/metrics").await?;
+        let (taken, told) = (
+            anonymous_bytes(pid)? as f64,
+            sum_of(&metrics, "longbow_shard_memory_bytes{"),
+        );
+        ensure!(told > 0.0, "the shard does not tell");
+        ratios.push(taken / told);
+    }
+    eprintln!("  {ratios:.3?} of what the shard says");
+    let ratio = median(ratios);
+    Ok(ratio.max(1.0 / ratio))
+}
+
+/// The sum of the values of a metric.
+fn sum_of(metrics: &str, name: &str) -> f64 {
+    let lines = metrics.lines().filter(|line| line.starts_with(name));
+    lines
+        .filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok())
+        .sum()
+}
+
+/// Makes a dataset of generated rows, and waits until all of them are linked.
+fn import(cluster: &Cluster, endpoint: &str) -> Result<()> {
+    let file = cluster.data_dir().join("rows.npy");
+    write_rows(&file)?;
+    let binary = root().join("target/release/longbow").display().to_string();
+    let file = file.display().to_string();
+    let words = [
+        "import",
+        &file,
+        "--dataset",
+        "bars",
+        "--create",
+        "--ack",
+        "indexed",
+        "--endpoint",
+        endpoint,
+    ];
+    run(&binary, &words).map(drop)
 }
 
 /// A matrix of 16-bit floats, as NumPy writes them.
