@@ -49,7 +49,7 @@ pub(super) fn build(
 ) -> Result<Built> {
     let before = resident_mb();
     let start = Instant::now();
-    let index = VectorIndex::with_quantization(params, quantization);
+    let index = VectorIndex::try_new(params, quantization)?;
     let mut bytes = Vec::new();
     for rows in dataset.base.chunks(APPEND_ROWS * dataset.dimension) {
         bytes.clear();

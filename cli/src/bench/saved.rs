@@ -111,7 +111,7 @@ fn difference(
 /// An empty index as it is after it was kept: parameters beyond what an index uses are kept as it uses them.
 fn as_kept(params: &Params, quantization: Quantization) -> Result<VectorIndex> {
     let mut image = Vec::new();
-    VectorIndex::with_quantization(*params, quantization).write_image(0, &mut image)?;
+    VectorIndex::try_new(*params, quantization)?.write_image(0, &mut image)?;
     let mut memory = ImageMemory::zeroed(image.len())?;
     memory.as_mut().copy_from_slice(&image);
     Ok(VectorIndex::from_image(memory)?)

@@ -161,7 +161,8 @@ impl RecallTarget {
 pub struct Neighbor {
     /// The slot.
     pub slot: u32,
-    /// The distance in the index's metric, as the nearest 32-bit float; smaller is nearer.
+    /// The distance in the index's metric, as the nearest 32-bit float, or within a 65,536th of it where element types have more
+    /// than 32 bits and it is below 2⁻¹⁰⁰ or above 2¹⁰⁰; smaller is nearer.
     ///
     /// Of element types with more than 32 bits neighbours are ordered by the distance itself, so that those told apart may
     /// have equal numbers here: 0 for what is less than 2⁻¹⁵⁰, infinity for what is more than a 32-bit float holds. Of

@@ -7,7 +7,7 @@
 use crate::{
     context::Context,
     error::Cancelled,
-    extremes::MOST,
+    extremes::is_told,
     fit::Fit,
     hnsw::Hnsw,
     key::{Key, distance_of, slot_of},
@@ -45,6 +45,12 @@ impl<S: Points> Hnsw<S> {
         let Context {
             top, found, refined, ..
         } = context;
+        // Estimates are not squeezed as distances are, and tell nothing of those.
+        let bound = distance_of(top.bound());
+        let is_squeezed = bound != 0.0 && bound.is_finite() && !is_told(bound);
+        if is_squeezed && self.points.rows().is_wide() {
+            return self.search_again(way, scope, exact, context, stats);
+        }
         // Of what a walk did not come to or was left out because it is too much none is nearer by estimate than these. Where
         // some of them were not worth a look, there is nothing beyond those either.
         let Some(&last) = found.last().filter(|_| is_cut && refined.len() == found.len()) else {
@@ -52,7 +58,7 @@ impl<S: Points> Hnsw<S> {
         };
         let estimates = found.iter().map(|&key| distance_of(key));
         let fit: Fit = estimates.zip(refined.iter().copied()).collect();
-        if fit.is_blind(S::TELLING, distance_of(last), distance_of(top.bound())) {
+        if fit.is_blind(S::TELLING, distance_of(last), bound) {
             return self.search_again(way, scope, exact, context, stats);
         }
         Ok(())
@@ -85,11 +91,10 @@ impl<S: Points> Hnsw<S> {
         while rest.peek().is_some() {
             let bound = distance_of(top.bound());
             let near = |&key: &Key| {
-                // Not a number while `top` is not full, and where estimates are none: everything is near. So it is where the
-                // bound may be squeezed, as estimates are not.
+                // Not a number while `top` is not full, and where estimates are none: everything is near.
                 let deviation = self.points.deviation(coarse, slot_of(key));
                 let least = distance_of(key) - REFINE_DEVIATIONS * deviation;
-                least <= bound || bound.is_nan() || bound.abs() > MOST || least.is_nan()
+                least <= bound || bound.is_nan() || least.is_nan()
             };
             // Those that are needed whatever they are, then a few at a time: each may bring the bound nearer.
             let first = k.clamp(REFINE_STEP, GROUP);

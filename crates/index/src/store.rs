@@ -216,6 +216,11 @@ impl Store {
         unsafe { std::slice::from_raw_parts(out.as_ptr().cast(), slots.len().min(GROUP)) }
     }
 
+    /// Whether elements have more than 32 bits.
+    pub(crate) fn is_wide(&self) -> bool {
+        self.wide
+    }
+
     /// Whether slots, and then the next ones, follow each other in memory. What lies behind such rows is fetched by the
     /// processor itself if they are read one by one: twice as fast as a few side by side.
     #[inline(always)]
