@@ -17,7 +17,7 @@ use crate::lanes;
 const OUTER: i32 = 100;
 /// The distances between which nothing is done to one.
 const LEAST: f32 = 1.0 / (1u128 << OUTER) as f32;
-pub(crate) const MOST: f32 = (1u128 << OUTER) as f32;
+const MOST: f32 = (1u128 << OUTER) as f32;
 /// Numbers per doubling of an outer distance: with them all 4,300 doublings between the squares of 64-bit floats fit.
 const STEPS: f64 = 65536.0;
 /// Cosine distances below are done again where rows have more than 32 bits: subtracted from 1 nothing is left of them.

@@ -12,10 +12,7 @@
 
 use longbow_kernels::Metric;
 
-use crate::{
-    extremes::MOST,
-    sync::{AtomicU32, Mutex, Ordering},
-};
+use crate::sync::{AtomicU32, Mutex, Ordering};
 
 /// Doublings of the rank that are known.
 const OCTAVES: usize = 10;
@@ -104,8 +101,7 @@ impl Slack {
 
     /// Learns from the distances of a point's candidates, in order.
     pub(crate) fn learn(&self, candidates: usize, distance_of: impl Fn(usize) -> f32) {
-        // Distances so large may be squeezed, and say nothing of estimates.
-        if candidates < CANDIDATES_MIN || distance_of(candidates - 1).abs() > MOST {
+        if candidates < CANDIDATES_MIN {
             return;
         }
         let samples = &mut *self.samples.lock();

@@ -10,7 +10,7 @@ use crate::{
     format::{FLUSH_BYTES, Kind, NEW_SEGMENT_NAME, SegmentHeader, flush_record, segment_name},
     found::{Found, Last, Tail, generations, list},
     reader::{Segment, Shared},
-    segment::{MakeError, NewSegment, carry, header_room, make_segment},
+    segment::{MakeError, NewSegment, head, make_segment},
     spares::{NEW_SPARE_NAME, Spares},
 };
 
@@ -134,10 +134,8 @@ impl Log {
         header: SegmentHeader,
         tail: &[Tail],
     ) -> Result<Log> {
-        let (salt, mut bytes) = (header.salt(), header_room());
-        for (&group, held) in &found.index.groups {
-            carry(group, held, salt, &mut bytes);
-        }
+        let salt = header.salt();
+        let mut bytes = head(&found.index.groups, salt);
         for record in tail {
             record.encode(salt, &mut bytes);
         }

@@ -1,6 +1,6 @@
 //! How a segment comes to be: written under another name, synced, and only then given its own.
 
-use std::{io, sync::Arc};
+use std::{collections::BTreeMap, io, sync::Arc};
 
 use crate::{
     Disk, DiskFile, Error, HardState,
@@ -57,6 +57,16 @@ pub(crate) fn carry(group: u32, held: &GroupIndex, salt: u32, out: &mut Vec<u8>)
 /// Room for the header of a segment, which [`make_segment`] fills. Its records go behind.
 pub(crate) fn header_room() -> Vec<u8> {
     vec![0; SEGMENT_HEADER_BYTES]
+}
+
+/// What a segment begins with, so that it can be read without those before it: room for its header, and the small states of
+/// all groups.
+pub(crate) fn head(groups: &BTreeMap<u32, GroupIndex>, salt: u32) -> Vec<u8> {
+    let mut head = header_room();
+    for (&group, held) in groups {
+        carry(group, held, salt, &mut head);
+    }
+    head
 }
 
 /// Makes a segment of these bytes, room for its header and the first records, with one write and one sync: from a spare if

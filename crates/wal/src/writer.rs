@@ -11,7 +11,7 @@ use crate::{
     disk::{is_full, write_full},
     format::{FLUSH_BYTES, Kind, SegmentHeader, flush_record, segment_name},
     reader::{Segment, Shared},
-    segment::{MakeError, NewSegment, carry, header_room, make_segment},
+    segment::{MakeError, NewSegment, head, make_segment},
     spares::Spares,
 };
 
@@ -242,7 +242,8 @@ impl Writer {
             recycled: false,
         };
         let salt = header.salt();
-        let (head, mut long) = (self.head(salt), Vec::new());
+        let head = head(&self.shared.read().index.groups, salt);
+        let mut long = Vec::new();
         let position = head.len() as u64;
         let flush = flush_record(Kind::Flush, position, salt);
         let bytes = batch.seal_behind(&head, &mut long, &flush, salt);
@@ -278,15 +279,6 @@ impl Writer {
 
     fn salt(&self) -> u32 {
         self.segment.header.salt()
-    }
-
-    /// What each segment starts with, so that it can be read without those before it.
-    fn head(&self, salt: u32) -> Vec<u8> {
-        let mut head = header_room();
-        for (&group, held) in &self.shared.read().index.groups {
-            carry(group, held, salt, &mut head);
-        }
-        head
     }
 
     fn fail_unless_full(&mut self, operation: &'static str, error: io::Error) -> Error {
